@@ -1,0 +1,25 @@
+#include "csystem.h"
+
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int csystem_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+    struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+uint64_t csystem_resolve_beneath(void) {
+    return RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+}
+
+int csystem_renameat2(
+    int old_directory, const char *old_path, int new_directory, const char *new_path, unsigned int flags) {
+    return renameat2(old_directory, old_path, new_directory, new_path, flags);
+}
+
+int csystem_ioctl_int(int descriptor, unsigned long request, int value) {
+    return ioctl(descriptor, request, value);
+}

@@ -1,0 +1,22 @@
+// System calls that Swift cannot name: variadic, or without a wrapper in this glibc.
+#pragma once
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// openat2(2), which glibc 2.36 does not wrap.
+///
+/// `resolve` takes RESOLVE_* bits (linux/openat2.h). Returns a descriptor, or -1 with errno set.
+int csystem_openat2(int directory, const char *_Nonnull path, uint64_t flags, uint64_t mode, uint64_t resolve);
+
+/// RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS: nothing outside `directory`, no link followed.
+uint64_t csystem_resolve_beneath(void);
+
+/// renameat2(2): behind _GNU_SOURCE, which the Glibc module is built without.
+int csystem_renameat2(
+    int old_directory, const char *_Nonnull old_path, int new_directory, const char *_Nonnull new_path,
+    unsigned int flags);
+
+/// ioctl(2) with one integer argument: variadic, which Swift cannot call.
+int csystem_ioctl_int(int descriptor, unsigned long request, int value);

@@ -26,11 +26,29 @@ let package = Package(
     ],
     targets: [
         // Layer 0: C as Swift can call it.
+        .systemLibrary(
+            name: "CCurl",
+            pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]
+        ),
         .target(name: "CSystem"),
 
         // Layer 1: values.
         .target(name: "WireFormat", swiftSettings: settings),
+        .target(name: "Primitives", swiftSettings: settings),
 
+        // Layers 2 to 4: the service, and what is known of it here.
+        .target(name: "Transport", dependencies: ["CCurl", "Primitives"], swiftSettings: settings),
+        .target(
+            name: "RemoteAPI",
+            dependencies: ["Transport", "WireFormat", "Primitives", logging],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Transfers",
+            dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives", logging],
+            swiftSettings: settings
+        ),
         // The server shares the wire's values with the driver, and nothing else.
         .executableTarget(
             name: "FilesystemsServer",

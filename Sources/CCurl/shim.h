@@ -1,0 +1,3 @@
+// libcurl as Swift can call it: typed inlines for what is variadic or a macro.
+#pragma once
+#include <curl/curl.h>

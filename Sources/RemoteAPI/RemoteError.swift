@@ -1,0 +1,27 @@
+/// What a call to the service ends with when it does not succeed.
+public enum RemoteError: Error, Hashable, Sendable {
+    /// The server says that there is no such thing (404, or 400 to a delete). Only a listing proves it.
+    case notFound
+    /// The name is taken (409).
+    case alreadyExists
+    /// The name now stands for another kind of thing than the caller confirmed; nothing was sent.
+    case changedKind
+    /// The key is missing, wrong or no longer valid (401).
+    case unauthorized
+    /// The key is valid but may not do this (403).
+    case forbidden
+    /// The server has no room left (413, 507).
+    case outOfSpace
+    /// The server refused the call as it was made; with its one line of text.
+    case rejected(status: Int, message: String)
+    /// The server failed or could not be reached, also at the last attempt; the text says how.
+    case unavailable(String)
+    /// No answer within the deadline, also at the last attempt.
+    case timedOut
+    /// The answer was not what the API promises: HTML, wrong JSON types, too many bytes.
+    case malformedAnswer(String)
+    /// The bytes to send could not be read from here.
+    case unreadableBody
+    /// The task was cancelled.
+    case cancelled
+}

@@ -1,0 +1,116 @@
+import Transport
+import WireFormat
+
+/// The calls of one filesystem, typed, with deadlines and retries: everything above asks the service through this.
+///
+/// Each call has a deadline, repeats what is safe to repeat, and finds out whether a lost answer was a success
+/// before it repeats what is not. Cancelling the task cancels the transfer and throws `.cancelled`.
+public protocol RemoteFilesystem: Sendable {
+    /// What this server can do beyond the bare API.
+    var capabilities: ServerCapabilities { get }
+
+    /// Lists a directory.
+    ///
+    /// - Returns: Its children; some servers answer an empty listing for what does not exist or is a file
+    ///   (wire-protocol.md, Directories), so that an empty one proves nothing.
+    /// - Throws: `.notFound` if the server says so.
+    func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing
+
+    /// Asks for a file's size in bytes. Some servers answer for a directory too, with a meaningless number.
+    ///
+    /// - Throws: `.notFound` if the server says so.
+    func size(of file: RemotePath) async throws(RemoteError) -> UInt64
+
+    /// Reads bytes of a file into a sink.
+    ///
+    /// A transfer that breaks is taken up again where it broke, so that the sink gets every byte once, in order.
+    ///
+    /// - Parameters:
+    ///   - file: The file.
+    ///   - range: Offsets in bytes, end exclusive, not empty.
+    ///   - sink: Gets at most `range.count` bytes; more than was asked for is an error.
+    /// - Returns: The number of bytes delivered: less than `range.count` only where the server says the file ends.
+    /// - Throws: `.notFound` if the server says so.
+    func read(
+        _ file: RemotePath,
+        _ range: Range<UInt64>,
+        into sink: any BodySink
+    ) async throws(RemoteError) -> UInt64
+
+    /// Makes a directory.
+    ///
+    /// - Throws: `.alreadyExists`; `.rejected` if the parent is missing.
+    func makeDirectory(_ directory: RemotePath) async throws(RemoteError)
+
+    /// Starts an upload of `size` bytes. Nothing is visible until it is completed.
+    func beginUpload(_ file: RemotePath, size: UInt64) async throws(RemoteError) -> UploadID
+
+    /// Sends one part, in any order, also side by side with others and again.
+    ///
+    /// - Parameters:
+    ///   - file: The path the upload was started for.
+    ///   - upload: The upload.
+    ///   - offset: Where the part begins, in bytes from the file's start.
+    ///   - body: The part's bytes.
+    func putPart(
+        _ file: RemotePath,
+        _ upload: UploadID,
+        at offset: UInt64,
+        body: any BodyReader
+    ) async throws(RemoteError)
+
+    /// Completes an upload: the file appears at once under its name, in place of what was there.
+    ///
+    /// A lost answer is resolved by asking for the file's size and by asking to complete again.
+    ///
+    /// - Parameters:
+    ///   - file: The path the upload was started for.
+    ///   - upload: The upload, all of whose bytes were sent.
+    ///   - size: Its size in bytes.
+    ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
+    func completeUpload(
+        _ file: RemotePath,
+        _ upload: UploadID,
+        size: UInt64,
+        previousSize: UInt64?
+    ) async throws(RemoteError)
+
+    /// Tells the server that an upload will not be completed; best effort, sent once.
+    func abandonUpload(_ file: RemotePath, _ upload: UploadID) async
+
+    /// Deletes a file, or an empty directory. The caller has just confirmed the kind from a listing.
+    ///
+    /// The server deletes whole trees (wire-protocol.md, Delete). After a lost answer the parent is listed
+    /// again before the call is repeated: gone is success, and another kind than `kind` is never deleted.
+    ///
+    /// - Throws: `.notFound` if the name was not there, `.changedKind` if it now names something else.
+    func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError)
+}
+
+/// What a name of a listing stands for.
+public enum EntryKind: Sendable, Hashable {
+    /// A regular file.
+    case file
+    /// A directory.
+    case directory
+}
+
+/// A directory's children as the server lists them.
+public struct RemoteListing: Sendable {
+    /// The children, each name once, in no particular order.
+    public var entries: [(name: FileName, kind: EntryKind)]
+    /// How many names the server sent that no directory can hold (with `/` or NUL, over 255 bytes, `..`).
+    public var refusedNameCount: Int
+
+    /// Makes a listing.
+    public init(entries: [(name: FileName, kind: EntryKind)], refusedNameCount: Int = 0) {
+        self.entries = entries
+        self.refusedNameCount = refusedNameCount
+    }
+}
+
+/// What a server offers beyond the bare API, found once per mount and held as one value.
+public struct ServerCapabilities: Sendable, Hashable {
+    /// The bare API of filesystems-api.txt: no sizes in listings, no rename, no change notices.
+    public static let bare = ServerCapabilities()
+}

@@ -1,0 +1,131 @@
+/// Sends HTTP requests.
+public protocol HTTPTransport: Sendable {
+    /// Sends one request, once; it is never retried here.
+    ///
+    /// - Parameters:
+    ///   - request: What to send.
+    ///   - sink: Where the body of a 200 goes as it arrives; without one, and for every other status, the body is
+    ///     collected in the response.
+    /// - Returns: The response, whatever its status.
+    /// - Throws: What kept a whole response from arriving; `.cancelled` if the task was cancelled.
+    func send(_ request: HTTPRequest, into sink: (any BodySink)?) async throws(TransportError) -> HTTPResponse
+}
+
+/// One request. It holds the API key in its headers: never print one.
+public struct HTTPRequest: Sendable {
+    /// The methods that the API uses.
+    public enum Method: String, Sendable {
+        /// Reads.
+        case get = "GET"
+        /// Starts and ends.
+        case post = "POST"
+        /// Sends a part.
+        case put = "PUT"
+        /// Deletes.
+        case delete = "DELETE"
+    }
+
+    /// The method.
+    public var method: Method
+    /// The whole URL, percent-encoded.
+    public var url: String
+    /// Names and values, in the order to send; the values are free of CR, LF and NUL.
+    public var headers: [(name: String, value: String)]
+    /// What is sent as the body.
+    public var body: BodySource
+    /// The whole request's limit: connecting, sending, waiting and receiving.
+    public var deadline: Duration
+    /// How long the connection may stand still (no byte either way) before the request is given up.
+    public var stallLimit: Duration
+
+    /// Makes a request.
+    public init(
+        method: Method,
+        url: String,
+        headers: [(name: String, value: String)] = [],
+        body: BodySource = .none,
+        deadline: Duration,
+        stallLimit: Duration
+    ) {
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.deadline = deadline
+        self.stallLimit = stallLimit
+    }
+}
+
+/// One response.
+public struct HTTPResponse: Sendable {
+    /// The status code.
+    public var status: Int
+    /// The headers, their names in lower case; of repeated ones the last.
+    public var headers: [String: String]
+    /// The body, empty where a sink took it; at most ``maximumCollectedByteCount`` bytes of it are kept
+    /// when the status is not 200.
+    public var body: [UInt8]
+
+    /// How much of an error's body is kept, in bytes: one line is all that the API promises.
+    public static let maximumCollectedByteCount = 64 << 10
+
+    /// Makes a response.
+    public init(status: Int, headers: [String: String] = [:], body: [UInt8] = []) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+}
+
+/// Takes a body as it arrives.
+///
+/// Called on the transport's own thread, one call at a time, never after `send` returned.
+public protocol BodySink: AnyObject, Sendable {
+    /// Takes the next bytes, which are valid only during the call.
+    ///
+    /// - Returns: Whether all were taken; `false` ends the transfer with ``TransportError/refusedBySink``.
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool
+}
+
+/// What is sent as a body.
+public enum BodySource: Sendable {
+    /// Nothing.
+    case none
+    /// A small body, whole.
+    case bytes([UInt8])
+    /// A body read while it is sent.
+    case reader(any BodyReader)
+}
+
+/// A body that is read while it is sent, from any offset, so that it can be sent again.
+///
+/// Called on the transport's own thread.
+public protocol BodyReader: Sendable {
+    /// The body's length in bytes; exactly so many are sent.
+    var count: UInt64 { get }
+
+    /// Fills `buffer` from `offset` bytes into the body.
+    ///
+    /// - Returns: How many bytes were filled in, at least one; nothing if they cannot be had, which fails the request.
+    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int?
+}
+
+/// What kept a whole response from arriving.
+public enum TransportError: Error, Hashable, Sendable {
+    /// No connection came to be: nothing was sent. The text says why.
+    case notConnected(String)
+    /// The server's certificate or the TLS handshake was not acceptable: nothing was sent.
+    case insecure(String)
+    /// The deadline passed or the connection stood still; the server may have acted on the request.
+    case timedOut
+    /// The connection broke, or spoke no HTTP; the server may have acted on the request.
+    case interrupted(String)
+    /// The sink took no more.
+    case refusedBySink
+    /// The request's own body could not be read.
+    case unreadableBody
+    /// The task was cancelled; the server may have acted on the request.
+    case cancelled
+    /// The request cannot be sent at all, such as for a malformed URL.
+    case invalidRequest(String)
+}

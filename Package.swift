@@ -31,7 +31,7 @@ let package = Package(
             pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]
         ),
-        .target(name: "CSystem"),
+        .target(name: "CLinux"),
 
         // Layer 1: values.
         .target(name: "WireFormat", swiftSettings: settings),
@@ -53,7 +53,7 @@ let package = Package(
         .executableTarget(
             name: "FilesystemsServer",
             dependencies: [
-                "CSystem", "WireFormat", argumentParser, logging,
+                "CLinux", "WireFormat", argumentParser, logging,
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Hummingbird", package: "hummingbird"),

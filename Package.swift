@@ -9,6 +9,8 @@ let settings: [SwiftSetting] = [
 ]
 
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -20,6 +22,8 @@ let package = Package(
         // Why each is here: docs/dependencies.md.
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -35,7 +39,7 @@ let package = Package(
 
         // Layer 1: values.
         .target(name: "WireFormat", swiftSettings: settings),
-        .target(name: "Primitives", swiftSettings: settings),
+        .target(name: "Primitives", dependencies: [deque], swiftSettings: settings),
 
         // Layers 2 to 4: the service, and what is known of it here.
         .target(name: "Transport", dependencies: ["CCurl", "Primitives"], swiftSettings: settings),
@@ -49,6 +53,17 @@ let package = Package(
             dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives", logging],
             swiftSettings: settings
         ),
+        .target(
+            name: "BlockCaching",
+            dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives", deque],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Inodes",
+            dependencies: ["RemoteAPI", "WireFormat", "Primitives", logging],
+            swiftSettings: settings
+        ),
+
         // The server shares the wire's values with the driver, and nothing else.
         .executableTarget(
             name: "FilesystemsServer",

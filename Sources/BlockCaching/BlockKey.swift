@@ -1,0 +1,36 @@
+import Primitives
+
+/// Names one block: a version of a file, and which of its blocks.
+///
+/// Packed into one integer, since looking up a synthesized two-field key costs five times as much.
+struct BlockKey: Hashable, Sendable {
+    private let packed: UInt64
+
+    /// 2^28 blocks of 64 KiB are 16 TiB, the largest file.
+    static let indexBitCount: UInt64 = 28
+
+    init(_ content: ContentID, _ index: UInt64) {
+        precondition(index < 1 << Self.indexBitCount, "callers bound file sizes")
+        self.packed = content.rawValue << Self.indexBitCount | index
+    }
+}
+
+/// How files are cut into blocks.
+public enum BlockGeometry {
+    /// A block's length in bytes: the least that a random read fetches.
+    public static let blockByteCount: UInt64 = 64 << 10
+
+    /// The largest file in bytes; larger ones are refused with EFBIG.
+    public static let maximumFileByteCount: UInt64 = Self.blockByteCount << BlockKey.indexBitCount
+
+    /// The blocks that a range of bytes touches.
+    static func blocks(_ range: Range<UInt64>) -> Range<UInt64> {
+        guard !range.isEmpty else { return 0..<0 }
+        return range.lowerBound / Self.blockByteCount..<(range.upperBound - 1) / Self.blockByteCount + 1
+    }
+
+    /// The bytes of a block in a file of `size` bytes; the last block is short.
+    static func bytes(ofBlock index: UInt64, size: UInt64) -> Range<UInt64> {
+        index * Self.blockByteCount..<min((index + 1) * Self.blockByteCount, size)
+    }
+}

@@ -1,0 +1,204 @@
+import Primitives
+import RemoteAPI
+import WireFormat
+
+/// What a directory says of a name.
+public enum NameState: Sendable {
+    /// It is there.
+    case present(InodeNumber, EntryKind, validFor: Duration)
+    /// A listing no older than the time to live shows that it is not.
+    case absent(validFor: Duration)
+    /// The directory must be listed before anything can be said.
+    case unknown
+    /// The directory itself is gone, or is none.
+    case noDirectory
+}
+
+extension Namespace {
+    /// Looks a name up in what is known, without asking the service.
+    public func peek(_ name: FileName, in parent: InodeNumber) -> NameState {
+        self.state.withLock { state in
+            guard let node = state.nodes[parent], node.kind == .directory, !node.isDetached else {
+                return .noDirectory
+            }
+            guard let directory = state.directories[parent] else { return .unknown }
+            let isFresh = self.isFresh(directory.listedAsOf)
+            if let entry = directory.entries[name], entry.isHeld || isFresh {
+                state.node(for: entry, name, in: parent)
+                return .present(
+                    entry.inode,
+                    entry.kind,
+                    validFor: entry.isHeld ? self.timeToLive : self.remaining(directory.listedAsOf)
+                )
+            }
+            return isFresh ? .absent(validFor: self.remaining(directory.listedAsOf)) : .unknown
+        }
+    }
+
+    /// Looks a name up, listing its directory if what is known is too old.
+    ///
+    /// - Throws: `.notFound` if the directory itself is gone.
+    public func resolve(_ name: FileName, in parent: InodeNumber) async throws(RemoteError) -> NameState {
+        let known = self.peek(name, in: parent)
+        guard case .unknown = known else { return known }
+        try await self.refresh(parent)
+        let state = self.peek(name, in: parent)
+        guard case .unknown = state else { return state }
+        // With a time to live of 0 the answer is true for this one question.
+        return self.state.withLock { state in
+            guard let entry = state.directories[parent]?.entries[name] else { return .absent(validFor: .zero) }
+            state.node(for: entry, name, in: parent)
+            return .present(entry.inode, entry.kind, validFor: .zero)
+        }
+    }
+
+    /// Whether a directory's names are known and fresh.
+    public func isListed(_ directory: InodeNumber) -> Bool {
+        self.state.withLock { self.isFresh($0.directories[directory]?.listedAsOf) }
+    }
+
+    /// Lists a directory again unless its names are fresh.
+    public func ensureListed(_ directory: InodeNumber) async throws(RemoteError) {
+        if !self.isListed(directory) { try await self.refresh(directory) }
+    }
+
+    /// Lists a directory again, whatever is known.
+    ///
+    /// - Throws: `.notFound` if it is gone.
+    public func refresh(_ directory: InodeNumber) async throws(RemoteError) {
+        guard let result = await self.listings.run(directory, { await self.fetchListing(directory) }) else {
+            throw .cancelled
+        }
+        try result.get()
+    }
+
+    /// How many of a directory's names are known; nothing if it was never listed.
+    public func knownNameCount(_ directory: InodeNumber) -> Int? {
+        self.state.withLock { $0.directories[directory]?.entries.count }
+    }
+
+    private func fetchListing(_ directory: InodeNumber) async -> Result<Void, RemoteError> {
+        let asOf = self.now()
+        let path: RemotePath? = self.state.withLock { state in
+            state.directories[directory, default: Directory()].flightCount += 1
+            return state.path(of: directory)
+        }
+        defer {
+            self.state.withLock { state in
+                state.directories[directory]?.flightCount -= 1
+                if state.directories[directory]?.flightCount == 0 {
+                    state.directories[directory]?.changesInFlight = []
+                }
+            }
+        }
+        guard let path else { return .failure(.notFound) }
+        do throws(RemoteError) {
+            let listing: RemoteListing
+            do throws(RemoteError) {
+                listing = try await self.remote.list(path)
+            } catch .notFound {
+                try await self.confirmDirectory(directory)
+                // Its parent has it, it itself says no: somebody is between the two steps of a change.
+                throw .notFound
+            }
+            // wire-protocol.md, Directories: an empty listing proves nothing.
+            if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
+            self.store(listing, for: directory, asOf: asOf)
+            return .success(())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Asks the parent whether a directory exists, unless that was just asked.
+    private func confirmDirectory(_ directory: InodeNumber) async throws(RemoteError) {
+        guard directory != .root else { return }
+        guard let (parent, name) = self.location(of: directory) else { throw .notFound }
+        guard case .present(directory, .directory, _) = try await self.resolve(name, in: parent) else {
+            throw .notFound
+        }
+    }
+
+    private func store(_ listing: RemoteListing, for inode: InodeNumber, asOf: ContinuousClock.Instant) {
+        let shouldLog: Bool = self.state.withLock { state in
+            // A directory that went away while it was listed is not brought back.
+            guard state.path(of: inode) != nil, var directory = state.directories[inode] else { return false }
+            let old = directory.entries
+            var entries: [FileName: Entry] = [:]
+            entries.reserveCapacity(listing.entries.count)
+            let hidden = state.stagingNames[inode] ?? []
+            for (name, kind) in listing.entries where !hidden.contains(name) {
+                if let known = old[name], known.kind == kind {
+                    entries[name] = known
+                    entries[name]?.isOnServer = true
+                } else {
+                    entries[name] = Entry(kind: kind, inode: state.makeInode())
+                }
+            }
+            for (name, var entry) in old where entry.isHeld && entries[name] == nil {
+                entry.isOnServer = false
+                entries[name] = entry
+            }
+            for change in directory.changesInFlight {
+                switch change {
+                case .added(let name, let entry): entries[name] = entry
+                case .removed(let name): entries[name] = nil
+                }
+            }
+            directory.entries = entries
+            directory.order = nil
+            directory.listedAsOf = asOf
+            state.directories[inode] = directory
+            // Whose name went, or now stands for another kind of thing, is gone.
+            for (name, entry) in old where entries[name]?.inode != entry.inode {
+                state.detachReplaced(entry, name, in: inode)
+            }
+            defer { if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true } }
+            return listing.refusedNameCount > 0 && !state.refusedNamesWereLogged
+        }
+        if shouldLog {
+            self.logger.warning(
+                "the server lists names that no Linux directory can hold; they are left out",
+                metadata: ["count": "\(listing.refusedNameCount)"]
+            )
+        }
+    }
+
+    /// Hides the name under which an upload of ours may show in a listing, until it is told otherwise.
+    ///
+    /// - Returns: Whether the name could be formed.
+    @discardableResult
+    public func hideStagingName(of upload: UploadID, for name: FileName, in parent: InodeNumber) -> FileName? {
+        guard let staging = FileName("\(name.string).\(upload.rawValue)") else { return nil }
+        self.state.withLock { state in
+            state.stagingNames[parent, default: []].insert(staging)
+            state.directories[parent]?.entries[staging] = nil
+            state.directories[parent]?.order = nil
+        }
+        return staging
+    }
+
+    /// Ends the hiding, after the upload was completed.
+    public func unhideStagingName(_ staging: FileName, in parent: InodeNumber) {
+        self.state.withLock { state in
+            state.stagingNames[parent]?.remove(staging)
+            if state.stagingNames[parent]?.isEmpty == true { state.stagingNames[parent] = nil }
+        }
+    }
+}
+
+extension Namespace.State {
+    /// Detaches what a listing no longer shows under its name, with what is below it.
+    mutating func detachReplaced(_ entry: Entry, _ name: FileName, in parent: InodeNumber) {
+        if let below = self.directories[entry.inode] {
+            for (name, child) in below.entries { self.detachReplaced(child, name, in: entry.inode) }
+        }
+        guard self.nodes[entry.inode] != nil else {
+            self.directories[entry.inode] = nil
+            return
+        }
+        self.nodes[entry.inode]?.detachedFacts = entry.facts
+        self.directories[entry.inode] = nil
+        self.dropIfUnused(entry.inode)
+    }
+}

@@ -1,0 +1,196 @@
+import Primitives
+import RemoteAPI
+import WireFormat
+
+/// One version of a file on the service.
+public struct FileVersion: Sendable, Hashable {
+    /// The version's name.
+    public var content: ContentID
+    /// Its size in bytes.
+    public var size: UInt64
+    /// How long this may be believed.
+    public var validFor: Duration
+}
+
+extension Namespace {
+    /// A file's version, if its size was asked for within the time to live.
+    public func freshVersion(of inode: InodeNumber) -> FileVersion? {
+        self.state.withLock { state in
+            guard let facts = state.facts(of: inode), let size = facts.size, let content = facts.content,
+                self.isFresh(facts.sizeAsOf) || state.nodes[inode]?.isDetached == true
+            else { return nil }
+            return FileVersion(content: content, size: size, validFor: self.remaining(facts.sizeAsOf))
+        }
+    }
+
+    /// A file's version as last seen, however long ago.
+    public func knownVersion(of inode: InodeNumber) -> FileVersion? {
+        self.state.withLock { state in
+            guard let facts = state.facts(of: inode), let size = facts.size, let content = facts.content else {
+                return nil
+            }
+            return FileVersion(content: content, size: size, validFor: self.remaining(facts.sizeAsOf))
+        }
+    }
+
+    /// A file's version, asking for its size if what is known is too old.
+    ///
+    /// - Throws: `.notFound` only if a listing asked for after the server's 404 does not have the name either.
+    public func version(of inode: InodeNumber) async throws(RemoteError) -> FileVersion {
+        if let version = self.freshVersion(of: inode) { return version }
+        guard let (parent, name) = self.location(of: inode) else { throw .notFound }
+        let size = try await self.probe(inode, name, in: parent)
+        // Seen just now: true for this one question even if the time to live is 0 or a change of ours came between.
+        let known = self.knownVersion(of: inode)
+        return known ?? FileVersion(content: self.makeContentID(), size: size, validFor: .zero)
+    }
+
+    private func probe(
+        _ inode: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber
+    ) async throws(RemoteError) -> UInt64 {
+        let result = await self.probes.run(inode) { await self.fetchSize(inode, name, in: parent) }
+        guard let result else { throw .cancelled }
+        return try result.get()
+    }
+
+    private func fetchSize(
+        _ inode: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber
+    ) async -> Result<UInt64, RemoteError> {
+        do { try await self.probePlaces.acquire() } catch { return .failure(.cancelled) }
+        defer { self.probePlaces.release() }
+        let asOf = self.now()
+        let (path, epoch): (RemotePath?, UInt64?) = self.state.withLock { state in
+            let entry = state.directories[parent]?.entries[name]
+            let epoch = entry?.inode == inode ? entry?.facts.epoch : nil
+            return (state.path(of: parent)?.appending(name), epoch)
+        }
+        guard let path else { return .failure(.notFound) }
+        do throws(RemoteError) {
+            let size = try await self.remote.size(of: path)
+            self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch)
+            return .success(size)
+        } catch .notFound {
+            return .failure(await self.explainMissing(inode, name, in: parent))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The server knows no file of that name: only a fresh listing can say that it is absent.
+    private func explainMissing(
+        _ inode: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber
+    ) async -> RemoteError {
+        do throws(RemoteError) {
+            try await self.refresh(parent)
+        } catch {
+            return error
+        }
+        if case .present(inode, .file, _) = self.peek(name, in: parent) {
+            return .malformedAnswer("the server lists a file and says that it does not exist")
+        }
+        return .notFound
+    }
+
+    private func store(
+        _ size: UInt64,
+        of inode: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber,
+        asOf: ContinuousClock.Instant,
+        epoch: UInt64?
+    ) {
+        self.state.withLock { state in
+            guard var entry = state.directories[parent]?.entries[name], entry.inode == inode,
+                entry.facts.epoch == epoch
+            else { return }
+            if entry.facts.size != size {
+                // Times that a program set were those of the old content.
+                if entry.facts.size != nil { state.touch(inode, at: .now()) }
+                entry.facts.size = size
+                entry.facts.content = state.makeContentID()
+            }
+            entry.facts.sizeAsOf = asOf
+            state.directories[parent]?.entries[name] = entry
+        }
+    }
+
+    /// A program asked for a file's size: if it goes through the directory in order, the next ones are asked for too.
+    public func noteSizeAsked(_ inode: InodeNumber) {
+        guard let (parent, name) = self.location(of: inode) else { return }
+        let next: [(FileName, InodeNumber)] = self.state.withLock { state in
+            guard state.sweeps[parent] != nil, var directory = state.directories[parent] else { return [] }
+            // Taken out while it is sorted, so that there is one copy of it.
+            state.directories[parent] = nil
+            defer { state.directories[parent] = directory }
+            let order = directory.orderedNames()
+            guard let range = state.sweeps[parent]?.advance(to: Self.index(of: name, in: order), count: order.count)
+            else { return [] }
+            return order[range].compactMap { name in
+                guard let entry = directory.entries[name], entry.kind == .file, entry.isOnServer,
+                    !self.isFresh(entry.facts.sizeAsOf)
+                else { return nil }
+                return (name, entry.inode)
+            }
+        }
+        for (name, inode) in next {
+            Task { _ = try? await self.probe(inode, name, in: parent) }
+        }
+    }
+
+    /// A program has the directory open and may ask for its children's sizes one by one.
+    public func beginSweep(_ directory: InodeNumber) {
+        self.state.withLock { $0.sweeps[directory, default: SizeSweep()].handleCount += 1 }
+    }
+
+    /// Ends ``beginSweep(_:)``.
+    public func endSweep(_ directory: InodeNumber) {
+        self.state.withLock { state in
+            state.sweeps[directory]?.handleCount -= 1
+            if state.sweeps[directory]?.handleCount == 0 { state.sweeps[directory] = nil }
+        }
+    }
+
+    private static func index(of name: FileName, in order: [FileName]) -> Int {
+        var low = 0
+        var high = order.count
+        while low < high {
+            let middle = (low + high) / 2
+            if order[middle] < name { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}
+
+/// Sees that a program stats a directory's children in listing order, and says how far to ask ahead.
+struct SizeSweep {
+    /// Open handles on the directory: as long as there is one, a stat is likely followed by the next.
+    var handleCount = 0
+    private var last: Int?
+    private var reached = 0
+    private var window = 0
+
+    private static let initialWindow = 64
+    /// Enough that as many as may be under way always are, between two stats of the program.
+    private static let maximumWindow = 512
+
+    /// Takes a stat of the child at an index into account.
+    ///
+    /// - Returns: The children to ask for now, end exclusive.
+    mutating func advance(to index: Int, count: Int) -> Range<Int> {
+        // Directories and names already known lie between two that are asked for.
+        let isInOrder = self.last.map { index >= $0 && index <= $0 + Self.initialWindow } ?? true
+        self.window = isInOrder ? min(max(Self.initialWindow, self.window * 2), Self.maximumWindow) : 0
+        self.last = index
+        if !isInOrder { self.reached = index + 1 }
+        let start = max(self.reached, index + 1)
+        let end = max(start, min(count, index + 1 + self.window))
+        self.reached = end
+        return min(start, count)..<max(min(start, count), min(end, count))
+    }
+}

@@ -64,6 +64,12 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // Layers 5 to 8: what is not on the service yet, POSIX, the kernel, the command.
+        .target(
+            name: "Staging",
+            dependencies: ["CLinux", "Transport", "WireFormat", "Primitives", logging, system],
+            swiftSettings: settings
+        ),
         // The server shares the wire's values with the driver, and nothing else.
         .executableTarget(
             name: "FilesystemsServer",

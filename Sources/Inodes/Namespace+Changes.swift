@@ -49,6 +49,23 @@ extension Namespace {
         self.updateEntry(of: inode) { $0.isHeld = isHeld }
     }
 
+    /// The kernel is about to read a version of a file.
+    ///
+    /// - Returns: Whether its pages are of that version already, so that it may keep them.
+    public func serve(_ content: ContentID, of inode: InodeNumber) -> Bool {
+        self.state.withLock { state in
+            defer { state.nodes[inode]?.servedContent = content }
+            return state.nodes[inode]?.servedContent == content
+        }
+    }
+
+    /// A file's version is not believed any more: its size is asked for before the next use.
+    public func expireVersion(of inode: InodeNumber) {
+        self.state.withLock { state in
+            state.updateFacts(of: inode) { $0.sizeAsOf = nil }
+        }
+    }
+
     /// Whether the service has a file, as far as we know.
     public func isOnServer(_ inode: InodeNumber) -> Bool {
         self.state.withLock { state in
@@ -73,6 +90,7 @@ extension Namespace {
             else { return content }
             entry.isOnServer = true
             entry.isHeld = isHeld
+            state.nodes[inode]?.servedContent = content
             entry.facts.size = size
             entry.facts.sizeAsOf = self.now()
             entry.facts.content = content
@@ -93,6 +111,8 @@ extension Namespace {
         self.state.withLock { state in
             guard var entry = state.directories[parent]?.entries[name] else { return }
             if let replaced = state.directories[newParent]?.entries[newName], replaced.inode != entry.inode {
+                // The service may still have the replaced file under that name, until ours is uploaded.
+                if replaced.isOnServer { entry.isOnServer = true }
                 state.directories[newParent]?.remove(newName)
                 state.detachReplaced(replaced, newName, in: newParent)
             }

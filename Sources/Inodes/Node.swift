@@ -13,6 +13,8 @@ struct Node {
     var lookupCount: UInt64 = 0
     /// What else keeps it: open handles, bytes not uploaded.
     var pinCount = 0
+    /// The version whose pages the kernel may hold.
+    var servedContent: ContentID?
     /// Set when its name is gone while the kernel or a handle still has it; its facts then live here.
     var detachedFacts: FileFacts?
 

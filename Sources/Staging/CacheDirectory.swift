@@ -1,0 +1,124 @@
+import Glibc
+import SystemPackage
+import WireFormat
+
+/// Why a cache directory cannot be used: one line for the person who mounts.
+public struct CacheDirectoryError: Error, CustomStringConvertible {
+    /// What is wrong and what to do.
+    public let description: String
+}
+
+/// What one filesystem keeps on the local disk: `CACHE/FILESYSTEM-ID/`, used by one process at a time.
+public final class CacheDirectory: Sendable {
+    /// The directory.
+    public let path: FilePath
+    private let lock: FileDescriptor
+
+    /// Names the layout of the directory; raised when it changes.
+    private static let format = "tetherfs cache 1\n"
+
+    /// Opens the directory, making it if need be.
+    ///
+    /// - Parameters:
+    ///   - parent: The directory of all filesystems' caches.
+    ///   - filesystem: Which one's.
+    /// - Throws: If another mount uses it, another version or program made it, or it cannot be written.
+    public init(in parent: FilePath, for filesystem: FilesystemID) throws(CacheDirectoryError) {
+        self.path = parent.appending(filesystem.rawValue)
+        try Self.make(self.path)
+        self.lock = try Self.lock(self.path)
+        try Self.checkFormat(self.path)
+    }
+
+    deinit {
+        try? self.lock.close()
+    }
+
+    /// Makes a directory in it.
+    func makeSubdirectory(_ name: String) throws(CacheDirectoryError) -> FilePath {
+        let path = self.path.appending(name)
+        try Self.make(path)
+        return path
+    }
+
+    /// The names in a directory; none if it cannot be read.
+    static func names(in directory: FilePath) -> [String] {
+        guard let stream = opendir(directory.string) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    private static func make(_ path: FilePath) throws(CacheDirectoryError) {
+        var made = FilePath(root: path.root, [])
+        for component in path.components {
+            made.append(component)
+            if mkdir(made.string, 0o700) != 0 && errno != EEXIST {
+                throw CacheDirectoryError(
+                    description: "cannot make the cache directory \(path): \(Errno(rawValue: errno))"
+                )
+            }
+        }
+    }
+
+    private static func lock(_ directory: FilePath) throws(CacheDirectoryError) -> FileDescriptor {
+        let descriptor: FileDescriptor
+        do {
+            descriptor = try FileDescriptor.open(
+                directory.appending("lock"),
+                .readWrite,
+                options: [.create, .closeOnExec],
+                permissions: [.ownerReadWrite]
+            )
+        } catch {
+            throw CacheDirectoryError(description: "cannot use the cache directory \(directory): \(error)")
+        }
+        guard flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+            try? descriptor.close()
+            throw CacheDirectoryError(
+                description: "another mount of this filesystem uses the cache directory "
+                    + "\(directory.removingLastComponent()); choose another one with --cache-dir"
+            )
+        }
+        return descriptor
+    }
+
+    private static func checkFormat(_ directory: FilePath) throws(CacheDirectoryError) {
+        let path = directory.appending("FORMAT")
+        if let file = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) {
+            defer { try? file.close() }
+            var found = [UInt8](repeating: 0, count: 256)
+            let count = (try? found.withUnsafeMutableBytes { try file.read(into: $0) }) ?? 0
+            guard found.prefix(count).elementsEqual(Self.format.utf8) else {
+                throw CacheDirectoryError(
+                    description: "the cache directory \(directory) is of another version of tetherfs; choose "
+                        + "another one with --cache-dir, or save what its 'recovered' holds and remove it"
+                )
+            }
+            return
+        }
+        guard Self.names(in: directory).allSatisfy({ $0 == "lock" }) else {
+            throw CacheDirectoryError(
+                description: "\(directory) is not a cache directory of tetherfs; "
+                    + "choose another one with --cache-dir"
+            )
+        }
+        do {
+            let file = try FileDescriptor.open(
+                path,
+                .writeOnly,
+                options: [.create, .exclusiveCreate, .closeOnExec],
+                permissions: [.ownerReadWrite]
+            )
+            _ = try file.closeAfter { try file.writeAll(Self.format.utf8) }
+        } catch {
+            throw CacheDirectoryError(description: "cannot write to the cache directory \(directory): \(error)")
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import Inodes
+import Primitives
+import RemoteAPI
+import Staging
+import SystemPackage
+import WireFormat
+
+/// What the kernel is told of a name.
+public enum LookupReply: Sendable {
+    /// It is there; the lookup was counted.
+    case entry(FileAttributes, nameValidFor: Duration, attributesValidFor: Duration)
+    /// It is not there.
+    case absent(validFor: Duration)
+}
+
+/// An answer from memory, or the word that the service must be asked.
+public enum Immediate<Value: Sendable>: Sendable {
+    /// The answer.
+    case now(Value)
+    /// The `async` function of the same name has it.
+    case later
+}
+
+extension FileSystem {
+    /// Looks a name up in memory.
+    public func lookupNow(
+        _ parent: InodeNumber,
+        _ name: some Collection<UInt8>
+    ) throws(FileSystemError) -> Immediate<LookupReply> {
+        guard name.count <= FileName.maximumByteCount else { throw .nameTooLong }
+        // A name that the API cannot carry is in no directory.
+        guard let name = FileName(bytes: name) else { return .now(.absent(validFor: .seconds(3600))) }
+        switch self.namespace.peek(name, in: parent) {
+        case .unknown: return .later
+        case .noDirectory: throw .noSuchFile
+        case .absent(let validFor): return .now(.absent(validFor: validFor))
+        case .present(let inode, let kind, let validFor):
+            if kind == .file { self.namespace.noteSizeAsked(inode) }
+            guard let attributes = self.getattrNow(inode) else { return .later }
+            guard self.namespace.countLookup(inode) != nil else { return .later }
+            return .now(.entry(attributes.0, nameValidFor: validFor, attributesValidFor: attributes.validFor))
+        }
+    }
+
+    /// Looks a name up, asking the service for what is not known.
+    public func lookup(
+        _ parent: InodeNumber,
+        _ name: some Collection<UInt8> & Sendable
+    ) async throws(FileSystemError) -> LookupReply {
+        let name = try self.name(name)
+        // A name that is replaced while its size is asked for is looked up again, in vain at most this often.
+        for _ in 0..<4 {
+            let state = try await self.fail { () throws(RemoteError) in
+                try await self.namespace.resolve(name, in: parent)
+            }
+            switch state {
+            case .unknown, .noDirectory: throw .noSuchFile
+            case .absent(let validFor): return .absent(validFor: validFor)
+            case .present(let inode, _, let validFor):
+                self.namespace.pin(inode)
+                defer { self.namespace.unpin(inode) }
+                do throws(FileSystemError) {
+                    let (attributes, attributesValidFor) = try await self.getattr(inode)
+                    guard self.namespace.countLookup(inode) != nil else { continue }
+                    return .entry(attributes, nameValidFor: validFor, attributesValidFor: attributesValidFor)
+                } catch .noSuchFile {
+                    continue
+                }
+            }
+        }
+        throw .noSuchFile
+    }
+
+    /// What stat(2) shows, if it is known.
+    public func getattrNow(_ inode: InodeNumber) -> (FileAttributes, validFor: Duration)? {
+        guard var attributes = self.namespace.attributes(of: inode) else { return nil }
+        guard attributes.kind == .file else { return (attributes, self.namespace.timeToLive) }
+        let known = self.namespace.knownVersion(of: inode)
+        if let content = self.existingContent(of: inode),
+            let staged = content.currentStaged(known: known)?.file, staged.isDirty || content.isUnlinked
+        {
+            attributes.size = staged.size
+            return (attributes, self.namespace.timeToLive)
+        }
+        guard let version = self.namespace.freshVersion(of: inode) else { return nil }
+        attributes.size = version.size
+        return (attributes, version.validFor)
+    }
+
+    /// What stat(2) shows, asking for the size if it is not known.
+    public func getattr(_ inode: InodeNumber) async throws(FileSystemError) -> (FileAttributes, validFor: Duration) {
+        if let known = self.getattrNow(inode) { return known }
+        let version = try await self.fail { () throws(RemoteError) in try await self.namespace.version(of: inode) }
+        if let known = self.getattrNow(inode) { return known }
+        guard var attributes = self.namespace.attributes(of: inode) else { throw .noSuchFile }
+        attributes.size = version.size
+        return (attributes, version.validFor)
+    }
+
+    /// Sets what can be set from memory alone: everything but a file's size.
+    public func setattr(
+        _ inode: InodeNumber,
+        _ change: AttributeChange
+    ) throws(FileSystemError) {
+        guard self.namespace.kind(of: inode) != nil else { throw .noSuchFile }
+        self.namespace.setAttributes(of: inode, change, at: .now())
+    }
+
+    /// Cuts a file or lets it grow with zeros.
+    ///
+    /// Through a handle the new size is uploaded when that is flushed; by path (truncate(2)) before this returns.
+    public func truncate(
+        _ inode: InodeNumber,
+        to size: UInt64,
+        through handle: FileHandle?
+    ) async throws(FileSystemError) {
+        guard size <= self.maximumFileByteCount else { throw .fileTooLarge }
+        let content = handle?.content ?? self.content(of: inode)
+        defer { self.dropIfUnused(content) }
+        let staged = try await self.stagedForWriting(content, emptied: size == 0)
+        let result = await content.writers.shared { () -> Result<Void, FileSystemError> in
+            do throws(Errno) {
+                try staged.truncate(to: size)
+                return .success(())
+            } catch {
+                return .failure(.local(error))
+            }
+        }
+        try result.get()
+        self.didWrite(content)
+        if handle == nil { try await self.upload(content) }
+    }
+
+    /// The kernel forgets what it was told so many times.
+    public func forget(_ inode: InodeNumber, count: UInt64) {
+        self.namespace.forget(inode, count: count)
+    }
+}

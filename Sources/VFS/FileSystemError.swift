@@ -1,0 +1,62 @@
+import BlockCaching
+import RemoteAPI
+import SystemPackage
+
+/// What an operation of the filesystem ends with when it does not succeed.
+public enum FileSystemError: Error, Hashable, Sendable {
+    /// There is no such name.
+    case noSuchFile
+    /// The name is taken.
+    case exists
+    /// A directory where a file is needed.
+    case isDirectory
+    /// A file where a directory is needed.
+    case notDirectory
+    /// A directory that must be empty is not.
+    case notEmpty
+    /// A name of over 255 bytes.
+    case nameTooLong
+    /// A name that the API cannot carry: not UTF-8.
+    case unrepresentableName
+    /// An argument makes no sense, such as moving a directory into itself.
+    case invalidArgument
+    /// Something that this filesystem does not have, such as links.
+    case notPermitted
+    /// A way of doing something that this filesystem does not have, such as punching holes.
+    case notSupported
+    /// A file beyond the largest size.
+    case fileTooLarge
+    /// A handle that is not open, or not for that.
+    case badHandle
+    /// The file under an open handle is gone from the service.
+    case stale
+    /// The file changed on the service again and again while it was read.
+    case changedOnServer
+    /// A signal ended the wait.
+    case interrupted
+    /// The service failed.
+    case remote(RemoteError)
+    /// The local disk failed.
+    case local(Errno)
+}
+
+extension FileSystemError {
+    init(_ error: BlockError) {
+        switch error {
+        case .remote(let error): self = .remote(error)
+        case .changedOnServer: self = .changedOnServer
+        case .gone: self = .stale
+        case .cancelled: self = .interrupted
+        }
+    }
+
+    /// Of a call that is about names: the service's 404 was confirmed by a listing there.
+    init(_ error: RemoteError) {
+        switch error {
+        case .notFound: self = .noSuchFile
+        case .alreadyExists: self = .exists
+        case .cancelled: self = .interrupted
+        default: self = .remote(error)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+import DequeModule
+import Primitives
+import Synchronization
+
+/// Remembers which closed files' staged bytes are kept although the service has them, so that reading or renaming what
+/// was just written downloads nothing; the oldest go first when there are too many.
+final class RetainedStaging: Sendable {
+    private struct State {
+        var byteCounts: [InodeNumber: UInt64] = [:]
+        var order: Deque<InodeNumber> = []
+        var byteCount: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
+    /// Each holds a descriptor.
+    private static let maximumCount = 256
+    /// On the local disk.
+    private static let maximumByteCount: UInt64 = 2 << 30
+
+    /// Adds a file.
+    ///
+    /// - Returns: Those whose staged bytes must go for it.
+    func add(_ inode: InodeNumber, byteCount: UInt64) -> [InodeNumber] {
+        self.state.withLock { state in
+            if let old = state.byteCounts.updateValue(byteCount, forKey: inode) {
+                state.byteCount -= old
+            } else {
+                state.order.append(inode)
+            }
+            state.byteCount += byteCount
+            var evicted: [InodeNumber] = []
+            while state.order.count > Self.maximumCount || state.byteCount > Self.maximumByteCount,
+                let oldest = state.order.popFirst()
+            {
+                state.byteCount -= state.byteCounts.removeValue(forKey: oldest) ?? 0
+                evicted.append(oldest)
+            }
+            return evicted
+        }
+    }
+}

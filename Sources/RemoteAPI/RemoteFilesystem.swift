@@ -52,6 +52,7 @@ public protocol RemoteFilesystem: Sendable {
     ///   - upload: The upload.
     ///   - offset: Where the part begins, in bytes from the file's start.
     ///   - body: The part's bytes.
+    /// - Throws: `.unreadableBody` if they cannot be had.
     func putPart(
         _ file: RemotePath,
         _ upload: UploadID,
@@ -68,6 +69,7 @@ public protocol RemoteFilesystem: Sendable {
     ///   - upload: The upload, all of whose bytes were sent.
     ///   - size: Its size in bytes.
     ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
+    /// - Throws: What keeps the file from being replaced, or us from knowing that it was.
     func completeUpload(
         _ file: RemotePath,
         _ upload: UploadID,

@@ -1,0 +1,128 @@
+import Transport
+
+/// What one attempt of a call ended with, when not with success: what it means, and what may be done about it.
+struct CallFailure: Error {
+    /// What the caller is told if this was the last attempt.
+    var error: RemoteError
+    /// The status, if there was an answer.
+    var status: Int?
+    /// Whether the same call may succeed a little later.
+    var isTransient = false
+    /// Whether the server may have done what it was asked.
+    var mayHaveActed = false
+    /// How long the server asks everyone to wait.
+    var retryAfter: Duration?
+
+    /// Whether no answer of the service itself came to what may have reached it.
+    var isLostAnswer: Bool {
+        guard self.mayHaveActed else { return false }
+        guard let status = self.status else { return true }
+        return [502, 503, 504].contains(status)
+    }
+
+    /// Whether the service understood the call, and what it was asked is not, or no longer, possible.
+    var isRefusal: Bool {
+        guard let status = self.status else { return false }
+        return [400, 404, 405, 409, 410, 422].contains(status)
+    }
+}
+
+extension CallFailure {
+    /// What the transport's failure means.
+    init(_ error: TransportError) {
+        switch error {
+        case .notConnected(let text):
+            self.init(error: .unavailable(text), isTransient: true)
+        case .insecure(let text):
+            self.init(error: .unavailable(text))
+        case .timedOut:
+            self.init(error: .timedOut, isTransient: true, mayHaveActed: true)
+        case .interrupted(let text):
+            self.init(error: .unavailable(text), isTransient: true, mayHaveActed: true)
+        case .refusedBySink:
+            self.init(error: .malformedAnswer("the answer is larger than any should be"), mayHaveActed: true)
+        case .unreadableBody:
+            self.init(error: .unreadableBody)
+        case .cancelled:
+            self.init(error: .cancelled, mayHaveActed: true)
+        case .invalidRequest(let text):
+            self.init(error: .unavailable("the request cannot be sent: \(text)"))
+        }
+    }
+
+    /// What an answer means that is no success.
+    ///
+    /// - Parameters:
+    ///   - response: The answer.
+    ///   - key: The key that was sent, which a server's text must not bring to light.
+    init(_ response: HTTPResponse, hiding key: String) {
+        let status = response.status
+        let message = AnswerText.firstLine(response.body, hiding: key)
+        switch status {
+        case 300..<400:
+            self.init(
+                error: .malformedAnswer(
+                    "the server answered with a redirect (\(status)), is the endpoint right?"
+                )
+            )
+        case 401: self.init(error: .unauthorized)
+        case 403: self.init(error: .forbidden)
+        case 404: self.init(error: .notFound)
+        case 409: self.init(error: .alreadyExists)
+        case 413: self.init(error: .outOfSpace)
+        // 507: it may have begun to act, and says that it had no room to end.
+        case 507: self.init(error: .outOfSpace)
+        case 408, 429:
+            self.init(error: Self.failed(status, message), isTransient: true)
+        case 500, 502, 503, 504:
+            self.init(error: Self.failed(status, message), isTransient: true, mayHaveActed: true)
+        case 400..<500: self.init(error: .rejected(status: status, message: message))
+        case 500..<600: self.init(error: Self.failed(status, message), mayHaveActed: true)
+        default:
+            self.init(
+                error: .malformedAnswer("the server answered with the status \(status)"),
+                mayHaveActed: true
+            )
+        }
+        self.status = status
+    }
+
+    private static func failed(_ status: Int, _ message: String) -> RemoteError {
+        .unavailable("the server answered \(status)" + (message.isEmpty ? "" : ": \(message)"))
+    }
+}
+
+/// What may be shown of an answer's body.
+enum AnswerText {
+    /// The first line that is not empty: printable, of at most 200 characters, and without the key.
+    static func firstLine(_ body: [UInt8], hiding key: String) -> String {
+        let text = String(decoding: body.prefix(4096), as: UTF8.self)
+        if self.isMarkup(body) { return "an HTML page" }
+        for line in text.split(whereSeparator: \.isNewline) {
+            var scalars = String.UnicodeScalarView()
+            for scalar in line.unicodeScalars {
+                scalars.append(scalar.properties.generalCategory.isPrintable ? scalar : " ")
+            }
+            let words = String(scalars).split(separator: " ").joined(separator: " ")
+            if words.isEmpty { continue }
+            return String((key.isEmpty ? words : words.replacing(key, with: "<hidden>")).prefix(200))
+        }
+        return ""
+    }
+
+    /// Whether a body is a page and not JSON.
+    static func isMarkup(_ body: [UInt8]) -> Bool {
+        body.first { ![0x20, 0x09, 0x0a, 0x0d].contains($0) } == UInt8(ascii: "<")
+    }
+}
+
+extension Unicode.GeneralCategory {
+    /// Whether it moves the cursor on and does nothing else.
+    fileprivate var isPrintable: Bool {
+        switch self {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator:
+            false
+        default: true
+        }
+    }
+}

@@ -1,0 +1,223 @@
+import Logging
+import Synchronization
+import Transport
+import WireFormat
+
+/// The service at one endpoint, with one key: calls with deadlines, repeated where that is safe.
+///
+/// All filesystems of one client share what the server says about being asked too often: a Retry-After holds for
+/// everyone.
+public final class RemoteClient: Sendable {
+    /// Where the service is.
+    public let endpoint: Endpoint
+    let credentials: Credentials
+    let transport: any HTTPTransport
+    let retry: RetryPolicy
+    let logger: Logger
+    private let state = Mutex(State())
+
+    private struct State {
+        /// Nothing is sent before that, by the policy's clock.
+        var notBefore: Duration = .zero
+        var counters = RemoteCounters()
+    }
+
+    /// Makes a client; nothing is sent yet.
+    public init(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        transport: any HTTPTransport,
+        retry: RetryPolicy = RetryPolicy(),
+        logger: Logger
+    ) {
+        self.endpoint = endpoint
+        self.credentials = credentials
+        self.transport = transport
+        self.retry = retry
+        self.logger = logger
+    }
+
+    /// The calls of one filesystem.
+    public func filesystem(_ id: FilesystemID) -> RemoteClientFilesystem {
+        RemoteClientFilesystem(client: self, id: id)
+    }
+
+    /// What was done so far.
+    public var counters: RemoteCounters { self.state.withLock(\.counters) }
+
+    /// Makes one attempt.
+    ///
+    /// A key that the server refuses is read again, and if it has changed, the call repeated at once: it was not
+    /// acted upon.
+    ///
+    /// - Throws: `.cancelled`, and nothing else.
+    func attempt(
+        _ call: RemoteCall,
+        into sink: (any BodySink)? = nil
+    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
+        try await self.waitForTurn()
+        let key = self.credentials.key()
+        let result = try await self.send(call, key, into: sink)
+        guard case .failure(let failure) = result, failure.status == 401,
+            let fresh = self.credentials.key(insteadOf: key)
+        else { return result }
+        self.logger.debug("the key was refused and has changed", metadata: call.metadata)
+        return try await self.send(call, fresh, into: sink)
+    }
+
+    /// Makes a call that does no harm when made twice, until it succeeds or there is no more hope.
+    ///
+    /// - Parameters:
+    ///   - call: The call.
+    ///   - retries: How often to repeat it at most, where that is less than the policy says.
+    /// - Returns: The answer, a success.
+    /// - Throws: What the last attempt ended with.
+    func repeating(
+        _ call: RemoteCall,
+        retries: Int = .max
+    ) async throws(RemoteError) -> HTTPResponse {
+        var attempt = 0
+        while true {
+            attempt += 1
+            switch try await self.attempt(call) {
+            case .success(let response): return response
+            case .failure(let failure):
+                guard failure.isTransient, attempt <= min(retries, self.retry.retries) else {
+                    throw self.givingUp(call, failure, attempt)
+                }
+                try await self.pause(call, failure, attempt)
+            }
+        }
+    }
+
+    /// Waits before a call is repeated.
+    func pause(_ call: RemoteCall, _ failure: CallFailure, _ attempt: Int) async throws(RemoteError) {
+        self.state.withLock { $0.counters.retries += 1 }
+        self.logger.debug(
+            "a call is repeated",
+            metadata: call.metadata(attempt: attempt, cause: failure.error)
+        )
+        try await self.sleep(self.retry.backoff(after: attempt))
+    }
+
+    /// Notes the end of a call's hopes, where it had any.
+    func givingUp(_ call: RemoteCall, _ failure: CallFailure, _ attempt: Int) -> RemoteError {
+        if failure.isTransient {
+            self.state.withLock { $0.counters.givenUp += 1 }
+            self.logger.warning(
+                "a call is given up",
+                metadata: call.metadata(attempt: attempt, cause: failure.error)
+            )
+        }
+        return failure.error
+    }
+
+    /// Waits until the server takes requests again, if it said that it does not.
+    private func waitForTurn() async throws(RemoteError) {
+        if Task.isCancelled { throw .cancelled }
+        let start = self.retry.clock.now()
+        while true {
+            let now = self.retry.clock.now()
+            let wait = self.state.withLock { $0.notBefore } - now
+            // Answers to others may move the moment on; nobody waits for ever.
+            guard wait > .zero, now - start < self.retry.retryAfterLimit else { return }
+            // A little apart from one another, or all that wait would come at once.
+            try await self.sleep(wait + self.retry.backoff(after: 1))
+        }
+    }
+
+    private func sleep(_ duration: Duration) async throws(RemoteError) {
+        do {
+            try await self.retry.clock.sleep(duration)
+        } catch {
+            throw .cancelled
+        }
+        if Task.isCancelled { throw .cancelled }
+    }
+
+    private func send(
+        _ call: RemoteCall,
+        _ key: String,
+        into sink: (any BodySink)?
+    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
+        self.state.withLock { $0.counters.attempts += 1 }
+        let response: HTTPResponse
+        do {
+            response = try await self.transport.send(
+                HTTPRequest(
+                    method: call.method,
+                    url: call.url,
+                    headers: [("Authorization", key)] + call.headers,
+                    body: call.body,
+                    deadline: call.deadline ?? self.retry.requestTimeout,
+                    stallLimit: call.stallLimit ?? self.retry.requestTimeout
+                ),
+                into: sink
+            )
+        } catch {
+            if error == .cancelled { throw .cancelled }
+            return .failure(CallFailure(error))
+        }
+        if response.status == 200 || (sink == nil && (201..<300).contains(response.status)) {
+            // A page where the API has JSON or nothing: some portal or front page answers in the service's place.
+            guard sink == nil, AnswerText.isMarkup(response.body) else { return .success(response) }
+            return .failure(
+                CallFailure(error: .malformedAnswer(RemoteCall.pageText), status: response.status)
+            )
+        }
+        var failure = CallFailure(response, hiding: key)
+        if failure.isTransient, let wait = self.retryAfter(response) {
+            failure.retryAfter = wait
+            let moment = self.retry.clock.now() + wait
+            self.state.withLock { $0.notBefore = max($0.notBefore, moment) }
+        }
+        return .failure(failure)
+    }
+
+    /// What Retry-After says (RFC 9110, section 10.2.3): seconds, or a date by the server's own clock.
+    private func retryAfter(_ response: HTTPResponse) -> Duration? {
+        guard let text = response.headers["retry-after"] else { return nil }
+        var seconds = Int64(text)
+        if let date = WallClock.seconds(fromHTTPDate: text) {
+            let now = response.headers["date"].flatMap { WallClock.seconds(fromHTTPDate: $0) }
+            seconds = date - (now ?? self.retry.clock.secondsSince1970())
+        }
+        guard let seconds, seconds > 0 else { return nil }
+        return min(.seconds(min(seconds, 86_400)), self.retry.retryAfterLimit)
+    }
+}
+
+/// What a client has done so far.
+public struct RemoteCounters: Sendable, Hashable {
+    /// Requests sent, repeated ones too.
+    public var attempts: UInt64 = 0
+    /// How many of them repeated a call that had failed.
+    public var retries: UInt64 = 0
+    /// Calls that failed for good although they might have succeeded later.
+    public var givenUp: UInt64 = 0
+}
+
+/// One call, as it is sent at every attempt.
+struct RemoteCall: Sendable {
+    /// What logs name it.
+    var name: String
+    var method: HTTPRequest.Method
+    var url: String
+    var headers: [(name: String, value: String)] = []
+    var body: BodySource = .none
+    /// The policy's time-out unless given.
+    var deadline: Duration?
+    /// The policy's time-out unless given.
+    var stallLimit: Duration?
+
+    static let pageText = "the server answered HTML, is the endpoint right?"
+
+    /// What a log may say: no headers and no path.
+    var metadata: Logger.Metadata {
+        ["call": "\(self.name)", "method": "\(self.method.rawValue)"]
+    }
+
+    func metadata(attempt: Int, cause: RemoteError) -> Logger.Metadata {
+        self.metadata.merging(["attempt": "\(attempt)", "cause": "\(cause)"]) { $1 }
+    }
+}

@@ -1,0 +1,101 @@
+import Transport
+import WireFormat
+
+extension RemoteClientFilesystem {
+    /// Lists a directory; see ``RemoteFilesystem/list(_:)``.
+    public func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing {
+        let call = RemoteCall(name: "list", method: .get, url: self.url("list", directory))
+        return try RemoteListing(json: try await self.client.repeating(call).body)
+    }
+
+    /// Makes a directory; see ``RemoteFilesystem/makeDirectory(_:)``.
+    public func makeDirectory(_ directory: RemotePath) async throws(RemoteError) {
+        if directory.isRoot { throw .alreadyExists }
+        let call = RemoteCall(name: "mkdir", method: .post, url: self.url("mkdir", directory))
+        var mayBeApplied = false
+        var attempt = 0
+        while true {
+            attempt += 1
+            let failure: CallFailure
+            switch try await self.client.attempt(call) {
+            case .success: return
+            case .failure(let met): failure = met
+            }
+            mayBeApplied = mayBeApplied || failure.mayHaveActed
+            let isLast = !failure.isTransient || attempt > self.client.retry.retries
+            if !isLast { try await self.client.pause(call, failure, attempt) }
+            // A lost answer: it is a success if the directory is there now.
+            if mayBeApplied, try await self.knownKind(of: directory) == .directory { return }
+            if isLast { throw self.client.givingUp(call, failure, attempt) }
+        }
+    }
+
+    /// Deletes a file or an empty directory; see ``RemoteFilesystem/delete(_:kind:)``.
+    ///
+    /// A directory that is no longer empty when the call is to be repeated counts as changed: the server would
+    /// delete the whole tree.
+    public func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError) {
+        // The root's URL would name everything.
+        if path.isRoot { throw .forbidden }
+        let call = RemoteCall(name: "delete", method: .delete, url: self.url("files", path))
+        var mayBeApplied = false
+        var attempt = 0
+        while true {
+            attempt += 1
+            let failure: CallFailure
+            switch try await self.client.attempt(call) {
+            case .success: return
+            case .failure(let met): failure = met
+            }
+            if mayBeApplied, failure.status == 404 || failure.status == 400 { return }
+            mayBeApplied = mayBeApplied || failure.mayHaveActed
+            let isLast = !failure.isTransient || attempt > self.client.retry.retries
+            if !isLast { try await self.client.pause(call, failure, attempt) }
+            // wire-protocol.md, Delete: 400 means "neither file nor directory"; the listing says whether it does.
+            if !isLast || mayBeApplied || failure.status == 400 {
+                switch try await self.checkedKind(of: path, after: failure) {
+                case nil where mayBeApplied: return
+                case nil: throw .notFound
+                case kind?: break
+                case _?: throw isLast && !mayBeApplied ? failure.error : .changedKind
+                }
+            }
+            if isLast { throw self.client.givingUp(call, failure, attempt) }
+            if kind == .directory { try await self.confirmEmpty(path, after: failure) }
+        }
+    }
+
+    /// The kind of a name, as its parent's listing now has it; a listing that fails tells nothing.
+    private func knownKind(of path: RemotePath) async throws(RemoteError) -> EntryKind? {
+        do {
+            return try await self.kind(of: path)
+        } catch {
+            if error == .cancelled { throw error }
+            return nil
+        }
+    }
+
+    /// The kind of a name, or nothing if it is certainly not there.
+    ///
+    /// - Throws: The failure that made us ask, if the answer cannot be had.
+    private func checkedKind(
+        of path: RemotePath,
+        after failure: CallFailure
+    ) async throws(RemoteError) -> EntryKind? {
+        do {
+            return try await self.kind(of: path)
+        } catch {
+            throw error == .cancelled ? error : failure.error
+        }
+    }
+
+    private func confirmEmpty(_ path: RemotePath, after failure: CallFailure) async throws(RemoteError) {
+        let listing: RemoteListing
+        do {
+            listing = try await self.list(path)
+        } catch {
+            throw error == .cancelled ? error : failure.error
+        }
+        if !listing.entries.isEmpty || listing.refusedNameCount > 0 { throw .changedKind }
+    }
+}

@@ -1,0 +1,144 @@
+import Synchronization
+import Transport
+import WireFormat
+
+extension RemoteClientFilesystem {
+    /// Asks for a file's size; see ``RemoteFilesystem/size(of:)``.
+    public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
+        let call = RemoteCall(name: "size", method: .get, url: self.url("files", file) + "?init=true")
+        return try JSONBody.decode(FileInfoBody.self, try await self.client.repeating(call).body).size
+    }
+
+    /// Reads bytes of a file into a sink; see ``RemoteFilesystem/read(_:_:into:)``.
+    ///
+    /// A sink that refuses bytes which were asked for ends the call with `.cancelled`.
+    public func read(
+        _ file: RemotePath,
+        _ range: Range<UInt64>,
+        into sink: any BodySink
+    ) async throws(RemoteError) -> UInt64 {
+        let count = UInt64(range.count)
+        var delivered: UInt64 = 0
+        var progress = ReadProgress(retries: self.client.retry.retries)
+        // The end of a body that nothing marked as its end: believed when it is met there a second time.
+        var unmarkedEnd: UInt64?
+        while delivered < count {
+            let rest = range.lowerBound + delivered..<range.upperBound
+            let call = self.readCall(file, rest)
+            let bounded = BoundedSink(sink, limit: UInt64(rest.count))
+            let result = try await self.client.attempt(call, into: bounded)
+            delivered += bounded.count
+            progress.count(bounded.count)
+            switch result {
+            case .success(let response):
+                if delivered == count || response.endIsMarked || unmarkedEnd == delivered { return delivered }
+                guard progress.hasAttempts else {
+                    throw .malformedAnswer("the server's answers end nowhere in particular")
+                }
+                unmarkedEnd = delivered
+            case .failure(let failure):
+                if bounded.wasRefused { throw .cancelled }
+                let failure = bounded.hasOverflowed ? Self.overflow(isFirst: delivered == 0) : failure
+                guard progress.mayRepeat(failure) else {
+                    throw self.client.givingUp(call, failure, progress.total)
+                }
+                try await self.client.pause(call, failure, progress.attempts)
+            }
+        }
+        return delivered
+    }
+
+    private func readCall(_ file: RemotePath, _ range: Range<UInt64>) -> RemoteCall {
+        RemoteCall(
+            name: "read",
+            method: .get,
+            url: self.url("files", file),
+            headers: [("Content-Range", ContentRange.download(range))],
+            deadline: self.client.retry.deadline(transferring: UInt64(range.count))
+        )
+    }
+
+    /// More came than was asked for. With nothing delivered it is asked for once more; otherwise what was delivered
+    /// may be of another place, as from a server that sent the whole file.
+    private static func overflow(isFirst: Bool) -> CallFailure {
+        CallFailure(
+            error: .malformedAnswer("the server sent more bytes than were asked for"),
+            status: 200,
+            isTransient: isFirst
+        )
+    }
+}
+
+/// How many attempts a read still has.
+private struct ReadProgress {
+    let retries: Int
+    /// Attempts since there was progress.
+    var attempts = 0
+    /// All attempts.
+    var total = 0
+    private var overflows = 0
+
+    /// So many bytes count as progress: a block of the cache.
+    private static let block: UInt64 = 64 << 10
+
+    init(retries: Int) { self.retries = retries }
+
+    /// Counts an attempt that delivered so many bytes.
+    mutating func count(_ delivered: UInt64) {
+        self.total += 1
+        self.attempts = delivered >= Self.block ? 1 : self.attempts + 1
+    }
+
+    /// Whether the read goes on after a failure. With progress the attempts start anew, but not for ever.
+    mutating func mayRepeat(_ failure: CallFailure) -> Bool {
+        if case .malformedAnswer = failure.error {
+            self.overflows += 1
+            if self.overflows > 1 { return false }
+        }
+        return failure.isTransient && self.attempts <= self.retries && self.hasAttempts
+    }
+
+    /// Whether there may be another attempt at all.
+    var hasAttempts: Bool { self.total <= 4 * (self.retries + 1) }
+}
+
+/// Lets through what was asked for, and no more.
+private final class BoundedSink: BodySink {
+    private let sink: any BodySink
+    private let limit: UInt64
+    // Atomic since the transport's thread counts and the task reads, though never at one time.
+    private let delivered = Atomic<UInt64>(0)
+    private let overflowed = Atomic<Bool>(false)
+    private let refused = Atomic<Bool>(false)
+
+    init(_ sink: any BodySink, limit: UInt64) {
+        self.sink = sink
+        self.limit = limit
+    }
+
+    var count: UInt64 { self.delivered.load(ordering: .acquiring) }
+    var hasOverflowed: Bool { self.overflowed.load(ordering: .acquiring) }
+    var wasRefused: Bool { self.refused.load(ordering: .acquiring) }
+
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let delivered = self.delivered.load(ordering: .relaxed)
+        guard UInt64(bytes.count) <= self.limit - delivered else {
+            self.overflowed.store(true, ordering: .releasing)
+            return false
+        }
+        guard self.sink.receive(bytes) else {
+            self.refused.store(true, ordering: .releasing)
+            return false
+        }
+        self.delivered.store(delivered + UInt64(bytes.count), ordering: .releasing)
+        return true
+    }
+}
+
+extension HTTPResponse {
+    /// Whether the body's end is where the server said it is, and not only where the connection ended.
+    fileprivate var endIsMarked: Bool {
+        self.headers["content-length"] != nil
+            || self.headers["transfer-encoding"]?.lowercased().contains("chunked") == true
+    }
+}

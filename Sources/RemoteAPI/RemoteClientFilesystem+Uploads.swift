@@ -1,0 +1,133 @@
+import Transport
+import WireFormat
+
+extension RemoteClientFilesystem {
+    /// Starts an upload; see ``RemoteFilesystem/beginUpload(_:size:)``.
+    ///
+    /// - Throws: `.rejected` with the status 500 where the server does not take an empty file.
+    public func beginUpload(_ file: RemotePath, size: UInt64) async throws(RemoteError) -> UploadID {
+        let call = try RemoteCall(
+            name: "begin upload",
+            method: .post,
+            url: self.url("files", file),
+            json: UploadRequestBody.begin(size: size)
+        )
+        let response =
+            size == 0 ? try await self.beginEmpty(call) : try await self.client.repeating(call)
+        let started = try JSONBody.decode(UploadStartedBody.self, response.body)
+        guard let upload = UploadID(started.uploadID) else {
+            throw .malformedAnswer("the server's upload id cannot be sent back")
+        }
+        return upload
+    }
+
+    /// Sends one part; see ``RemoteFilesystem/putPart(_:_:at:body:)``.
+    public func putPart(
+        _ file: RemotePath,
+        _ upload: UploadID,
+        at offset: UInt64,
+        body: any BodyReader
+    ) async throws(RemoteError) {
+        let count = body.count
+        let call = RemoteCall(
+            name: "put part",
+            method: .put,
+            url: self.url("files", file),
+            headers: [("Content-Range", ContentRange.part(offset..<offset + count, of: upload))],
+            body: .reader(body),
+            deadline: self.client.retry.deadline(transferring: count)
+        )
+        _ = try await self.client.repeating(call)
+    }
+
+    /// Completes an upload; see ``RemoteFilesystem/completeUpload(_:_:size:previousSize:)``.
+    ///
+    /// Where the old file has the new one's size, the size proves nothing: an upload id that was good before a lost
+    /// answer and is refused after it does. Where even that is missing, this fails, and a new upload is due.
+    public func completeUpload(
+        _ file: RemotePath,
+        _ upload: UploadID,
+        size: UInt64,
+        previousSize: UInt64?
+    ) async throws(RemoteError) {
+        let call = try self.finishCall(file, upload, size: size, complete: true)
+        var mayBeApplied = false
+        var hasLostAnswer = false
+        var attempt = 0
+        while true {
+            attempt += 1
+            let failure: CallFailure
+            switch try await self.client.attempt(call) {
+            case .success: return
+            case .failure(let met): failure = met
+            }
+            mayBeApplied = mayBeApplied || failure.mayHaveActed
+            if mayBeApplied, try await self.knownSize(of: file) == size {
+                if previousSize != size { return }
+                if hasLostAnswer, failure.isRefusal { return }
+            }
+            hasLostAnswer = hasLostAnswer || failure.isLostAnswer
+            guard failure.isTransient, attempt <= self.client.retry.retries else {
+                throw self.client.givingUp(call, failure, attempt)
+            }
+            try await self.client.pause(call, failure, attempt)
+        }
+    }
+
+    /// Tells the server that an upload will not be completed; see ``RemoteFilesystem/abandonUpload(_:_:)``.
+    public func abandonUpload(_ file: RemotePath, _ upload: UploadID) async {
+        guard let call = try? self.finishCall(file, upload, size: 0, complete: false) else { return }
+        // The outcome changes nothing: the server clears away what was not completed.
+        _ = try? await self.client.attempt(call)
+    }
+
+    /// wire-protocol.md, Upload 1: the deployed service answers 500 to size 0, however often it is asked.
+    private func beginEmpty(_ call: RemoteCall) async throws(RemoteError) -> HTTPResponse {
+        var attempt = 0
+        var refusals = 0
+        while true {
+            attempt += 1
+            switch try await self.client.attempt(call) {
+            case .success(let response): return response
+            case .failure(let failure):
+                if failure.status == 500 { refusals += 1 }
+                if refusals > 1 {
+                    throw .rejected(status: 500, message: "this server refuses to take an empty file")
+                }
+                guard failure.isTransient, attempt <= max(1, self.client.retry.retries) else {
+                    throw self.client.givingUp(call, failure, attempt)
+                }
+                try await self.client.pause(call, failure, attempt)
+            }
+        }
+    }
+
+    private func finishCall(
+        _ file: RemotePath,
+        _ upload: UploadID,
+        size: UInt64,
+        complete: Bool
+    ) throws(RemoteError) -> RemoteCall {
+        var call = try RemoteCall(
+            name: complete ? "complete upload" : "abandon upload",
+            method: .post,
+            url: self.url("files", file),
+            json: UploadRequestBody.finish(uploadID: upload.rawValue, complete: complete)
+        )
+        // A server may have to put the parts together and on disk before it answers: 64 MiB a second are little.
+        let limit = self.client.retry.requestTimeout + .seconds(Double(size) / Double(64 << 20))
+        call.deadline = limit
+        call.stallLimit = limit
+        return call
+    }
+
+    /// The file's size as it is now; nothing if it is not there, or cannot be had.
+    private func knownSize(of file: RemotePath) async throws(RemoteError) -> UInt64? {
+        do {
+            return try await self.size(of: file)
+        } catch {
+            if error == .cancelled { throw error }
+            return nil
+        }
+    }
+}

@@ -1,0 +1,43 @@
+/// Into which parts a file is cut for its upload.
+public struct PartPlan: Sendable, Hashable, RandomAccessCollection {
+    /// The file's size in bytes.
+    public let size: UInt64
+    /// Every part's size in bytes, but for the last, which may be smaller.
+    public let partSize: UInt64
+
+    /// The smallest part: below it, round trips weigh more than bytes.
+    public static let minimumPartSize: UInt64 = 8 << 20
+    /// The largest part (wire-protocol.md, Download: the official client goes so far): what is sent again at worst.
+    public static let maximumPartSize: UInt64 = 64 << 20
+
+    /// Plans parts of 8 MiB, or larger ones where there would be more than a thousand, up to 64 MiB.
+    public init(size: UInt64) {
+        let steps = (size / 1000 + Self.minimumPartSize - 1) / Self.minimumPartSize
+        self.init(
+            size: size,
+            partSize: Swift.min(Swift.max(1, steps) * Self.minimumPartSize, Self.maximumPartSize)
+        )
+    }
+
+    /// Plans parts of a given size, which must not be 0.
+    public init(size: UInt64, partSize: UInt64) {
+        precondition(partSize > 0, "a part has at least one byte")
+        self.size = size
+        self.partSize = partSize
+    }
+
+    /// The first part.
+    public var startIndex: Int { 0 }
+
+    /// The number of parts: none for an empty file.
+    public var endIndex: Int {
+        Int(self.size / self.partSize) + (self.size.isMultiple(of: self.partSize) ? 0 : 1)
+    }
+
+    /// The bytes of a part, end exclusive.
+    public subscript(position: Int) -> Range<UInt64> {
+        precondition(self.indices.contains(position), "no such part")
+        let start = UInt64(position) * self.partSize
+        return start..<start + Swift.min(self.partSize, self.size - start)
+    }
+}

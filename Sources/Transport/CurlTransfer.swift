@@ -1,0 +1,146 @@
+import Synchronization
+
+/// Whether a request's task was cancelled.
+final class CancellationFlag: Sendable {
+    let isSet = Atomic<Bool>(false)
+}
+
+/// One request on its way: what was asked, what has arrived, and who waits for it.
+///
+/// Unchecked: the caller makes it and gives it away through the inbox's mutex; from then on only the loop's thread
+/// reads and writes its variables.
+final class CurlTransfer: @unchecked Sendable {
+    typealias Continuation = CheckedContinuation<Result<HTTPResponse, TransportError>, Never>
+
+    /// Why we ended a transfer ourselves.
+    enum Stop {
+        /// The sink, or the bound on collected bodies, took no more.
+        case refusedBySink
+        /// As much of an error's body has come as is kept.
+        case hasEnough
+        /// The request's body could not be read.
+        case unreadableBody
+        /// curl was about to send once more what must go out only once.
+        case wouldRepeat
+    }
+
+    let id: UInt64
+    let request: HTTPRequest
+    let cancellation: CancellationFlag
+    /// The handle while it is attached.
+    var easy: CurlEasy?
+    private(set) var stop: Stop?
+    /// How often curl had a connection and began to send.
+    private(set) var sendCount = 0
+    private var status = 0
+    private var headers: [String: String] = [:]
+    private var body: [UInt8] = []
+    private var bytesSent: UInt64 = 0
+    private let sink: (any BodySink)?
+    private let maximumAnswerByteCount: Int
+    private let continuation: Continuation
+
+    init(
+        id: UInt64,
+        request: HTTPRequest,
+        sink: (any BodySink)?,
+        maximumAnswerByteCount: Int,
+        cancellation: CancellationFlag,
+        continuation: Continuation
+    ) {
+        self.id = id
+        self.request = request
+        self.sink = sink
+        self.maximumAnswerByteCount = maximumAnswerByteCount
+        self.cancellation = cancellation
+        self.continuation = continuation
+    }
+
+    /// What arrived.
+    var response: HTTPResponse { HTTPResponse(status: self.status, headers: self.headers, body: self.body) }
+
+    /// Tells who waits; called once.
+    func complete(_ result: Result<HTTPResponse, TransportError>) {
+        self.continuation.resume(returning: result)
+    }
+
+    /// A connection is up and the request about to be sent: whether it may be.
+    func willSend() -> Bool {
+        self.sendCount += 1
+        guard self.sendCount > 1 else { return true }
+        // curl repeats a request that died with a kept connection. The server may have acted on it, so that only
+        // what does no harm twice is let through.
+        switch self.request.method {
+        case .get, .put: return true
+        case .post, .delete:
+            self.stop = .wouldRepeat
+            return false
+        }
+    }
+
+    /// Takes a line of the response's head.
+    func receiveHeader(_ line: UnsafeRawBufferPointer) {
+        let text = String(decoding: line, as: UTF8.self)
+        if text.hasPrefix("HTTP/") {
+            // Also after a 100 Continue: what counts is the last head.
+            self.headers.removeAll(keepingCapacity: true)
+            self.status = Int(text.split(separator: " ").dropFirst().first?.prefix(3) ?? "") ?? 0
+            return
+        }
+        guard let colon = text.firstIndex(of: ":"), self.headers.count < Self.maximumHeaderCount else {
+            return
+        }
+        let value = text[text.index(after: colon)...]
+        self.headers[text[..<colon].lowercased()] = String(Self.trimmed(value))
+    }
+
+    /// Takes bytes of the response's body: whether they were taken.
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        if bytes.isEmpty { return true }
+        if self.status == 200, let sink = self.sink {
+            if sink.receive(bytes) { return true }
+            self.stop = .refusedBySink
+            return false
+        }
+        let limit =
+            self.status == 200 ? self.maximumAnswerByteCount : HTTPResponse.maximumCollectedByteCount
+        if self.body.isEmpty, let length = self.headers["content-length"].flatMap({ Int($0) }) {
+            self.body.reserveCapacity(min(max(0, length), limit, 16 << 20))
+        }
+        let room = max(0, limit - self.body.count)
+        self.body.append(contentsOf: bytes.prefix(room))
+        if bytes.count <= room { return true }
+        self.stop = self.status == 200 ? .refusedBySink : .hasEnough
+        return false
+    }
+
+    /// Fills in the next bytes of the request's body: how many, 0 at its end, nothing if they cannot be had.
+    func provide(_ buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        guard case .reader(let reader) = self.request.body, reader.count >= self.bytesSent else { return nil }
+        let wanted = Int(min(UInt64(buffer.count), reader.count - self.bytesSent))
+        if wanted == 0 { return 0 }
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
+        guard let count = reader.read(at: self.bytesSent, into: part), (1...wanted).contains(count) else {
+            self.stop = .unreadableBody
+            return nil
+        }
+        self.bytesSent += UInt64(count)
+        return count
+    }
+
+    /// Goes back, or on, to an offset of the request's body.
+    func seek(to offset: Int64) -> Bool {
+        guard offset >= 0 else { return false }
+        self.bytesSent = UInt64(offset)
+        return true
+    }
+
+    /// A hostile server's head must not fill the memory.
+    private static let maximumHeaderCount = 256
+
+    private static func trimmed(_ text: Substring) -> Substring {
+        var text = text
+        while let last = text.last, last.isWhitespace { text.removeLast() }
+        return text.drop(while: \.isWhitespace)
+    }
+}

@@ -70,6 +70,14 @@ let package = Package(
             dependencies: ["CLinux", "Transport", "WireFormat", "Primitives", logging, system],
             swiftSettings: settings
         ),
+        .target(
+            name: "VFS",
+            dependencies: [
+                "BlockCaching", "Inodes", "Staging", "Transfers", "RemoteAPI", "Transport", "WireFormat",
+                "Primitives", deque, logging, system,
+            ],
+            swiftSettings: settings
+        ),
         // The server shares the wire's values with the driver, and nothing else.
         .executableTarget(
             name: "FilesystemsServer",

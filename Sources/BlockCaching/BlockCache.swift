@@ -96,7 +96,13 @@ public final class BlockCache: Sendable {
                 return (.ready(Self.slices(range, blocks, have)), [])
             }
             let read = PendingRead(range: range, blocks: blocks, have: have, completion: completion)
-            let fetches = Self.join(read, blocks.filter { have[$0] == nil }, source, isReadAhead: false, &state)
+            let fetches = Self.join(
+                read,
+                blocks.filter { have[$0] == nil },
+                source,
+                isReadAhead: false,
+                &state
+            )
             return (.pending(read), fetches)
         }
         for (fetch, run) in fetches { self.start(fetch, run, source) }
@@ -143,7 +149,9 @@ public final class BlockCache: Sendable {
         for index in missing {
             let key = BlockKey(source.content, index)
             if state.loading[key] == nil {
-                if let last = fetches.last, last.1.upperBound == index, last.1.count < self.maximumRunBlockCount {
+                if let last = fetches.last, last.1.upperBound == index,
+                    last.1.count < self.maximumRunBlockCount
+                {
                     fetches[fetches.count - 1].1 = last.1.lowerBound..<index + 1
                 } else {
                     fetches.append((Fetch(isReadAhead: isReadAhead), index..<index + 1))
@@ -164,7 +172,8 @@ public final class BlockCache: Sendable {
                 self.finish(BlockKey(source.content, index), index, .success(buffer))
             }
             let bytes =
-                run.lowerBound * BlockGeometry.blockByteCount..<min(
+                run.lowerBound
+                * BlockGeometry.blockByteCount..<min(
                     run.upperBound * BlockGeometry.blockByteCount,
                     source.size
                 )
@@ -179,7 +188,9 @@ public final class BlockCache: Sendable {
                     failure = error == .cancelled ? .cancelled : .remote(error)
                 }
             }
-            for index in run { self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch) }
+            for index in run {
+                self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch)
+            }
         }
         fetch.state.withLock { $0.task = task }
     }
@@ -210,7 +221,9 @@ public final class BlockCache: Sendable {
             var abandoned: [Task<Void, Never>] = []
             for index in read.blocks {
                 let key = BlockKey(source.content, index)
-                guard let at = state.loading[key]?.waiters.firstIndex(where: { $0 === read }) else { continue }
+                guard let at = state.loading[key]?.waiters.firstIndex(where: { $0 === read }) else {
+                    continue
+                }
                 state.loading[key]?.waiters.remove(at: at)
                 let task: Task<Void, Never>? = state.loading[key]?.fetch.state.withLock { fetch in
                     fetch.waiterCount -= 1

@@ -25,7 +25,9 @@ public struct ReadAheadWindow: Sendable {
     public mutating func advance(_ range: Range<UInt64>, size: UInt64) -> Range<UInt64>? {
         defer { self.expected = range.upperBound }
         // The kernel has two reads of a stream under way, which may come in either order.
-        let isNext = self.expected.map { range.lowerBound <= $0 + (1 << 20) && range.upperBound + (1 << 20) >= $0 }
+        let isNext = self.expected.map {
+            range.lowerBound <= $0 + (1 << 20) && range.upperBound + (1 << 20) >= $0
+        }
         guard isNext ?? (range.lowerBound == 0), self.expected != nil else {
             self.window = 0
             self.reached = range.upperBound

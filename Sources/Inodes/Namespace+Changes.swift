@@ -74,6 +74,11 @@ extension Namespace {
         }
     }
 
+    /// Whether the service has what a directory's snapshot shows, as far as we know.
+    public func isOnServer(_ dirent: Dirent, in parent: InodeNumber) -> Bool {
+        self.state.withLock { $0.directories[parent]?.entries[dirent.name]?.isOnServer ?? false }
+    }
+
     /// An upload of a file was completed.
     ///
     /// - Parameters:
@@ -183,7 +188,9 @@ extension Namespace {
             guard let directory = state.directories[parent], let entry = directory.entries[dirent.name],
                 entry.inode == dirent.inode
             else { return nil }
-            guard entry.kind == .directory || self.isFresh(entry.facts.sizeAsOf), !entry.isHeld else { return nil }
+            guard entry.kind == .directory || self.isFresh(entry.facts.sizeAsOf), !entry.isHeld else {
+                return nil
+            }
             state.node(for: entry, dirent.name, in: parent)
             guard let attributes = self.attributes(of: entry.inode, state) else { return nil }
             state.nodes[entry.inode]?.lookupCount += 1

@@ -46,7 +46,9 @@ extension Namespace {
         guard case .unknown = state else { return state }
         // With a time to live of 0 the answer is true for this one question.
         return self.state.withLock { state in
-            guard let entry = state.directories[parent]?.entries[name] else { return .absent(validFor: .zero) }
+            guard let entry = state.directories[parent]?.entries[name] else {
+                return .absent(validFor: .zero)
+            }
             state.node(for: entry, name, in: parent)
             return .present(entry.inode, entry.kind, validFor: .zero)
         }
@@ -168,7 +170,8 @@ extension Namespace {
     ///
     /// - Returns: Whether the name could be formed.
     @discardableResult
-    public func hideStagingName(of upload: UploadID, for name: FileName, in parent: InodeNumber) -> FileName? {
+    public func hideStagingName(of upload: UploadID, for name: FileName, in parent: InodeNumber) -> FileName?
+    {
         guard let staging = FileName("\(name.string).\(upload.rawValue)") else { return nil }
         self.state.withLock { state in
             state.stagingNames[parent, default: []].insert(staging)

@@ -10,6 +10,13 @@ public struct FileVersion: Sendable, Hashable {
     public var size: UInt64
     /// How long this may be believed.
     public var validFor: Duration
+
+    /// Makes a version.
+    public init(content: ContentID, size: UInt64, validFor: Duration) {
+        self.content = content
+        self.size = size
+        self.validFor = validFor
+    }
 }
 
 extension Namespace {
@@ -26,7 +33,8 @@ extension Namespace {
     /// A file's version as last seen, however long ago.
     public func knownVersion(of inode: InodeNumber) -> FileVersion? {
         self.state.withLock { state in
-            guard let facts = state.facts(of: inode), let size = facts.size, let content = facts.content else {
+            guard let facts = state.facts(of: inode), let size = facts.size, let content = facts.content
+            else {
                 return nil
             }
             return FileVersion(content: content, size: size, validFor: self.remaining(facts.sizeAsOf))
@@ -129,7 +137,11 @@ extension Namespace {
             state.directories[parent] = nil
             defer { state.directories[parent] = directory }
             let order = directory.orderedNames()
-            guard let range = state.sweeps[parent]?.advance(to: Self.index(of: name, in: order), count: order.count)
+            guard
+                let range = state.sweeps[parent]?.advance(
+                    to: Self.index(of: name, in: order),
+                    count: order.count
+                )
             else { return [] }
             return order[range].compactMap { name in
                 guard let entry = directory.entries[name], entry.kind == .file, entry.isOnServer,

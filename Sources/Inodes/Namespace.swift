@@ -171,7 +171,9 @@ extension Namespace.State {
 
     /// Takes a node's name away; who has it open keeps it.
     mutating func detach(_ inode: InodeNumber) {
-        guard let facts = self.facts(of: inode) ?? (self.nodes[inode] == nil ? nil : FileFacts()) else { return }
+        guard let facts = self.facts(of: inode) ?? (self.nodes[inode] == nil ? nil : FileFacts()) else {
+            return
+        }
         self.nodes[inode]?.detachedFacts = facts
         self.overrides[inode]?.changeTime = nil
         self.directories[inode] = nil

@@ -37,7 +37,10 @@ public struct ByteSlice: Sendable {
 
     /// Makes a slice; the range lies within the buffer.
     public init(_ buffer: ByteBuffer, _ range: Range<Int>) {
-        precondition(range.lowerBound >= 0 && range.upperBound <= buffer.count, "a slice lies within its buffer")
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= buffer.count,
+            "a slice lies within its buffer"
+        )
         self.buffer = buffer
         self.range = range
     }

@@ -19,7 +19,8 @@ public final class OneShot<Value: Sendable>: Sendable {
     /// - Returns: Whether it can still be received: `false` if it was set before or the waiting task was cancelled.
     @discardableResult
     public func resolve(_ value: Value) -> Bool {
-        let (taken, continuation): (Bool, CheckedContinuation<Value?, Never>?) = self.state.withLock { state in
+        let (taken, continuation): (Bool, CheckedContinuation<Value?, Never>?) = self.state.withLock {
+            state in
             switch state {
             case .empty:
                 state = .resolved(value)

@@ -118,7 +118,9 @@ public final class CacheDirectory: Sendable {
             )
             _ = try file.closeAfter { try file.writeAll(Self.format.utf8) }
         } catch {
-            throw CacheDirectoryError(description: "cannot write to the cache directory \(directory): \(error)")
+            throw CacheDirectoryError(
+                description: "cannot write to the cache directory \(directory): \(error)"
+            )
         }
     }
 }

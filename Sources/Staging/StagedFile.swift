@@ -223,7 +223,8 @@ public struct StagedBodyReader: BodyReader {
     public func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
         let wanted = min(buffer.count, Int(self.count - min(offset, self.count)))
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
-        guard let count = try? self.file.read(into: part, at: self.range.lowerBound + offset), count > 0 else {
+        guard let count = try? self.file.read(into: part, at: self.range.lowerBound + offset), count > 0
+        else {
             return nil
         }
         return count

@@ -94,7 +94,10 @@ public final class StagingStore: Sendable {
         for name in CacheDirectory.names(in: self.directory) {
             if name.hasPrefix("dirty-") {
                 let kept = self.keep(name)
-                logger.warning("bytes that an earlier mount did not upload are kept", metadata: ["file": "\(kept)"])
+                logger.warning(
+                    "bytes that an earlier mount did not upload are kept",
+                    metadata: ["file": "\(kept)"]
+                )
             } else {
                 unlink(self.path(name))
             }

@@ -88,9 +88,13 @@ extension FileSystem {
     }
 
     /// What stat(2) shows, asking for the size if it is not known.
-    public func getattr(_ inode: InodeNumber) async throws(FileSystemError) -> (FileAttributes, validFor: Duration) {
+    public func getattr(_ inode: InodeNumber) async throws(FileSystemError) -> (
+        FileAttributes, validFor: Duration
+    ) {
         if let known = self.getattrNow(inode) { return known }
-        let version = try await self.fail { () throws(RemoteError) in try await self.namespace.version(of: inode) }
+        let version = try await self.fail { () throws(RemoteError) in
+            try await self.namespace.version(of: inode)
+        }
         if let known = self.getattrNow(inode) { return known }
         guard var attributes = self.namespace.attributes(of: inode) else { throw .noSuchFile }
         attributes.size = version.size

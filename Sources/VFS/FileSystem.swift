@@ -95,7 +95,10 @@ public final class FileSystem: Sendable {
         if let current = content.currentStaged(known: base) { return current.file }
         let made: StagedFile
         do throws(Errno) {
-            made = try self.staging.makeFile(for: self.namespace.path(of: content.inode), size: base?.size ?? 0)
+            made = try self.staging.makeFile(
+                for: self.namespace.path(of: content.inode),
+                size: base?.size ?? 0
+            )
         } catch {
             throw .local(error)
         }

@@ -75,7 +75,8 @@ public enum PercentEncoding {
                 decoded.append(byte)
                 continue
             }
-            guard let high = bytes.next().flatMap(Self.value), let low = bytes.next().flatMap(Self.value) else {
+            guard let high = bytes.next().flatMap(Self.value), let low = bytes.next().flatMap(Self.value)
+            else {
                 return nil
             }
             decoded.append(high << 4 | low)

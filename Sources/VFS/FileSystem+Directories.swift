@@ -1,0 +1,194 @@
+import Inodes
+import Primitives
+import RemoteAPI
+import WireFormat
+
+extension FileSystem {
+    /// Opens a directory whose names are known; nothing if it must be listed first.
+    public func opendirNow(_ inode: InodeNumber) throws(FileSystemError) -> DirectoryHandle? {
+        guard let kind = self.namespace.kind(of: inode) else { throw .noSuchFile }
+        guard kind == .directory else { throw .notDirectory }
+        guard self.namespace.isListed(inode) else { return nil }
+        self.namespace.beginSweep(inode)
+        return DirectoryHandle(inode)
+    }
+
+    /// Opens a directory, listing it if what is known is too old.
+    public func opendir(_ inode: InodeNumber) async throws(FileSystemError) -> DirectoryHandle {
+        try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(inode) }
+        self.namespace.beginSweep(inode)
+        return DirectoryHandle(inode)
+    }
+
+    /// Closes a directory.
+    public func releasedir(_ handle: DirectoryHandle) {
+        self.namespace.endSweep(handle.inode)
+    }
+
+    /// The names of an open directory, without `.` and `..`.
+    ///
+    /// - Parameters:
+    ///   - handle: The directory.
+    ///   - index: Where to go on, an index into what the directory held when it was last read from 0.
+    public func readdir(_ handle: DirectoryHandle, from index: Int) -> ArraySlice<Namespace.Dirent> {
+        handle.snapshot.withLock { snapshot in
+            if index == 0 { snapshot = self.namespace.snapshot(handle.inode) }
+            return snapshot[min(index, snapshot.count)...]
+        }
+    }
+
+    /// The directory above; the root's is itself.
+    public func parent(of inode: InodeNumber) -> InodeNumber {
+        self.namespace.location(of: inode)?.parent ?? .root
+    }
+
+    /// Makes a directory.
+    public func mkdir(
+        _ parent: InodeNumber,
+        _ name: some Collection<UInt8> & Sendable,
+        attributes: AttributeChange
+    ) async throws(FileSystemError) -> LookupReply {
+        let name = try self.name(name)
+        return try await self.changingNames([NameKey(parent: parent, name: name)]) {
+            () throws(FileSystemError) in
+            guard case .absent = try await self.state(of: name, in: parent) else { throw .exists }
+            guard let path = self.namespace.path(of: parent)?.appending(name) else { throw .noSuchFile }
+            do throws(RemoteError) {
+                try await self.remote.makeDirectory(path)
+            } catch .alreadyExists {
+                // Somebody else made it: what we know of its parent is old.
+                try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(parent) }
+                throw .exists
+            } catch .rejected(400, _) {
+                throw .noSuchFile
+            } catch {
+                throw FileSystemError(error)
+            }
+            let inode = self.namespace.addDirectory(name, in: parent, at: .now())
+            self.namespace.setAttributes(of: inode, attributes, at: .now())
+            guard let attributes = self.namespace.countLookup(inode) else { throw .noSuchFile }
+            let validFor = self.namespace.timeToLive
+            return .entry(attributes, nameValidFor: validFor, attributesValidFor: validFor)
+        }
+    }
+
+    /// Removes a directory, which must be empty.
+    ///
+    /// The server would delete a whole tree: it is listed anew before, and nothing is sent unless it is empty.
+    public func rmdir(
+        _ parent: InodeNumber,
+        _ name: some Collection<UInt8> & Sendable
+    ) async throws(FileSystemError) {
+        let name = try self.name(name)
+        try await self.changingNames([NameKey(parent: parent, name: name)]) { () throws(FileSystemError) in
+            guard case .present(let inode, let kind, _) = try await self.state(of: name, in: parent) else {
+                throw .noSuchFile
+            }
+            guard kind == .directory else { throw .notDirectory }
+            try await self.removeEmptyDirectory(inode, name, in: parent)
+        }
+    }
+
+    /// Removes a directory if a fresh listing shows it empty.
+    func removeEmptyDirectory(
+        _ inode: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber
+    ) async throws(FileSystemError) {
+        try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(inode) }
+        guard self.namespace.knownNameCount(inode) == 0 else { throw .notEmpty }
+        try await self.delete(name, in: parent, kind: .directory)
+        self.namespace.remove(name, in: parent, at: .now())
+    }
+
+    /// Removes a file's name; who has it open goes on with it.
+    public func unlink(
+        _ parent: InodeNumber,
+        _ name: some Collection<UInt8> & Sendable
+    ) async throws(FileSystemError) {
+        let name = try self.name(name)
+        try await self.changingNames([NameKey(parent: parent, name: name)]) { () throws(FileSystemError) in
+            guard case .present(let inode, let kind, _) = try await self.state(of: name, in: parent) else {
+                throw .noSuchFile
+            }
+            guard kind == .file else { throw .isDirectory }
+            try await self.detaching(inode) { () throws(FileSystemError) in
+                if self.namespace.isOnServer(inode) { try await self.delete(name, in: parent, kind: .file) }
+                self.namespace.remove(name, in: parent, at: .now())
+            }
+        }
+    }
+
+    /// Deletes a name on the service, whose kind the caller has just seen in a listing.
+    func delete(_ name: FileName, in parent: InodeNumber, kind: EntryKind) async throws(FileSystemError) {
+        guard let path = self.namespace.path(of: parent)?.appending(name) else { throw .noSuchFile }
+        do throws(RemoteError) {
+            try await self.remote.delete(path, kind: kind)
+        } catch .notFound {
+            self.namespace.remove(name, in: parent, at: .now())
+            throw .noSuchFile
+        } catch .changedKind {
+            try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(parent) }
+            throw kind == .file ? .isDirectory : .notDirectory
+        } catch {
+            throw FileSystemError(error)
+        }
+    }
+
+    /// Takes a file's name away while no upload of it runs; before, who has it open gets what only the service has.
+    func detaching(
+        _ inode: InodeNumber,
+        _ remove: () async throws(FileSystemError) -> Void
+    ) async throws(FileSystemError) {
+        guard let content = self.existingContent(of: inode) else { return try await remove() }
+        try await content.transfer.alone { () throws(FileSystemError) in
+            if content.hasHandles { try await self.fetchAll(content) }
+            try await remove()
+            content.state.withLock { state in
+                state.isUnlinked = true
+                state.staged?.discard()
+            }
+        }
+        self.dropIfUnused(content)
+    }
+
+    /// Brings all bytes of a file here, since its place on the service is about to go.
+    private func fetchAll(_ content: FileContent) async throws(FileSystemError) {
+        let staged = try await self.stagedForWriting(content, emptied: false)
+        let source = Uploader.Source(
+            staged: staged,
+            base: content.state.withLock { $0.base },
+            size: staged.size
+        ) { self.namespace.path(of: content.inode) }
+        let step: UInt64 = 4 << 20
+        for start in stride(from: 0, to: source.size, by: Int(step)) {
+            let range = start..<min(start + step, source.size)
+            for (piece, isHere) in staged.pieces(of: range) where !isHere {
+                var offset = piece.lowerBound
+                for slice in try await self.uploader.slices(of: piece, source) {
+                    do { try staged.fill(slice.bytes, at: offset) } catch { throw .local(error) }
+                    offset += UInt64(slice.range.count)
+                }
+            }
+        }
+    }
+
+    /// Does something that looks at names and then changes them.
+    func changingNames<Value: Sendable>(
+        _ keys: [NameKey],
+        _ body: () async throws(FileSystemError) -> Value
+    ) async throws(FileSystemError) -> Value {
+        try await self.tree.shared { () throws(FileSystemError) in
+            try await self.names.withLocks(keys, body)
+        }
+    }
+
+    /// What a listing no older than the time to live says of a name.
+    func state(of name: FileName, in parent: InodeNumber) async throws(FileSystemError) -> NameState {
+        let state = try await self.fail { () throws(RemoteError) in
+            try await self.namespace.resolve(name, in: parent)
+        }
+        if case .noDirectory = state { throw .noSuchFile }
+        return state
+    }
+}

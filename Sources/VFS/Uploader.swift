@@ -1,0 +1,152 @@
+import BlockCaching
+import Inodes
+import Logging
+import Primitives
+import RemoteAPI
+import Staging
+import Synchronization
+import SystemPackage
+import Transfers
+import Transport
+import WireFormat
+
+/// A flush from its start to its end: the bytes of a content, wherever they are, become a file on the service.
+struct Uploader: Sendable {
+    let remote: any RemoteFilesystem
+    let namespace: Namespace
+    let cache: BlockCache
+    let logger: Logger
+
+    /// The bytes to upload: what was written here over the version on the service.
+    struct Source: Sendable {
+        let staged: StagedFile?
+        let base: FileVersion?
+        let size: UInt64
+        /// Where the base is read from.
+        let path: @Sendable () -> RemotePath?
+    }
+
+    /// Uploads a file under a path; it appears whole, or not at all.
+    ///
+    /// - Parameters:
+    ///   - source: The bytes.
+    ///   - path: Where to.
+    ///   - parent: The directory it goes to, whose listing may show the upload under way.
+    ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
+    ///   - isCurrent: Asked when all bytes have arrived; `false` stops the upload before the file changes.
+    /// - Returns: Whether the file is there: `false` if `isCurrent` said so.
+    func upload(
+        _ source: Source,
+        to path: RemotePath,
+        in parent: InodeNumber,
+        previousSize: UInt64?,
+        isCurrent: @escaping @Sendable () -> Bool
+    ) async throws(FileSystemError) -> Bool {
+        let hidden = Mutex<FileName?>(nil)
+        do throws(UploadError<LocalFailure>) {
+            try await MultipartUpload.run(
+                to: path,
+                size: source.size,
+                previousSize: previousSize,
+                remote: self.remote,
+                onBegin: { upload throws(LocalFailure) in
+                    guard let name = path.name else { return }
+                    let staging = self.namespace.hideStagingName(of: upload, for: name, in: parent)
+                    hidden.withLock { $0 = staging }
+                },
+                part: { range throws(LocalFailure) in
+                    do throws(FileSystemError) {
+                        return try await self.body(of: range, source)
+                    } catch {
+                        throw .failed(error)
+                    }
+                },
+                beforeComplete: { () throws(LocalFailure) in
+                    if !isCurrent() { throw .outrun }
+                }
+            )
+        } catch {
+            switch error {
+            case .local(.outrun): return false
+            case .local(.failed(let error)): throw error
+            case .remote(.cancelled): throw .interrupted
+            case .remote(.notFound):
+                // Not about the file's name: its upload is unknown, or its directory went.
+                throw .remote(.rejected(status: 404, message: "the server no longer knows the upload"))
+            case .remote(let error): throw .remote(error)
+            }
+        }
+        if let staging = hidden.withLock({ $0 }) { self.namespace.unhideStagingName(staging, in: parent) }
+        return true
+    }
+
+    private enum LocalFailure: Error {
+        case outrun
+        case failed(FileSystemError)
+    }
+
+    /// The bytes of a part: from the staged file while it is sent where all of it is there, else put together in memory,
+    /// a few parts at a time.
+    private func body(of range: Range<UInt64>, _ source: Source) async throws(FileSystemError)
+        -> any BodyReader
+    {
+        if let staged = source.staged, staged.pieces(of: range).allSatisfy(\.isHere) {
+            return StagedBodyReader(staged, range)
+        }
+        return SlicesBodyReader(try await self.slices(of: range, source))
+    }
+
+    /// Bytes of a source, waiting for those that only the service has.
+    func slices(of range: Range<UInt64>, _ source: Source) async throws(FileSystemError) -> [ByteSlice] {
+        let range = range.clamped(to: 0..<source.size)
+        var slices: [ByteSlice] = []
+        let pieces = source.staged?.pieces(of: range) ?? [(range, false)]
+        for (piece, isHere) in pieces {
+            if isHere, let staged = source.staged {
+                let buffer = ByteBuffer(count: piece.count)
+                let count: Int
+                do throws(Errno) {
+                    count = try staged.read(into: buffer.uninitialized, at: piece.lowerBound)
+                } catch {
+                    throw .local(error)
+                }
+                slices.append(ByteSlice(buffer, 0..<count))
+            } else {
+                guard let base = source.base else { throw .stale }
+                do throws(BlockError) {
+                    let version = BlockSource(content: base.content, size: base.size, path: source.path)
+                    slices += try await self.cache.read(version, piece)
+                } catch {
+                    throw FileSystemError(error)
+                }
+            }
+        }
+        return slices
+    }
+}
+
+/// A body put together from pieces of memory.
+struct SlicesBodyReader: BodyReader {
+    private let slices: [ByteSlice]
+    let count: UInt64
+
+    init(_ slices: [ByteSlice]) {
+        self.slices = slices
+        self.count = slices.reduce(0) { $0 + UInt64($1.range.count) }
+    }
+
+    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        var skipped: UInt64 = 0
+        for slice in self.slices {
+            let length = UInt64(slice.range.count)
+            guard offset < skipped + length else {
+                skipped += length
+                continue
+            }
+            let part = slice.bytes[Int(offset - skipped)...].prefix(buffer.count)
+            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: part))
+            return part.count
+        }
+        return nil
+    }
+}

@@ -20,7 +20,9 @@ struct DataDirectory: Sendable {
 
     /// Opens the folder.
     ///
-    /// - Parameter create: Whether a folder that is missing or empty becomes a data directory.
+    /// - Parameters:
+    ///   - path: As the operator wrote it.
+    ///   - create: Whether a folder that is missing or empty becomes a data directory.
     /// - Throws: ``Unusable``.
     init(path: String, create: Bool) throws {
         self.path = path

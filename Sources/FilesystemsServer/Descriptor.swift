@@ -22,6 +22,8 @@ final class Descriptor: Sendable {
     ///   - directory: Where the path starts.
     ///   - flags: As open(2) takes them; O_CLOEXEC is added.
     ///   - mode: Of a file that O_CREAT makes.
+    /// - Returns: What was opened.
+    /// - Throws: What openat2(2) says.
     static func open(
         _ path: String,
         below directory: Descriptor,

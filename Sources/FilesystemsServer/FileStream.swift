@@ -21,6 +21,7 @@ struct FileStream: Sendable {
     /// - Parameters:
     ///   - writer: The body; finished here.
     ///   - finished: Called with the number of bytes, before the last of them are sent or when sending failed.
+    /// - Throws: ``FileShrank``, `FolderError`, or what the connection threw.
     func send(to writer: inout any ResponseBodyWriter, finished: (Int) -> Void) async throws {
         var offset = self.range.lowerBound
         do {

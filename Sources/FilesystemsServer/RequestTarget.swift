@@ -26,6 +26,7 @@ struct RequestTarget: Equatable, Sendable {
     /// - Parameters:
     ///   - raw: Path and query as they were sent; a scheme and host before them count for nothing.
     ///   - basePath: What every route starts with: empty, or with a slash at its start and none at its end.
+    /// - Throws: 404 for what is no call of the API, 403 and 400 for paths as docs/server.md says.
     init(_ raw: String, basePath: String) throws(ServerError) {
         // The HTTP library has put this in place of bytes that are not UTF-8: what was sent is not known any
         // more. (The character itself arrives percent-encoded from every client that follows RFC 3986.)

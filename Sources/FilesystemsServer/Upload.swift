@@ -36,7 +36,11 @@ final class Upload: Sendable {
 
     /// Takes up an upload.
     ///
-    /// - Parameter lastUse: Seconds since 1970.
+    /// - Parameters:
+    ///   - id: Its name.
+    ///   - filesystem: Where the file goes.
+    ///   - journal: Path, size, and what has been received.
+    ///   - lastUse: Seconds since 1970.
     init(id: UploadID, filesystem: FilesystemID, journal: UploadJournal, lastUse: time_t) {
         self.id = id
         self.filesystem = filesystem
@@ -104,6 +108,7 @@ final class Upload: Sendable {
     /// Completes the upload, or joins the completion that is under way.
     ///
     /// - Parameter commit: Puts the file in place; called at most once at a time, with no write under way.
+    /// - Throws: `UploadError`, or what `commit` threw; the upload is as it was then.
     func complete(_ commit: @escaping @Sendable () async throws -> Void) async throws {
         let completion = try self.state.withLock { state throws(UploadError) in
             if let running = state.completion { return running }

@@ -22,7 +22,9 @@ final class UploadStore: Sendable {
 
     /// Starts without uploads.
     ///
-    /// - Parameter bootID: Of the machine's present start.
+    /// - Parameters:
+    ///   - folders: Where staging is.
+    ///   - bootID: Of the machine's present start.
     init(folders: FolderStore, bootID: String = UploadJournal.currentBootID()) {
         self.folders = folders
         self.bootID = bootID

@@ -28,9 +28,6 @@ struct RequestTarget: Equatable, Sendable {
     ///   - basePath: What every route starts with: empty, or with a slash at its start and none at its end.
     /// - Throws: 404 for what is no call of the API, 403 and 400 for paths as docs/server.md says.
     init(_ raw: String, basePath: String) throws(ServerError) {
-        // The HTTP library has put this in place of bytes that are not UTF-8: what was sent is not known any
-        // more. (The character itself arrives percent-encoded from every client that follows RFC 3986.)
-        guard !raw.unicodeScalars.contains("\u{FFFD}") else { throw .badRequest("the path is not UTF-8") }
         let (path, query) = Self.split(Self.withoutAuthority(raw[...]))
         self.asksForInfo = query.split(separator: "&").contains { parameter in
             parameter == "init" || parameter.hasPrefix("init=")

@@ -24,7 +24,9 @@ class Calls:
 
     def call(self, method, path, **options):
         url = f"{self.server.url}/filesystems/{self.filesystem}{path}"
-        return self.session.request(method, url, timeout=60, **options)
+        # With each request: an environment variable (REQUESTS_CA_BUNDLE) goes before what a session says.
+        verify = str(self.server.tls[0]) if self.server.tls else True
+        return self.session.request(method, url, timeout=60, verify=verify, **options)
 
     def list(self, path=""):
         return self.call("GET", "/list/" + path)

@@ -1,5 +1,7 @@
+#define _GNU_SOURCE
 #include "csystem.h"
 
+#include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/ioctl.h>

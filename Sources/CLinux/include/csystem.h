@@ -1,9 +1,7 @@
 // System calls that Swift cannot name: variadic, or without a wrapper in this glibc.
 #pragma once
-#define _GNU_SOURCE
-#include <fcntl.h>
+// No other system header: with _GNU_SOURCE their types would differ from those of Swift's Glibc module.
 #include <stdint.h>
-#include <sys/types.h>
 
 /// openat2(2), which glibc 2.36 does not wrap.
 ///

@@ -1,0 +1,47 @@
+import Logging
+import Synchronization
+
+/// Runs ``TreeRemover`` behind the answers, one at a time.
+final class BackgroundRemoval: Sendable {
+    private let remover: TreeRemover
+    private let disk: DiskPool
+    private let logger: Logger
+    private let state = Mutex(State.idle)
+
+    private enum State {
+        case idle
+        case running
+        /// Something was added since the run began.
+        case runningAgain
+    }
+
+    init(remover: TreeRemover, disk: DiskPool, logger: Logger) {
+        self.remover = remover
+        self.disk = disk
+        self.logger = logger
+    }
+
+    /// Removes what is there, soon. What a shutdown leaves, the next start removes.
+    func start() {
+        let begins = self.state.withLock { state in
+            defer { state = state == .idle ? .running : .runningAgain }
+            return state == .idle
+        }
+        guard begins else { return }
+        Task { await self.run() }
+    }
+
+    private func run() async {
+        while true {
+            let failures = (try? await self.disk.run { self.remover.removeAll() }) ?? []
+            for failure in failures {
+                self.logger.warning("cannot remove what was deleted", metadata: ["cause": "\(failure)"])
+            }
+            let ends = self.state.withLock { state in
+                state = state == .runningAgain ? .running : .idle
+                return state == .idle
+            }
+            if ends { return }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+import Glibc
+import Synchronization
+import WireFormat
+
+/// One upload under way: which bytes have arrived, and who is writing more of them.
+final class Upload: Sendable {
+    /// Its name on the wire and of its staged file.
+    let id: UploadID
+    /// The filesystem that the file is for.
+    let filesystem: FilesystemID
+    /// Where the file goes.
+    let path: RemotePath
+    /// Of the file, in bytes.
+    let size: UInt64
+
+    private let state: Mutex<State>
+
+    private struct State {
+        var received: ByteRanges
+        var phase = Phase.open
+        /// Writes under way this moment, which end in milliseconds.
+        var writerCount = 0
+        /// Parts whose bodies are arriving.
+        var partCount = 0
+        var lastUse: time_t
+        /// Waits until no write is under way; set only while the phase is not `open`.
+        var drained: CheckedContinuation<Void, Never>?
+        var completion: Task<Void, any Error>?
+    }
+
+    private enum Phase {
+        case open
+        case finishing
+        case gone
+    }
+
+    /// Takes up an upload.
+    ///
+    /// - Parameters:
+    ///   - id: Its name.
+    ///   - filesystem: Where the file goes.
+    ///   - journal: Path, size, and what has been received.
+    ///   - lastUse: Seconds since 1970.
+    init(id: UploadID, filesystem: FilesystemID, journal: UploadJournal, lastUse: time_t) {
+        self.id = id
+        self.filesystem = filesystem
+        self.path = journal.path
+        self.size = journal.size
+        self.state = Mutex(State(received: journal.received, lastUse: lastUse))
+    }
+
+    // MARK: Parts
+
+    /// A part begins to arrive; `partEnded` follows.
+    func partBegan(_ range: Range<UInt64>) throws(UploadError) {
+        guard range.upperBound <= self.size else { throw .outsideFile(size: self.size) }
+        try self.state.withLock { state throws(UploadError) in
+            try Self.checkOpen(state.phase)
+            state.partCount += 1
+            state.lastUse = time(nil)
+        }
+    }
+
+    /// A part has arrived, or broke off.
+    func partEnded() {
+        self.state.withLock { state in
+            state.partCount -= 1
+            state.lastUse = time(nil)
+        }
+    }
+
+    /// Writes bytes of a part, unless the upload is being completed: the finished file must not change.
+    func writing(_ write: () throws -> Void) throws {
+        try self.state.withLock { state throws(UploadError) in
+            try Self.checkOpen(state.phase)
+            state.writerCount += 1
+        }
+        defer {
+            let waiter = self.state.withLock { state in
+                state.writerCount -= 1
+                guard state.writerCount == 0 else { return nil as CheckedContinuation<Void, Never>? }
+                defer { state.drained = nil }
+                return state.drained
+            }
+            waiter?.resume()
+        }
+        try write()
+    }
+
+    /// Forgets bytes that are about to be overwritten: should the part break off, they are a mixture.
+    ///
+    /// - Returns: Whether any of them had been received.
+    func forget(_ range: Range<UInt64>) -> Bool {
+        self.state.withLock { state in
+            guard state.received.overlaps(range) else { return false }
+            state.received.remove(range)
+            return true
+        }
+    }
+
+    /// Counts the bytes of a whole part as received.
+    func insert(_ range: Range<UInt64>) {
+        self.state.withLock { $0.received.insert(range) }
+    }
+
+    // MARK: Its end
+
+    /// Completes the upload, or joins the completion that is under way.
+    ///
+    /// - Parameter commit: Puts the file in place; called at most once at a time, with no write under way.
+    /// - Throws: `UploadError`, or what `commit` threw; the upload is as it was then.
+    func complete(_ commit: @escaping @Sendable () async throws -> Void) async throws {
+        let completion = try self.state.withLock { state throws(UploadError) in
+            if let running = state.completion { return running }
+            try Self.checkOpen(state.phase)
+            if let gap = state.received.firstGap(below: self.size) { throw .incomplete(gap: gap) }
+            state.phase = .finishing
+            // A task of its own: a client that hangs up does not stop half-way what it asked for.
+            let task = Task {
+                do {
+                    await self.drain()
+                    try await commit()
+                    self.state.withLock { $0.phase = .gone }
+                } catch {
+                    self.state.withLock { state in
+                        state.phase = .open
+                        state.completion = nil
+                    }
+                    throw error
+                }
+            }
+            state.completion = task
+            return task
+        }
+        try await completion.value
+    }
+
+    /// Ends the upload for good and waits for the writes under way.
+    func abandon() async throws(UploadError) {
+        try self.state.withLock { state throws(UploadError) in
+            try Self.checkOpen(state.phase)
+            state.phase = .gone
+        }
+        await self.drain()
+    }
+
+    /// Whether nobody has used it since a time, in seconds since 1970, and nobody is.
+    func isUnused(since limit: time_t) -> Bool {
+        self.state.withLock { $0.phase == .open && $0.partCount == 0 && $0.lastUse < limit }
+    }
+
+    private func drain() async {
+        await withCheckedContinuation { continuation in
+            let isDrained = self.state.withLock { state in
+                if state.writerCount > 0 { state.drained = continuation }
+                return state.writerCount == 0
+            }
+            if isDrained { continuation.resume() }
+        }
+    }
+
+    private static func checkOpen(_ phase: Phase) throws(UploadError) {
+        switch phase {
+        case .open: return
+        case .finishing: throw .finishing
+        case .gone: throw .unknown
+        }
+    }
+}

@@ -1,0 +1,197 @@
+import Foundation
+import Glibc
+import Synchronization
+import WireFormat
+
+/// All uploads under way, and a memory of the last that were completed.
+///
+/// Its calls marked so wait for the disk: call them on a ``DiskPool``.
+final class UploadStore: Sendable {
+    private let folders: FolderStore
+    private let bootID: String
+    private let state = Mutex(State())
+
+    private struct State {
+        var uploads: [UploadID: Upload] = [:]
+        var completed = CompletedUploads()
+    }
+
+    /// Open uploads at most: each costs some hundred bytes of memory and two files. Clients have a handful;
+    /// this stops one that runs wild.
+    static let maximumCount = 100_000
+
+    /// Starts without uploads.
+    ///
+    /// - Parameters:
+    ///   - folders: Where staging is.
+    ///   - bootID: Of the machine's present start.
+    init(folders: FolderStore, bootID: String = UploadJournal.currentBootID()) {
+        self.folders = folders
+        self.bootID = bootID
+    }
+
+    /// Takes up the uploads that an earlier process left. Waits for the disk.
+    ///
+    /// A staged file without a journal, or the other way round, is left of an upload that ended: it goes.
+    ///
+    /// - Throws: `FolderError` if a filesystem's staging folder cannot be read.
+    func recover() throws {
+        for filesystem in try self.folders.filesystemIDs() {
+            // A filesystem without the folder was made by hand, or half removed by it.
+            guard let staging = try? self.folders.staging(of: filesystem) else { continue }
+            let names = Set(try staging.entries().map { String(decoding: $0.name, as: UTF8.self) })
+            for name in names where !name.hasSuffix(UploadJournal.suffix) {
+                if !names.contains(name + UploadJournal.suffix) {
+                    unlinkat(staging.number, name, 0)
+                } else if let upload = try self.readJournal(of: name, in: staging, of: filesystem) {
+                    self.state.withLock { $0.uploads[upload.id] = upload }
+                } else {
+                    unlinkat(staging.number, name, 0)
+                    unlinkat(staging.number, name + UploadJournal.suffix, 0)
+                }
+            }
+            for name in names where name.hasSuffix(UploadJournal.suffix) {
+                if !names.contains(String(name.dropLast(UploadJournal.suffix.count))) {
+                    unlinkat(staging.number, name, 0)
+                }
+            }
+        }
+    }
+
+    private func readJournal(
+        of name: String,
+        in staging: Descriptor,
+        of filesystem: FilesystemID
+    ) throws -> Upload? {
+        guard let id = UploadID(name) else { return nil }
+        let file = try Descriptor.open(UploadJournal.name(of: id), below: staging, flags: O_RDWR | O_APPEND)
+        let status = try file.status()
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        let count = try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
+        let text = String(decoding: bytes[..<count], as: UTF8.self)
+        guard let journal = UploadJournal(text, bootID: self.bootID) else { return nil }
+        // Left alone where it can be: its time of change is the upload's last use.
+        let header = journal.header(bootID: self.bootID)
+        let lastUse = status.st_mtim.tv_sec
+        let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: lastUse)
+        if text.hasPrefix(header), text.hasSuffix("\n") { return upload }
+        // A journal of an earlier boot becomes one of this boot, with nothing received; in one of this boot a
+        // line that a crash cut off goes.
+        guard ftruncate(file.number, 0) == 0 else { throw FolderError(call: "ftruncate", errno: errno) }
+        let changes = journal.received.ranges.map { UploadJournal.Change.received($0).line }
+        try file.append(header + changes.joined())
+        return upload
+    }
+
+    /// Begins an upload. Waits for the disk.
+    func begin(_ path: RemotePath, size: UInt64, in filesystem: FilesystemID) throws -> UploadID {
+        guard size <= UInt64(Int64.max) else { throw FolderError.tooLarge }
+        guard self.state.withLock({ $0.uploads.count }) < Self.maximumCount else { throw UploadError.tooMany }
+        try self.folders.checkUpload(to: path, in: filesystem)
+        guard let id = UploadID(RandomName.make()) else { throw UploadError.unknown }
+        let journal = UploadJournal(size: size, path: path)
+        let staging = try self.folders.staging(of: filesystem)
+        let flags = O_WRONLY | O_CREAT | O_EXCL
+        let file = try Descriptor.open(id.rawValue, below: staging, flags: flags, mode: 0o600)
+        do {
+            // Sparse; a size that this disk's file system cannot have is found here.
+            guard ftruncate(file.number, off_t(size)) == 0 else {
+                throw errno == EINVAL ? FolderError.tooLarge : FolderError(call: "ftruncate", errno: errno)
+            }
+            try Descriptor.open(UploadJournal.name(of: id), below: staging, flags: flags, mode: 0o600)
+                .append(journal.header(bootID: self.bootID))
+        } catch {
+            self.removeFiles(of: id, in: staging)
+            throw error
+        }
+        let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: time(nil))
+        self.state.withLock { $0.uploads[id] = upload }
+        return id
+    }
+
+    /// The upload of that id, if it is of that file.
+    func upload(_ id: UploadID, of path: RemotePath, in filesystem: FilesystemID) throws(UploadError)
+        -> Upload
+    {
+        let upload = self.state.withLock { $0.uploads[id] }
+        guard let upload, upload.filesystem == filesystem, upload.path == path else { throw .unknown }
+        return upload
+    }
+
+    /// Opens the staged bytes for writing. Waits for the disk.
+    func openStaged(_ upload: Upload) throws -> Descriptor {
+        do {
+            let staging = try self.folders.staging(of: upload.filesystem)
+            return try Descriptor.open(upload.id.rawValue, below: staging, flags: O_WRONLY)
+        } catch FolderError.missing {
+            throw UploadError.unknown
+        }
+    }
+
+    /// Adds a line to an upload's journal. Waits for the disk.
+    func record(_ change: UploadJournal.Change, of upload: Upload) throws {
+        let staging = try self.folders.staging(of: upload.filesystem)
+        let flags = O_WRONLY | O_APPEND
+        try Descriptor.open(UploadJournal.name(of: upload.id), below: staging, flags: flags).append(
+            change.line
+        )
+    }
+
+    /// Puts the file in place, once every byte has arrived; again for one that was just completed: nothing.
+    func complete(
+        _ id: UploadID,
+        of path: RemotePath,
+        in filesystem: FilesystemID,
+        on disk: DiskPool
+    ) async throws {
+        let place = CompletedUploads.Place(filesystem: filesystem, path: path)
+        if self.state.withLock({ $0.completed[id] }) == place { return }
+        let upload = try self.upload(id, of: path, in: filesystem)
+        try await upload.complete {
+            try await disk.run {
+                try self.folders.commit(id.rawValue, to: path, in: filesystem)
+                try self.removeFiles(of: id, in: self.folders.staging(of: filesystem))
+            }
+            self.state.withLock { state in
+                state.uploads[id] = nil
+                state.completed[id] = place
+            }
+        }
+    }
+
+    /// Gives an upload up.
+    func abandon(_ upload: Upload, on disk: DiskPool) async throws {
+        try await upload.abandon()
+        self.state.withLock { _ = $0.uploads.removeValue(forKey: upload.id) }
+        try await disk.run {
+            try self.removeFiles(of: upload.id, in: self.folders.staging(of: upload.filesystem))
+        }
+    }
+
+    /// Gives up the uploads that nobody has used for so many seconds.
+    ///
+    /// - Returns: How many there were.
+    func sweep(unusedFor age: Int, on disk: DiskPool) async -> Int {
+        let limit = time(nil) - age
+        let unused = self.state.withLock { $0.uploads.values.filter { $0.isUnused(since: limit) } }
+        var count = 0
+        for upload in unused where (try? await self.abandon(upload, on: disk)) != nil { count += 1 }
+        return count
+    }
+
+    /// Forgets the uploads of a filesystem that is gone, files and all.
+    func forget(_ filesystem: FilesystemID) async {
+        let uploads = self.state.withLock { state in
+            let uploads = state.uploads.values.filter { $0.filesystem == filesystem }
+            for upload in uploads { state.uploads[upload.id] = nil }
+            return uploads
+        }
+        for upload in uploads { try? await upload.abandon() }
+    }
+
+    private func removeFiles(of id: UploadID, in staging: Descriptor) {
+        // What is not there is what is wanted; anything else the next start finds and removes.
+        unlinkat(staging.number, id.rawValue, 0)
+        unlinkat(staging.number, UploadJournal.name(of: id), 0)
+    }
+}

@@ -79,11 +79,7 @@ public final class Credentials: Sendable {
 
     private static func readKey(_ path: String) throws(CredentialsError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw CredentialsError(
-                description: "the API key file \(path) cannot be read: \(String(cString: strerror(errno)))"
-            )
-        }
+        guard descriptor >= 0 else { throw Self.unreadable(path, errno) }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: Self.maximumByteCount + 1)
         var count = 0
@@ -93,11 +89,7 @@ public final class Credentials: Sendable {
                 read(descriptor, buffer.baseAddress?.advanced(by: count), room)
             }
             if got < 0, errno == EINTR { continue }
-            if got < 0 {
-                throw CredentialsError(
-                    description: "the API key file \(path) cannot be read: \(String(cString: strerror(errno)))"
-                )
-            }
+            if got < 0 { throw Self.unreadable(path, errno) }
             if got == 0 { break }
             count += got
         }
@@ -105,6 +97,11 @@ public final class Credentials: Sendable {
             throw CredentialsError(description: "the API key file \(path) is too large to hold a key")
         }
         return try Self.checked(Array(bytes[..<count]), from: "the API key file \(path)")
+    }
+
+    private static func unreadable(_ path: String, _ number: Int32) -> CredentialsError {
+        let reason = String(cString: strerror(number))
+        return CredentialsError(description: "the API key file \(path) cannot be read: \(reason)")
     }
 
     /// The key without white space around it, which must be something that a header can carry.

@@ -146,6 +146,7 @@ private final class CurlLoopThread {
     private let multi: OpaquePointer
     private var active: [UInt64: CurlTransfer] = [:]
     private var idle: [CurlEasy] = []
+    private var nextLook = ContinuousClock.now
 
     init(_ loop: CurlLoop) {
         self.loop = loop
@@ -170,8 +171,9 @@ private final class CurlLoopThread {
                 let text = String(cString: curl_multi_strerror(code))
                 self.finishAll(.interrupted(text))
             }
-            // A minute at most; a command wakes it, and curl's own timers are looked after by it.
-            curl_multi_poll(self.multi, nil, 0, 60_000, nil)
+            self.finishThoseStalled()
+            // A command wakes it, and curl's own timers are looked after by it.
+            curl_multi_poll(self.multi, nil, 0, self.active.isEmpty ? 60_000 : Self.tick, nil)
         }
         self.finishAll(.cancelled)
         self.idle.removeAll()
@@ -215,6 +217,17 @@ private final class CurlLoopThread {
             let id = Unmanaged<CurlTransfer>.fromOpaque(context).takeUnretainedValue().id
             self.finish(id) { transfer in transfer.result(code, text: transfer.easy?.failureText ?? "") }
         }
+    }
+
+    /// How often transfers are looked at for standing still, in milliseconds.
+    private static let tick: Int32 = 200
+
+    private func finishThoseStalled() {
+        let now = ContinuousClock.now
+        guard now >= self.nextLook else { return }
+        self.nextLook = now + .milliseconds(Self.tick)
+        let stalled = self.active.values.filter { $0.isStalled(now) }.map(\.id)
+        for id in stalled { self.finish(id) { _ in .failure(.timedOut) } }
     }
 
     private func finishAll(_ error: TransportError) {

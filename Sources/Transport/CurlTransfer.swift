@@ -32,6 +32,10 @@ final class CurlTransfer: @unchecked Sendable {
     private(set) var stop: Stop?
     /// How often curl had a connection and began to send.
     private(set) var sendCount = 0
+    /// Whether bytes went either way since the loop last looked.
+    private var hasMoved = false
+    /// When the loop last saw that they had.
+    private var lastMoved: ContinuousClock.Instant?
     private var status = 0
     private var headers: [String: String] = [:]
     private var body: [UInt8] = []
@@ -64,9 +68,23 @@ final class CurlTransfer: @unchecked Sendable {
         self.continuation.resume(returning: result)
     }
 
+    /// Whether no byte has gone either way for as long as the request allows. Waiting for the answer counts, waiting
+    /// for a connection does not.
+    ///
+    /// curl's own LOW_SPEED options look at the mean of some seconds and so notice seconds late.
+    func isStalled(_ now: ContinuousClock.Instant) -> Bool {
+        if self.hasMoved {
+            self.hasMoved = false
+            self.lastMoved = now
+        }
+        guard let lastMoved = self.lastMoved else { return false }
+        return now - lastMoved >= self.request.stallLimit
+    }
+
     /// A connection is up and the request about to be sent: whether it may be.
     func willSend() -> Bool {
         self.sendCount += 1
+        self.hasMoved = true
         guard self.sendCount > 1 else { return true }
         // curl repeats a request that died with a kept connection. The server may have acted on it, so that only
         // what does no harm twice is let through.
@@ -80,6 +98,7 @@ final class CurlTransfer: @unchecked Sendable {
 
     /// Takes a line of the response's head.
     func receiveHeader(_ line: UnsafeRawBufferPointer) {
+        self.hasMoved = true
         let text = String(decoding: line, as: UTF8.self)
         if text.hasPrefix("HTTP/") {
             // Also after a 100 Continue: what counts is the last head.
@@ -97,6 +116,7 @@ final class CurlTransfer: @unchecked Sendable {
     /// Takes bytes of the response's body: whether they were taken.
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         if bytes.isEmpty { return true }
+        self.hasMoved = true
         if self.status == 200, let sink = self.sink {
             if sink.receive(bytes) { return true }
             self.stop = .refusedBySink
@@ -125,6 +145,7 @@ final class CurlTransfer: @unchecked Sendable {
             return nil
         }
         self.bytesSent += UInt64(count)
+        self.hasMoved = true
         return count
     }
 

@@ -16,6 +16,7 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let package = Package(
     name: "tetherfs",
     products: [
+        .executable(name: "tetherfs", targets: ["CLI"]),
         .executable(name: "tetherfs-server", targets: ["FilesystemsServer"]),
     ],
     dependencies: [
@@ -80,6 +81,15 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "CLI",
+            dependencies: [
+                "CLinux", "VFS", "Staging", "BlockCaching", "Inodes", "Transfers", "RemoteAPI",
+                "Transport", "WireFormat", "Primitives", argumentParser, logging, system,
+            ],
+            swiftSettings: settings
+        ),
+
         // The server shares the wire's values with the driver, and nothing else.
         .executableTarget(
             name: "FilesystemsServer",
@@ -94,6 +104,13 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
+            swiftSettings: settings
+        ),
+
+        .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: settings),
+        .testTarget(
+            name: "CLITests",
+            dependencies: ["CLI", "RemoteAPI", "Transport", "WireFormat", logging],
             swiftSettings: settings
         ),
         .testTarget(

@@ -1,0 +1,62 @@
+import FoundationEssentials
+
+// What is said on the control socket: one JSON object a line, each way. A connection takes one request after another;
+// until the reply the driver may send progress, and does send something every few seconds.
+
+/// What is asked of a running driver.
+struct ControlRequest: Codable, Sendable, Equatable {
+    /// The kinds.
+    enum Command: String, Codable, Sendable {
+        /// Wait until everything is uploaded.
+        case drain
+        /// Say how it goes.
+        case status
+    }
+
+    /// What to do.
+    var command: Command
+}
+
+/// What the driver answers.
+struct ControlReply: Codable, Sendable, Equatable {
+    /// Whether it was done.
+    var ok: Bool
+    /// Why not; or what there is to say.
+    var message: String?
+    /// The driver's process id, filled in by the server.
+    var processID: Int32?
+
+    private enum CodingKeys: String, CodingKey {
+        case ok
+        case message
+        case processID = "pid"
+    }
+
+    /// Makes a reply.
+    init(ok: Bool, message: String? = nil) {
+        self.ok = ok
+        self.message = message
+    }
+}
+
+/// What the driver says before its reply; without a text it says only that it is still there.
+struct ControlProgress: Codable, Sendable, Equatable {
+    /// Such as `3 files, 12 MB left`.
+    var progress: String?
+}
+
+/// Lines of JSON.
+enum ControlLine {
+    /// The longest line, in bytes: a person reads them.
+    static let maximumByteCount = 64 << 10
+
+    /// The line of a value, with its end.
+    static func encode(_ value: some Encodable) throws -> [UInt8] {
+        Array(try JSONEncoder().encode(value)) + [UInt8(ascii: "\n")]
+    }
+
+    /// The value of a line; nothing if it is none of the kind.
+    static func decode<Value: Decodable>(_ type: Value.Type, _ line: [UInt8]) -> Value? {
+        try? JSONDecoder().decode(type, from: Data(line))
+    }
+}

@@ -1,0 +1,54 @@
+import FoundationEssentials
+import Glibc
+
+/// What the process was started with, as a value that tests can make up.
+struct Environment: Sendable {
+    /// The variables; mount(8) takes most of them away.
+    var variables: [String: String]
+    /// The effective user.
+    var userID: UInt32
+    /// The effective group.
+    var groupID: UInt32
+    /// The user's home directory by the user database, for when `HOME` is not set.
+    var homeDirectory: String?
+
+    /// That of this process.
+    static var current: Environment {
+        let user = geteuid()
+        return Environment(
+            variables: ProcessInfo.processInfo.environment,
+            userID: user,
+            groupID: getegid(),
+            homeDirectory: getpwuid(user)?.pointee.pw_dir.map { String(cString: $0) }
+        )
+    }
+
+    /// Whether the process may mount and unmount by itself.
+    var isRoot: Bool { self.userID == 0 }
+
+    /// A variable that is set and not empty.
+    subscript(name: String) -> String? {
+        guard let value = self.variables[name], !value.isEmpty else { return nil }
+        return value
+    }
+
+    /// Where what can be fetched again is kept, if nobody says otherwise; nothing if there is no home directory.
+    var defaultCacheDirectory: String? {
+        if self.isRoot { return "/var/cache/tetherfs" }
+        // The XDG base directory specification: a relative path is to be ignored.
+        if let directory = self["XDG_CACHE_HOME"], directory.hasPrefix("/") { return directory + "/tetherfs" }
+        guard let home = self["HOME"] ?? self.homeDirectory, home.hasPrefix("/") else { return nil }
+        return home + "/.cache/tetherfs"
+    }
+
+    /// The settings that variables carry.
+    var settings: [SettingName: Setting] {
+        var settings: [SettingName: Setting] = [:]
+        for (name, variable) in [
+            (SettingName.endpoint, "TETHERFS_ENDPOINT"), (.apiKeyFile, "TETHERFS_API_KEY_FILE"),
+        ] {
+            settings[name] = self[variable].map { Setting(text: $0, origin: variable) }
+        }
+        return settings
+    }
+}

@@ -1,0 +1,117 @@
+import Glibc
+import Logging
+
+/// One line per event on stderr: for journald with its priority, for a file or a person with time and level.
+struct LineLog: LogHandler {
+    /// How a line begins.
+    enum Format: Sendable {
+        /// `<4>message key=value`: journald takes the number as the priority and adds the time itself.
+        case journal
+        /// `2026-01-01T00:00:00Z warning message key=value`.
+        case plain
+    }
+
+    var logLevel: Logger.Level
+    var metadata: Logger.Metadata = [:]
+    var metadataProvider: Logger.MetadataProvider?
+    private let format: Format
+    private let secrets: Secrets
+    private let write: @Sendable (String) -> Void
+
+    /// Makes one.
+    ///
+    /// - Parameters:
+    ///   - level: The least level that is written.
+    ///   - format: How a line begins.
+    ///   - secrets: What no line may hold.
+    ///   - write: Takes each line, with its end.
+    init(
+        level: Logger.Level,
+        format: Format,
+        secrets: Secrets = .shared,
+        write: @escaping @Sendable (String) -> Void = { Descriptor.write($0, to: STDERR_FILENO) }
+    ) {
+        self.logLevel = level
+        self.format = format
+        self.secrets = secrets
+        self.write = write
+    }
+
+    /// The log of this process.
+    static func logger(level: Logger.Level, environment: Environment) -> Logger {
+        let format: Format = JournalStream.isStandardError(environment) ? .journal : .plain
+        return Logger(label: "tetherfs") { _ in LineLog(level: level, format: format) }
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        self.write(self.line(event, at: time(nil)))
+    }
+
+    /// The line of one event.
+    func line(_ event: LogEvent, at time: time_t) -> String {
+        var values = self.metadata.merging(self.metadataProvider?.get() ?? [:]) { $1 }
+        values.merge(event.metadata ?? [:]) { $1 }
+        if let error = event.error { values["error"] = .string("\(error)") }
+        var line: String
+        switch self.format {
+        case .journal: line = "<\(Self.priority(event.level))>"
+        case .plain: line = "\(Self.timestamp(time)) \(event.level.rawValue) "
+        }
+        line += self.clean(event.message.description)
+        for (key, value) in values.sorted(by: { $0.key < $1.key }) {
+            let text = Secrets.isSecret(key: key) ? Secrets.mask : self.clean(value.description)
+            line += " \(self.clean(key))=\(Self.quoted(text))"
+        }
+        return line + "\n"
+    }
+
+    /// 4096: a name may have 255 bytes and a path some; what is longer is nothing for a log.
+    private func clean(_ text: String) -> String {
+        Printable.text(self.secrets.masked(text), limit: 4096)
+    }
+
+    private static func quoted(_ text: String) -> String {
+        guard text.isEmpty || text.contains(where: { $0.isWhitespace || $0 == "\"" || $0 == "=" }) else {
+            return text
+        }
+        return "\"\(text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
+    }
+
+    /// The numbers of syslog(3).
+    private static func priority(_ level: Logger.Level) -> Int {
+        switch level {
+        case .trace, .debug: 7
+        case .info: 6
+        case .notice: 5
+        case .warning: 4
+        case .error: 3
+        case .critical: 2
+        }
+    }
+
+    private static func timestamp(_ time: time_t) -> String {
+        var time = time
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+            + "T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
+    }
+}
+
+/// Whether journald reads what goes to stderr.
+enum JournalStream {
+    /// `JOURNAL_STREAM` is inherited, also by a shell whose stderr is a terminal: the descriptor itself must be the one
+    /// it names (systemd.exec(5)).
+    static func isStandardError(_ environment: Environment) -> Bool {
+        guard let stream = environment["JOURNAL_STREAM"], let status = FileStatus(of: STDERR_FILENO) else {
+            return false
+        }
+        return stream == "\(status.identity.device):\(status.identity.inode)"
+    }
+}

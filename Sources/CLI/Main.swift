@@ -1,0 +1,52 @@
+import ArgumentParser
+import Glibc
+
+/// The command `tetherfs`.
+///
+/// Synchronous: libfuse's loop must run on the main thread (platform-notes.md, Process life).
+@main
+struct TetherfsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tetherfs",
+        abstract: "Mounts remote filesystems.",
+        discussion: """
+            Examples:
+              tetherfs filesystems list --api-key-file ~/.tetherfs-key
+              tetherfs mount data /mnt/data --api-key-file ~/.tetherfs-key
+              tetherfs unmount /mnt/data
+            """,
+        version: "0.1.0",
+        subcommands: [MountCommand.self, UnmountCommand.self, FilesystemsCommand.self]
+    )
+
+    static func main() {
+        self.holdStandardDescriptors()
+        // A peer that is gone is an error where it is written to.
+        signal(SIGPIPE, SIG_IGN)
+        Glibc.exit(self.run(Array(CommandLine.arguments.dropFirst())))
+    }
+
+    /// Runs the command of these arguments, without the program's name; where mount(8) calls, by another name and
+    /// with arguments of its own, they are put in this form first.
+    ///
+    /// - Returns: The exit status.
+    static func run(_ arguments: [String]) -> Int32 {
+        do {
+            var command = try self.parseAsRoot(arguments)
+            try command.run()
+            return ExitStatus.success.rawValue
+        } catch let error as UserError {
+            Terminal.note(error.description)
+            return error.status.rawValue
+        } catch {
+            self.exit(withError: error)
+        }
+    }
+
+    /// A program started without stdin, stdout or stderr would get other files under their numbers.
+    private static func holdStandardDescriptors() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            _ = open("/dev/null", O_RDWR)
+        }
+    }
+}

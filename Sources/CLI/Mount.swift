@@ -1,0 +1,74 @@
+import Glibc
+import Logging
+import RemoteAPI
+import WireFormat
+
+/// Makes a mount: looks whether it can be, then serves it from here or from a process of its own.
+struct Mount {
+    private let configuration: MountConfiguration
+    private let environment: Environment
+    /// There when this process is the driver that ``DriverStart`` started.
+    private let pipe: ReadyPipe?
+
+    /// Takes what was resolved.
+    init(_ configuration: MountConfiguration, environment: Environment, pipe: ReadyPipe?) {
+        self.configuration = configuration
+        self.environment = environment
+        self.pipe = pipe
+    }
+
+    /// Returns once the mount answers from another process; in the foreground, once it is over.
+    ///
+    /// - Returns: The exit status.
+    func run() throws -> Int32 {
+        let mountPoint = try MountPoint(self.configuration.mountPoint)
+        if self.pipe == nil {
+            self.configuration.service.warnings.forEach { Terminal.note($0) }
+        }
+        try mountPoint.prepare { Terminal.note($0) }
+        try FuseDevice.check(allowsOthers: self.configuration.allowsOthers, environment: self.environment)
+        try self.makeCacheDirectory()
+        if self.configuration.isForeground || self.pipe != nil { return try self.serve() }
+        try DriverStart(self.configuration, environment: self.environment).run()
+        return ExitStatus.success.rawValue
+    }
+
+    private func makeCacheDirectory() throws(UserError) {
+        do {
+            try PrivateDirectory.make(self.configuration.cacheDirectory)
+        } catch {
+            let shown = Printable.text(self.configuration.cacheDirectory)
+            throw UserError(
+                "cannot use the cache directory \(shown): \(error); choose another with --cache-dir"
+            )
+        }
+    }
+
+    /// Connects and runs the driver on this thread, which is the main one: libfuse's loop must be there
+    /// (platform-notes.md, Process life).
+    private func serve() throws -> Int32 {
+        let logger = LineLog.logger(level: self.configuration.service.logLevel, environment: self.environment)
+        if self.pipe != nil {
+            self.configuration.service.warnings.forEach { logger.warning("\($0)") }
+            // `ps` would call it "exe", after the link that it was started by.
+            if let name = fopen("/proc/self/comm", "w") {
+                fputs("tetherfs", name)
+                fclose(name)
+            }
+            // Every path is absolute by now; the directory of whoever typed the command must not stay busy.
+            chdir("/")
+        }
+        let connection = try ServiceConnection(self.configuration.service, logger: logger)
+        // Two seconds less than the starter waits, so that it hears why.
+        let limit = self.configuration.startLimit - .seconds(2)
+        let filesystem = try connection.filesystem(self.configuration.sourceName, limit: limit)
+        let pipe = self.pipe
+        return try MountRunner.run(
+            self.configuration,
+            filesystemID: filesystem.checkedID,
+            client: connection.client,
+            logger: logger,
+            ready: { pipe?.reportReady() }
+        )
+    }
+}

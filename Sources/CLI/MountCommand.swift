@@ -1,0 +1,69 @@
+import ArgumentParser
+import Logging
+
+/// `tetherfs mount`.
+struct MountCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mount",
+        abstract: "Mounts a filesystem and returns once it answers.",
+        discussion: """
+            Examples:
+              tetherfs mount data /mnt/data --api-key-file ~/.tetherfs-key
+              tetherfs mount data /mnt/data --endpoint https://host/v1 --read-only
+              tetherfs mount data /mnt/data -o allow_other,umask=022,metadata_ttl=60
+            """
+    )
+
+    @Argument(help: "The filesystem's name or id.")
+    var filesystem: String
+
+    @Argument(help: "A directory to mount it on.")
+    var mountpoint: String
+
+    @OptionGroup(title: "Connection")
+    var connection: ConnectionOptions
+
+    @OptionGroup(title: "Mount")
+    var flags: MountFlags
+
+    func run() throws {
+        let environment = Environment.current
+        let pipe = ReadyPipe.inherited(environment)
+        do {
+            let configuration = try self.configuration(environment)
+            let status = try self.mount(configuration, environment, pipe)
+            if status != 0 { throw ExitCode(status) }
+        } catch let error as UserError {
+            // The journal has it from the starter, which hears it here.
+            if pipe?.report(error) == true, JournalStream.isStandardError(environment) {
+                throw ExitCode(error.status.rawValue)
+            }
+            throw error
+        }
+    }
+
+    private func mount(
+        _ configuration: MountConfiguration,
+        _ environment: Environment,
+        _ pipe: ReadyPipe?
+    ) throws -> Int32 {
+        do {
+            return try Mount(configuration, environment: environment, pipe: pipe).run()
+        } catch let error as UserError {
+            throw error.asMountFailure
+        }
+    }
+
+    /// What the flags, `-o` and the environment come to, in this order.
+    func configuration(_ environment: Environment) throws(UserError) -> MountConfiguration {
+        let options = try MountOptionsParser(self.flags.options)
+        let flags = self.connection.settings.merging(self.flags.settings) { $1 }
+        return try MountConfiguration(
+            filesystem: self.filesystem,
+            mountPoint: MountPoint(self.mountpoint).path,
+            layers: SettingLayers([flags, options.settings, environment.settings]),
+            kernelOptions: options.kernelOptions,
+            environment: environment
+        )
+    }
+}

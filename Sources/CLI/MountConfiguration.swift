@@ -1,0 +1,81 @@
+import Logging
+import RemoteAPI
+
+/// Everything that a mount is made with, resolved: nothing after it looks at flags or the environment.
+struct MountConfiguration: Sendable {
+    /// How the service is reached.
+    var service: ServiceConfiguration
+    /// FILESYSTEM as it was typed, byte for byte: a name or an id, and the mount's source in /proc/self/mounts.
+    // systemd-notes.md: with any other source `mount -a` run twice stacks a second mount.
+    var sourceName: String
+    /// The mount point's absolute path, links followed.
+    var mountPoint: String
+    /// Where the driver may keep what can be fetched again, and its log. Absolute; it may not exist yet.
+    var cacheDirectory: String
+    /// How long a listing, an attribute or an absence is believed.
+    var metadataTTL: Duration
+    /// Whether the process stays in front.
+    var isForeground: Bool
+    /// Whether nothing can be changed.
+    var isReadOnly: Bool
+    /// Whether users other than the one who mounts can use it.
+    var allowsOthers: Bool
+    /// The owner that files show.
+    var userID: UInt32
+    /// The group that files show.
+    var groupID: UInt32
+    /// The permission bits that files show.
+    var fileMode: UInt32
+    /// The permission bits that directories show.
+    var directoryMode: UInt32
+    /// Options for the kernel: `nodev`, `noatime`, `default_permissions` and the like; not `ro` or `allow_other`.
+    var kernelOptions: [String]
+
+    /// Resolves the layers.
+    ///
+    /// - Parameters:
+    ///   - filesystem: FILESYSTEM as it was typed.
+    ///   - mountPoint: An absolute path, links followed.
+    ///   - layers: The settings.
+    ///   - kernelOptions: What `-o` had for the kernel.
+    ///   - environment: Whose command it is.
+    /// - Throws: Names the setting that cannot be, and where it was made.
+    init(
+        filesystem: String,
+        mountPoint: String,
+        layers: SettingLayers,
+        kernelOptions: [String],
+        environment: Environment
+    ) throws(UserError) {
+        guard !filesystem.isEmpty else { throw UserError("FILESYSTEM is empty: give a name or an id") }
+        self.service = try ServiceConfiguration(layers, environment: environment)
+        self.sourceName = filesystem
+        self.mountPoint = mountPoint
+        guard let cache = layers[.cacheDirectory]?.text ?? environment.defaultCacheDirectory, !cache.isEmpty
+        else {
+            throw UserError("there is no home directory to keep a cache in: name a place with --cache-dir")
+        }
+        self.cacheDirectory = FilePath.absolute(cache)
+        self.metadataTTL = try layers.duration(.metadataTTL, default: .seconds(10), isZeroAllowed: true)
+        self.isForeground = layers.isOn(.foreground)
+        self.isReadOnly = layers.isOn(.readOnly)
+        self.allowsOthers = layers.isOn(.allowOther)
+        self.userID = try layers.identity(.uid, default: environment.userID)
+        self.groupID = try layers.identity(.gid, default: environment.groupID)
+        let umask = try layers.mask(.umask)
+        self.fileMode = try layers.mask(.fmask).map { 0o777 & ~$0 } ?? umask.map { 0o666 & ~$0 } ?? 0o644
+        self.directoryMode = try layers.mask(.dmask).map { 0o777 & ~$0 } ?? umask.map { 0o777 & ~$0 } ?? 0o755
+        self.kernelOptions = kernelOptions
+    }
+
+    /// How long the start may take until the mount answers: systemd gives a mount 90 s by default, people less.
+    var startLimit: Duration {
+        max(.seconds(30), self.service.requestTimeout + .seconds(5))
+    }
+
+    /// Where the driver's log goes when it runs on its own outside systemd.
+    var logFile: String {
+        // 240: a file's name has at most 255 bytes, and `.log.1` comes after.
+        "\(self.cacheDirectory)/log/\(FilePath.nameStanding(for: self.mountPoint, limit: 240)).log"
+    }
+}

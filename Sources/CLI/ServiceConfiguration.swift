@@ -1,0 +1,98 @@
+import Logging
+import RemoteAPI
+
+/// Where the API key is taken from.
+enum KeySource: Sendable, Equatable {
+    /// A file, by its absolute path.
+    case file(String)
+    /// A variable of the environment that holds the key itself.
+    case environment(String)
+
+    /// The place, for an error's line.
+    var place: String {
+        switch self {
+        case .file(let path): Printable.text(path)
+        case .environment(let name): name
+        }
+    }
+}
+
+/// How the service is reached: what every command needs that talks to it.
+struct ServiceConfiguration: Sendable {
+    /// The service where none is named.
+    static let defaultEndpoint = "https://api.exploretech.ai/v1"
+
+    /// Where the service is.
+    var endpoint: Endpoint
+    /// Where the key is.
+    var keySource: KeySource
+    /// The deadline of one request.
+    var requestTimeout: Duration
+    /// How often a request is repeated after its first attempt.
+    var retries: Int
+    /// The least level that is logged.
+    var logLevel: Logger.Level
+
+    /// Resolves the layers.
+    ///
+    /// - Throws: Names the setting that cannot be, and where it was made.
+    init(_ layers: SettingLayers, environment: Environment) throws(UserError) {
+        self.endpoint = try Self.endpoint(layers[.endpoint])
+        self.keySource = try Self.keySource(layers[.apiKeyFile], environment: environment)
+        self.requestTimeout = try layers.duration(
+            .requestTimeout,
+            default: .seconds(30),
+            isZeroAllowed: false
+        )
+        self.retries = try layers.integer(.retries, default: 4, in: 0...100)
+        self.logLevel = try layers.logLevel
+    }
+
+    /// Lines that the person should see before anything is sent.
+    var warnings: [String] {
+        guard !self.endpoint.isEncrypted, !self.endpoint.isLoopback else { return [] }
+        return ["warning: \(self.endpoint) is not encrypted: the API key and the files travel in the clear"]
+    }
+
+    private static func endpoint(_ setting: Setting?) throws(UserError) -> Endpoint {
+        let setting = setting ?? Setting(text: self.defaultEndpoint, origin: "the default endpoint")
+        guard let endpoint = Endpoint(setting.text) else {
+            // Not repeated here: a URL may carry a password.
+            throw UserError(
+                "\(setting.origin) must be a URL such as https://host/v1, without user, query or fragment"
+            )
+        }
+        return endpoint
+    }
+
+    private static func keySource(_ file: Setting?, environment: Environment) throws(UserError) -> KeySource {
+        if let file {
+            guard !file.text.isEmpty else { throw UserError("\(file.origin) needs the path of a file") }
+            return .file(FilePath.absolute(file.text))
+        }
+        if environment["ET_ENGINE_API_KEY"] != nil { return .environment("ET_ENGINE_API_KEY") }
+        // systemd-notes.md: systemd 252 sets the directory for a mount unit but does not make it.
+        if let directory = environment["CREDENTIALS_DIRECTORY"], FileStatus(of: directory + "/api-key") != nil
+        {
+            return .file(directory + "/api-key")
+        }
+        throw UserError(
+            "no API key: name a file that holds it with --api-key-file or TETHERFS_API_KEY_FILE, "
+                + "or set ET_ENGINE_API_KEY"
+        )
+    }
+}
+
+extension Endpoint {
+    /// Whether what is sent stays on this machine.
+    var isLoopback: Bool {
+        let authority = self.url.dropFirst(self.isEncrypted ? "https://".count : "http://".count).prefix {
+            $0 != "/"
+        }
+        if authority.hasPrefix("[") { return authority.hasPrefix("[::1]") }
+        let host = authority.prefix { $0 != ":" }.lowercased()
+        if host == "localhost" || host.hasSuffix(".localhost") { return true }
+        let numbers = host.split(separator: ".", omittingEmptySubsequences: false)
+        return numbers.count == 4 && numbers[0] == "127" && numbers.allSatisfy { UInt8($0) != nil }
+    }
+}

@@ -1,0 +1,68 @@
+import Logging
+
+// The texts of settings as values; every error names the text and where it stands.
+
+extension SettingLayers {
+    /// Seconds, also broken ones.
+    func duration(
+        _ name: SettingName,
+        default standard: Duration,
+        isZeroAllowed: Bool
+    ) throws(UserError) -> Duration {
+        guard let setting = self[name] else { return standard }
+        // A year: more would overflow when clocks add it up.
+        guard let seconds = Double(setting.text), seconds.isFinite, (0...31_536_000).contains(seconds),
+            isZeroAllowed || seconds > 0
+        else {
+            throw self.refusal(setting, isZeroAllowed ? "a number of seconds" : "a number of seconds above 0")
+        }
+        return .seconds(seconds)
+    }
+
+    /// A whole number.
+    func integer(
+        _ name: SettingName,
+        default standard: Int,
+        in range: ClosedRange<Int>
+    ) throws(UserError) -> Int {
+        guard let setting = self[name] else { return standard }
+        guard let number = Int(setting.text), range.contains(number) else {
+            throw self.refusal(setting, "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    /// A user's or group's number.
+    func identity(_ name: SettingName, default standard: UInt32) throws(UserError) -> UInt32 {
+        guard let setting = self[name] else { return standard }
+        // The highest number means "no change" to chown(2).
+        guard let number = UInt32(setting.text), number < .max else {
+            throw self.refusal(setting, "the number of a user or group (see: id)")
+        }
+        return number
+    }
+
+    /// A mask of permission bits, in octal.
+    func mask(_ name: SettingName) throws(UserError) -> UInt32? {
+        guard let setting = self[name] else { return nil }
+        guard !setting.text.hasPrefix("+"), let mask = UInt32(setting.text, radix: 8), mask <= 0o777 else {
+            throw self.refusal(setting, "an octal number up to 777, such as 022")
+        }
+        return mask
+    }
+
+    /// The least level that is logged.
+    var logLevel: Logger.Level {
+        get throws(UserError) {
+            guard let setting = self[.logLevel] else { return .info }
+            guard let level = Logger.Level(rawValue: setting.text.lowercased()) else {
+                throw self.refusal(setting, Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
+            }
+            return level
+        }
+    }
+
+    private func refusal(_ setting: Setting, _ expectation: String) -> UserError {
+        UserError("\(setting.origin) is '\(Printable.text(setting.text))' and must be \(expectation)")
+    }
+}

@@ -1,0 +1,41 @@
+import Glibc
+
+/// What the person in front sees: lines on stderr, answers on stdout, and a line that is written over.
+enum Terminal {
+    /// Whether a person sees what goes to stderr.
+    static var hasPersonAtStandardError: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Whether a person can be asked.
+    static var canAsk: Bool { isatty(STDIN_FILENO) == 1 && self.hasPersonAtStandardError }
+
+    /// An answer to the command: what a script reads.
+    static func print(_ line: String) {
+        Descriptor.write(line + "\n", to: STDOUT_FILENO)
+    }
+
+    /// A line about the command, after the program's name.
+    static func note(_ line: String) {
+        Descriptor.write("tetherfs: \(line)\n", to: STDERR_FILENO)
+    }
+
+    /// Writes over the progress line; nothing where nobody watches.
+    static func showProgress(_ text: String) {
+        guard self.hasPersonAtStandardError else { return }
+        // 79: in the last column some terminals go on to the next line, which is then not written over.
+        Descriptor.write("\r\u{1b}[K\(Printable.text(text, limit: 78))", to: STDERR_FILENO)
+    }
+
+    /// Takes the progress line away.
+    static func clearProgress() {
+        guard self.hasPersonAtStandardError else { return }
+        Descriptor.write("\r\u{1b}[K", to: STDERR_FILENO)
+    }
+
+    /// Asks for a line.
+    ///
+    /// - Returns: The line without its end; nothing at the end of input.
+    static func ask(_ question: String) -> String? {
+        Descriptor.write(question, to: STDERR_FILENO)
+        return readLine(strippingNewline: true)
+    }
+}

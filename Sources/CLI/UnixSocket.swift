@@ -1,0 +1,123 @@
+import Glibc
+
+/// A stream socket of the unix family.
+enum UnixSocket {
+    /// Makes a socket.
+    static func make() throws(SystemError) -> Int32 {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw SystemError() }
+        return descriptor
+    }
+
+    /// Connects a new socket.
+    static func connect(to path: String) throws(SystemError) -> Int32 {
+        let descriptor = try self.make()
+        guard self.withAddress(path, { Glibc.connect(descriptor, $0, $1) }) == 0 else {
+            let error = SystemError()
+            close(descriptor)
+            throw error
+        }
+        return descriptor
+    }
+
+    /// Gives a socket its name in the file system.
+    static func bind(_ descriptor: Int32, to path: String) throws(SystemError) {
+        guard self.withAddress(path, { Glibc.bind(descriptor, $0, $1) }) == 0 else { throw SystemError() }
+    }
+
+    /// The user at the other end, as of its connecting or listening. Nothing if the kernel does not say.
+    static func peerUserID(_ descriptor: Int32) -> UInt32? {
+        // `struct ucred` of unix(7): pid, uid, gid.
+        var credentials: (Int32, UInt32, UInt32) = (0, .max, .max)
+        var length = socklen_t(MemoryLayout.size(ofValue: credentials))
+        guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0 else { return nil }
+        return credentials.1
+    }
+
+    /// Sends all of it or fails; a peer that is gone is an error here and not a signal.
+    ///
+    /// - Parameters:
+    ///   - bytes: What to send.
+    ///   - descriptor: The socket.
+    ///   - isPatient: Whether to wait for a peer that does not read.
+    /// - Returns: Whether all was sent. A line that was cut leaves the connection unusable.
+    static func send(_ bytes: [UInt8], to descriptor: Int32, isPatient: Bool = true) -> Bool {
+        var sent = 0
+        let flags = Int32(MSG_NOSIGNAL) | (isPatient ? 0 : Int32(MSG_DONTWAIT))
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes { buffer in
+                Glibc.send(descriptor, buffer.baseAddress.map { $0 + sent }, bytes.count - sent, flags)
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return false }
+            sent += count
+        }
+        return true
+    }
+
+    /// How long one send may wait for a peer that does not read.
+    static func limitSending(_ descriptor: Int32, seconds: Int) {
+        var limit = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    private static func withAddress(
+        _ path: String,
+        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> Int32 {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count <= ControlAddress.maximumByteCount else {
+            errno = ENAMETOOLONG
+            return -1
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+    }
+}
+
+/// Takes lines off a socket, of bounded length.
+struct LineReader {
+    private let descriptor: Int32
+    private var bytes: [UInt8] = []
+
+    /// Takes the socket, which stays the caller's.
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    /// What came.
+    enum Outcome: Equatable {
+        /// A line, without its end.
+        case line([UInt8])
+        /// The other side is gone, or sent a line beyond all measure.
+        case ended
+        /// Nothing for so long.
+        case silent
+    }
+
+    /// Waits for the next line.
+    ///
+    /// - Parameter milliseconds: How long without a byte; -1 for ever.
+    /// - Returns: The line, or why there is none.
+    mutating func next(milliseconds: Int32) -> Outcome {
+        while true {
+            if let end = self.bytes.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = Array(self.bytes[..<end])
+                self.bytes.removeFirst(end + 1)
+                return .line(line)
+            }
+            guard self.bytes.count < ControlLine.maximumByteCount else { return .ended }
+            guard Descriptor.waitUntilReadable(self.descriptor, milliseconds: milliseconds) else {
+                return .silent
+            }
+            guard let more = try? Descriptor.read(self.descriptor, limit: 4096), !more.isEmpty else {
+                return .ended
+            }
+            self.bytes += more
+        }
+    }
+}

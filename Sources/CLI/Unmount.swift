@@ -1,0 +1,122 @@
+import Glibc
+
+/// Takes a mount away without losing what is not uploaded yet.
+struct Unmount {
+    /// How long the driver may take to end after its mount is gone: all was uploaded before.
+    static let endLimit = Duration.seconds(60)
+
+    private let mountPoint: String
+    private let environment: Environment
+
+    /// Takes what the person typed.
+    ///
+    /// - Throws: If there is no such place.
+    init(_ text: String, environment: Environment) throws(UserError) {
+        self.mountPoint = try MountPoint(text).path
+        self.environment = environment
+    }
+
+    private var shown: String { Printable.text(self.mountPoint) }
+
+    /// Does it.
+    ///
+    /// - Throws: Says why the mount is still there.
+    func run() throws(UserError) {
+        let mount = try self.mount()
+        let owner = mount.userID ?? self.environment.userID
+        guard self.environment.isRoot || owner == self.environment.userID else {
+            throw UserError(
+                "\(self.shown) was mounted by user \(owner): only that user or root can unmount it"
+            )
+        }
+        let directory = ControlAddress.directory(userID: owner)
+        let socket = ControlAddress.socket(for: self.mountPoint, in: directory)
+        // A directory that somebody else could have made proves nothing about who listens in it.
+        guard FileStatus(of: directory) == nil || PrivateDirectory.isTrusted(directory, userID: owner) else {
+            throw UserError(
+                "\(Printable.text(directory)) does not belong to user \(owner) alone: not trusted"
+            )
+        }
+        do {
+            var client = try ControlClient(path: socket, userID: owner)
+            let processID = try self.drain(&client)
+            try self.unmount()
+            if !client.waitForEnd(of: processID, limit: Self.endLimit) {
+                Terminal.note(
+                    "unmounted \(self.shown); the driver (process \(processID ?? 0)) has not ended yet"
+                )
+            }
+        } catch let failure as ControlClient.Failure {
+            try self.unmountUnanswered(failure, socket: socket)
+        } catch let error as UserError {
+            throw error
+        } catch {
+            throw UserError(Printable.text("\(error)"))
+        }
+    }
+
+    private func mount() throws(UserError) -> MountTable.Entry {
+        guard let mount = try MountTable.current().mount(at: self.mountPoint) else {
+            throw UserError("\(self.shown) is not a tetherfs mount: nothing is mounted there")
+        }
+        guard mount.isTetherfs else {
+            throw UserError(
+                "\(self.shown) is not a tetherfs mount: its type is \(Printable.text(mount.type))"
+            )
+        }
+        return mount
+    }
+
+    /// Waits until the driver has uploaded everything.
+    ///
+    /// - Returns: The driver's process id.
+    private func drain(_ client: inout ControlClient) throws -> Int32? {
+        let reply = try client.send(.drain) { Terminal.showProgress($0) }
+        Terminal.clearProgress()
+        guard reply.ok else {
+            let reason = Printable.text(reply.message ?? "the driver gave no reason")
+            throw UserError("\(self.shown) stays mounted: \(reason)")
+        }
+        return reply.processID
+    }
+
+    private func unmount() throws(UserError) {
+        switch Unmounting.unmount(self.mountPoint, .ifUnused) {
+        case .done: return
+        case .busy:
+            let users = Processes.users(of: self.mountPoint)
+            let who =
+                users.isEmpty ? "by a process that you may not see" : "by " + users.joined(separator: ", ")
+            throw UserError("\(self.shown) is busy: files are open or it is the current directory, \(who)")
+        case .refused(let reason):
+            throw UserError("cannot unmount \(self.shown): \(reason)")
+        }
+    }
+
+    /// Nobody to talk to: a driver that died is cleared away, one that lives is left alone.
+    private func unmountUnanswered(_ failure: ControlClient.Failure, socket: String) throws(UserError) {
+        Terminal.clearProgress()
+        let mountPoint = try MountPoint(self.mountPoint)
+        // A driver that ended just now leaves the mount dead a moment later.
+        if try MountTable.current().mount(at: self.mountPoint) == nil { return }
+        if mountPoint.state(within: .seconds(5)) == .dead {
+            try mountPoint.clearDeadMount()
+            Terminal.note(
+                "cleared \(self.shown): its driver had died before; what it had not uploaded is not on the server"
+            )
+            return
+        }
+        let reason =
+            switch failure {
+            case .notThere: "nobody answers on \(Printable.text(socket))"
+            case .notTrusted: "what answers on \(Printable.text(socket)) is another user's"
+            case .refused(let error): "\(Printable.text(socket)): \(error)"
+            case .ended: "it ended the conversation"
+            case .silent: "it is silent; is it stopped?"
+            case .malformed: "its answer makes no sense; is it of another version?"
+            }
+        throw UserError(
+            "\(self.shown) stays mounted: cannot ask its driver whether all is uploaded: \(reason)"
+        )
+    }
+}

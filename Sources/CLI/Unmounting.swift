@@ -1,0 +1,58 @@
+import Glibc
+
+/// Taking a mount away: by the kernel as root, by fusermount3 as anyone else.
+enum Unmounting {
+    /// What became of it.
+    enum Outcome: Equatable {
+        /// It is gone.
+        case done
+        /// Somebody uses it.
+        case busy
+        /// It was refused; the text says why, in one line.
+        case refused(String)
+    }
+
+    /// How.
+    enum Manner {
+        /// Only if nobody uses it.
+        case ifUnused
+        /// At once; who uses it keeps what it has. For a mount whose driver is dead.
+        case lazily
+    }
+
+    /// Where Debian and others have it: mount(8) leaves no PATH to look in (systemd-notes.md).
+    static var fusermount: String? {
+        ["/bin/fusermount3", "/usr/bin/fusermount3"].first { access($0, X_OK) == 0 }
+    }
+
+    /// Takes the mount at a path away.
+    static func unmount(_ path: String, _ manner: Manner) -> Outcome {
+        geteuid() == 0 ? self.unmountAsRoot(path, manner) : self.unmountAsUser(path, manner)
+    }
+
+    private static func unmountAsRoot(_ path: String, _ manner: Manner) -> Outcome {
+        // linux/fs.h: MNT_DETACH is 2, UMOUNT_NOFOLLOW is 8.
+        let flags: Int32 = manner == .lazily ? 2 | 8 : 8
+        guard umount2(path, flags) != 0 else { return .done }
+        let error = SystemError()
+        return error.code == EBUSY ? .busy : .refused(error.description)
+    }
+
+    private static func unmountAsUser(_ path: String, _ manner: Manner) -> Outcome {
+        guard let fusermount = self.fusermount else {
+            return .refused("fusermount3 is missing (package fuse3)")
+        }
+        do {
+            let arguments = (manner == .lazily ? ["-u", "-z"] : ["-u"]) + ["--", path]
+            let (status, errors) = try ChildProcess.run(fusermount, arguments)
+            if status == 0 { return .done }
+            // fusermount3 tells a busy mount from others only by strerror(EBUSY) in its line.
+            if errors.contains(SystemError(EBUSY).description) { return .busy }
+            let line =
+                errors.split(separator: "\n").first.map(String.init) ?? "fusermount3 ended with \(status)"
+            return .refused(Printable.text(line))
+        } catch {
+            return .refused("cannot start \(fusermount): \(error)")
+        }
+    }
+}

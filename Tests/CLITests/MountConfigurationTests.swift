@@ -1,0 +1,145 @@
+import Logging
+import RemoteAPI
+import Testing
+
+@testable import CLI
+
+@Suite("Resolving a mount's configuration")
+struct MountConfigurationTests {
+    private static let user = Environment(
+        variables: ["ET_ENGINE_API_KEY": "0123456789"],
+        userID: 1000,
+        groupID: 100,
+        homeDirectory: "/home/joe"
+    )
+
+    private func resolve(
+        _ arguments: [String],
+        _ environment: Environment = Self.user
+    ) throws -> MountConfiguration {
+        let command = try MountCommand.parse(["data", "/"] + arguments)
+        return try command.configuration(environment)
+    }
+
+    @Test("Without options the defaults hold")
+    func defaults() throws {
+        let configuration = try self.resolve([])
+        #expect(configuration.service.endpoint.url == "https://api.exploretech.ai/v1")
+        #expect(configuration.service.keySource == .environment("ET_ENGINE_API_KEY"))
+        #expect(configuration.service.requestTimeout == .seconds(30))
+        #expect(configuration.service.retries == 4)
+        #expect(configuration.service.logLevel == .info)
+        #expect(configuration.metadataTTL == .seconds(10))
+        #expect(configuration.cacheDirectory == "/home/joe/.cache/tetherfs")
+        #expect((configuration.userID, configuration.groupID) == (1000, 100))
+        #expect((configuration.fileMode, configuration.directoryMode) == (0o644, 0o755))
+        #expect(!configuration.isReadOnly && !configuration.allowsOthers && !configuration.isForeground)
+        #expect(configuration.sourceName == "data")
+    }
+
+    @Test("A flag beats -o, and -o beats the environment")
+    func precedence() throws {
+        var environment = Self.user
+        environment.variables["TETHERFS_ENDPOINT"] = "https://environment/v1"
+        let option = ["-o", "endpoint=https://option/v1,retries=7,rw"]
+        #expect(try self.resolve([], environment).service.endpoint.url == "https://environment/v1")
+        #expect(try self.resolve(option, environment).service.endpoint.url == "https://option/v1")
+        let both = try self.resolve(option + ["--endpoint", "https://flag/v1", "--read-only"], environment)
+        #expect(both.service.endpoint.url == "https://flag/v1")
+        #expect(both.service.retries == 7)
+        #expect(both.isReadOnly)
+    }
+
+    @Test(
+        "The key is taken from the first place that has one",
+        arguments: [
+            (
+                ["--api-key-file", "/flag"], ["TETHERFS_API_KEY_FILE": "/file", "ET_ENGINE_API_KEY": "k"],
+                "/flag"
+            ),
+            ([], ["TETHERFS_API_KEY_FILE": "/file", "ET_ENGINE_API_KEY": "k"], "/file"),
+            ([], ["TETHERFS_API_KEY_FILE": "", "ET_ENGINE_API_KEY": "k"], "ET_ENGINE_API_KEY"),
+        ]
+    )
+    func keySource(arguments: [String], variables: [String: String], place: String) throws {
+        var environment = Self.user
+        environment.variables = variables
+        #expect(try self.resolve(arguments, environment).service.keySource.place == place)
+    }
+
+    @Test("Without a key there is a line that says where to put one")
+    func noKey() {
+        var environment = Self.user
+        // systemd 252 sets the variable for a mount unit, and makes no directory.
+        environment.variables = ["CREDENTIALS_DIRECTORY": "/nonexistent"]
+        #expect(throws: UserError.self) { try self.resolve([], environment) }
+    }
+
+    @Test(
+        "Masks take bits away: umask from 0666 and 0777, fmask and dmask from 0777",
+        arguments: [
+            (["--umask", "027"], 0o640, 0o750),
+            (["--umask", "0"], 0o666, 0o777),
+            (["--fmask", "133"], 0o644, 0o755),
+            (["--dmask", "077"], 0o644, 0o700),
+            (["--umask", "077", "--fmask", "022"], 0o755, 0o700),
+            (["-o", "umask=077,dmask=022"], 0o600, 0o755),
+        ] as [([String], UInt32, UInt32)]
+    )
+    func masks(arguments: [String], fileMode: UInt32, directoryMode: UInt32) throws {
+        let configuration = try self.resolve(arguments)
+        #expect((configuration.fileMode, configuration.directoryMode) == (fileMode, directoryMode))
+    }
+
+    @Test("The cache is where root, XDG_CACHE_HOME or HOME say")
+    func cacheDirectory() throws {
+        var environment = Self.user
+        environment.variables["HOME"] = "/elsewhere"
+        #expect(try self.resolve([], environment).cacheDirectory == "/elsewhere/.cache/tetherfs")
+        environment.variables["XDG_CACHE_HOME"] = "/xdg"
+        #expect(try self.resolve([], environment).cacheDirectory == "/xdg/tetherfs")
+        environment.userID = 0
+        #expect(try self.resolve([], environment).cacheDirectory == "/var/cache/tetherfs")
+    }
+
+    @Test("Fractions of seconds and a TTL of zero are taken")
+    func durations() throws {
+        let configuration = try self.resolve(["--metadata-ttl", "0", "--request-timeout", "0.5"])
+        #expect(configuration.metadataTTL == .zero)
+        #expect(configuration.service.requestTimeout == .milliseconds(500))
+    }
+
+    @Test(
+        "A value that cannot be is refused",
+        arguments: [
+            ["--request-timeout", "0"], ["--request-timeout", "nan"], ["--metadata-ttl=-1"],
+            ["--retries", "1.5"],
+            ["--umask", "8"], ["--umask", "1000"], ["--uid", "joe"], ["--uid", "4294967295"],
+            ["--log-level", "loud"],
+            ["--endpoint", "ftp://host"], ["--endpoint", "https://user:word@host"], ["-o", "retries=many"],
+        ]
+    )
+    func refused(arguments: [String]) {
+        #expect(throws: UserError.self) { try self.resolve(arguments) }
+    }
+
+    @Test("A password in an endpoint is not repeated in the error")
+    func passwordInEndpoint() {
+        let error = #expect(throws: UserError.self) {
+            try self.resolve(["--endpoint", "https://joe:word@host"])
+        }
+        #expect(error?.description.contains("word") == false)
+    }
+
+    @Test(
+        "Only an endpoint that leaves the machine unencrypted gets a warning",
+        arguments: [
+            ("https://host/v1", 0), ("http://127.0.0.1:8080", 0), ("http://localhost/v1", 0),
+            ("http://[::1]:80", 0),
+            ("http://host/v1", 1), ("http://127.0.0.1.evil.org", 1), ("http://localhost.evil.org", 1),
+        ]
+    )
+    func warnings(url: String, count: Int) throws {
+        #expect(try self.resolve(["--endpoint", url]).service.warnings.count == count)
+    }
+}

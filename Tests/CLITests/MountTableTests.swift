@@ -1,0 +1,44 @@
+import Testing
+
+@testable import CLI
+
+@Suite("Reading /proc/self/mountinfo")
+struct MountTableTests {
+    private let table = MountTable(
+        #"""
+        22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro
+        90 22 0:50 / /mnt/with\040blank\134 rw,nosuid - fuse.tetherfs my\040data\043 rw,user_id=1000,group_id=100
+        91 22 0:51 / /mnt/x rw shared:1 master:2 propagate_from:2 - tmpfs tmpfs rw
+        92 91 0:52 / /mnt/x rw - fuse.tetherfs data rw,user_id=0,group_id=0,allow_other
+        nonsense
+        """#
+    )
+
+    @Test("Escaped bytes come out as they were")
+    func escapes() {
+        let mount = self.table.mount(at: #"/mnt/with blank\"#)
+        #expect(mount?.source == "my data#")
+        #expect(mount?.userID == 1000)
+        #expect(mount?.device == "0:50")
+        #expect(mount?.isTetherfs == true)
+    }
+
+    @Test("Of two mounts at one path the upper is seen")
+    func stacked() {
+        #expect(self.table.mount(at: "/mnt/x")?.id == 92)
+    }
+
+    @Test("Lines that make no sense are left out, and other paths have no mount")
+    func others() {
+        #expect(self.table.entries.count == 4)
+        #expect(self.table.mount(at: "/mnt") == nil)
+    }
+
+    @Test(
+        "A backslash that escapes nothing stays",
+        arguments: [(#"a\0"#, #"a\0"#), (#"\999"#, #"\999"#), (#"\"#, #"\"#)]
+    )
+    func strayBackslash(text: String, expected: String) {
+        #expect(MountTable.unescape(Substring(text)) == expected)
+    }
+}

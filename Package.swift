@@ -38,6 +38,11 @@ let package = Package(
             pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]
         ),
+        .systemLibrary(
+            name: "CFuse",
+            pkgConfig: "fuse3",
+            providers: [.apt(["libfuse3-dev"])]
+        ),
         .target(name: "CLinux"),
 
         // Layer 1: values.
@@ -81,10 +86,15 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .target(
+            name: "FuseDriver",
+            dependencies: ["CFuse", "VFS", "Inodes", "RemoteAPI", "Primitives", logging, system],
+            swiftSettings: settings
+        ),
         .executableTarget(
             name: "CLI",
             dependencies: [
-                "CLinux", "VFS", "Staging", "BlockCaching", "Inodes", "Transfers", "RemoteAPI",
+                "CLinux", "FuseDriver", "VFS", "Staging", "BlockCaching", "Inodes", "Transfers", "RemoteAPI",
                 "Transport", "WireFormat", "Primitives", argumentParser, logging, system,
             ],
             swiftSettings: settings

@@ -47,6 +47,8 @@ struct Mount {
     /// Connects and runs the driver on this thread, which is the main one: libfuse's loop must be there
     /// (platform-notes.md, Process life).
     private func serve() throws -> Int32 {
+        // Before any thread is started.
+        let signals = TerminationSignals()
         let logger = LineLog.logger(level: self.configuration.service.logLevel, environment: self.environment)
         if self.pipe != nil {
             self.configuration.service.warnings.forEach { logger.warning("\($0)") }
@@ -63,11 +65,15 @@ struct Mount {
         let limit = self.configuration.startLimit - .seconds(2)
         let filesystem = try connection.filesystem(self.configuration.sourceName, limit: limit)
         let pipe = self.pipe
-        return try MountRunner.run(
+        let runner = try MountRunner(
             self.configuration,
             filesystemID: filesystem.checkedID,
             client: connection.client,
-            logger: logger,
+            logger: logger
+        )
+        return try runner.run(
+            signals: signals,
+            environment: self.environment,
             ready: { pipe?.reportReady() }
         )
     }

@@ -1,26 +1,183 @@
+import BlockCaching
+import FuseDriver
+import Inodes
 import Logging
 import RemoteAPI
+import Staging
+import Synchronization
+import SystemPackage
+import VFS
 import WireFormat
 
 /// Runs the driver of one mount, on the main thread, until the mount is gone.
-enum MountRunner {
-    /// Mounts and serves.
+struct MountRunner {
+    /// What blocks in memory may take, in bytes: the process as a whole is to stay under 128 MiB.
+    private static let memoryBudget = 64 << 20
+
+    private let configuration: MountConfiguration
+    private let fileSystem: FileSystem
+    private let recoveryDirectory: SystemPackage.FilePath
+    private let logger: Logger
+
+    /// Puts the layers together; nothing is sent or mounted yet.
     ///
     /// - Parameters:
     ///   - configuration: What to mount and how; the mount point was just found free.
     ///   - filesystemID: The filesystem that FILESYSTEM stands for.
     ///   - client: The service, which has answered and accepted the key.
     ///   - logger: Where events go.
-    ///   - ready: Called once, as soon as the mount answers.
-    /// - Returns: The exit status.
-    /// - Throws: A ``UserError`` if there is no mount.
-    static func run(
+    /// - Throws: If the cache directory cannot be used.
+    init(
         _ configuration: MountConfiguration,
         filesystemID: FilesystemID,
         client: RemoteClient,
-        logger: Logger,
+        logger: Logger
+    ) throws(UserError) {
+        self.configuration = configuration
+        self.logger = logger
+        let remote = client.filesystem(filesystemID)
+        let namespace = Namespace(
+            remote: remote,
+            timeToLive: configuration.metadataTTL,
+            defaults: DefaultAttributes(
+                userID: configuration.userID,
+                groupID: configuration.groupID,
+                fileMode: configuration.fileMode,
+                directoryMode: configuration.directoryMode,
+                time: .now()
+            ),
+            logger: logger
+        )
+        do throws(CacheDirectoryError) {
+            let directory = try CacheDirectory(
+                in: SystemPackage.FilePath(configuration.cacheDirectory),
+                for: filesystemID
+            )
+            let staging = try StagingStore(in: directory, logger: logger)
+            self.recoveryDirectory = staging.recoveryDirectory
+            self.fileSystem = FileSystem(
+                remote: remote,
+                namespace: namespace,
+                cache: BlockCache(remote: remote, memoryBudget: Self.memoryBudget),
+                staging: staging,
+                logger: logger
+            )
+        } catch {
+            throw UserError(Printable.text(error.description), status: .mountFailure)
+        }
+    }
+
+    /// Mounts and serves.
+    ///
+    /// - Parameters:
+    ///   - signals: What asks for the end.
+    ///   - environment: Whose mount it is.
+    ///   - ready: Called once, as soon as the mount answers.
+    /// - Returns: The exit status: a failure if bytes are left that are not on the service.
+    /// - Throws: If there is no mount.
+    func run(
+        signals: TerminationSignals,
+        environment: Environment,
         ready: @escaping @Sendable () -> Void
-    ) throws -> Int32 {
-        throw UserError("this build of tetherfs has no driver in it", status: .mountFailure)
+    ) throws(UserError) -> Int32 {
+        let session = try self.mount(ready)
+        let control: ControlServer
+        do {
+            control = try ControlServer(
+                mountPoint: self.configuration.mountPoint,
+                environment: environment,
+                handler: self.answer
+            )
+        } catch {
+            _ = Unmounting.unmount(self.configuration.mountPoint, .lazily)
+            throw error.asMountFailure
+        }
+        let isEnding = Atomic<Bool>(false)
+        signals.handle { [self] in
+            if isEnding.exchange(true, ordering: .relaxed) {
+                self.logger.notice("already ending: what is not uploaded yet goes first")
+                return
+            }
+            self.end(session)
+        }
+        let code = session.run()
+        isEnding.store(true, ordering: .relaxed)
+        control.stop()
+        if code < 0 {
+            self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
+        }
+        return self.finish()
+    }
+
+    private func mount(_ ready: @escaping @Sendable () -> Void) throws(UserError) -> FuseSession {
+        do throws(FuseSessionError) {
+            let options = FuseMountOptions(
+                source: self.configuration.sourceName,
+                isReadOnly: self.configuration.isReadOnly,
+                allowsOthers: self.configuration.allowsOthers,
+                kernelOptions: self.configuration.kernelOptions
+            )
+            let session = try FuseSession(self.fileSystem, options, logger: self.logger, ready: ready)
+            try session.mount(at: self.configuration.mountPoint)
+            return session
+        } catch {
+            throw UserError(
+                "cannot mount on \(Printable.text(self.configuration.mountPoint)): "
+                    + Printable.text(error.description),
+                status: .mountFailure
+            )
+        }
+    }
+
+    /// A signal asks for the end: nobody new comes in, who has files open may go on until all is uploaded.
+    private func end(_ session: FuseSession) {
+        self.logger.info("ending: the mount is taken away")
+        if case .refused(let reason) = Unmounting.unmount(self.configuration.mountPoint, .lazily) {
+            self.logger.warning("the mount cannot be taken away", metadata: ["cause": "\(reason)"])
+        }
+        _ = try? Blocking.run { await self.fileSystem.drain() }
+        session.end()
+    }
+
+    /// The mount is gone: what still waits is uploaded, or left where the next mount and a person find it.
+    private func finish() -> Int32 {
+        let unsent = (try? Blocking.run { await self.fileSystem.drain() }) ?? []
+        for file in unsent {
+            self.logger.error(
+                "not uploaded: the next mount keeps its bytes in the recovery directory",
+                metadata: [
+                    "path": "\(file.path)", "bytes": "\(file.byteCount)", "cause": "\(file.error)",
+                    "directory": "\(self.recoveryDirectory)",
+                ]
+            )
+        }
+        return unsent.isEmpty ? ExitStatus.success.rawValue : ExitStatus.failure.rawValue
+    }
+
+    /// Answers on the control socket.
+    @Sendable private func answer(
+        _ request: ControlRequest,
+        _ progress: @escaping @Sendable (String) -> Void
+    ) async -> ControlReply {
+        let waiting = self.waiting
+        switch request.command {
+        case .status: return ControlReply(ok: true, message: waiting ?? "all is uploaded")
+        case .drain:
+            if let waiting { progress(waiting) }
+            let unsent = await self.fileSystem.drain()
+            guard let first = unsent.first else { return ControlReply(ok: true) }
+            let others = unsent.count == 1 ? "" : ", and \(unsent.count - 1) more"
+            return ControlReply(
+                ok: false,
+                message: "\(first.path) is not uploaded (\(first.error))\(others); its bytes are kept"
+            )
+        }
+    }
+
+    /// How much is not uploaded yet; nothing if all is.
+    private var waiting: String? {
+        let (fileCount, byteCount) = self.fileSystem.unsent
+        guard fileCount > 0 else { return nil }
+        return "\(fileCount) \(fileCount == 1 ? "file" : "files"), \(byteCount) bytes to upload"
     }
 }

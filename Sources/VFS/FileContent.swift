@@ -60,14 +60,17 @@ public final class FileHandle: Sendable {
     }
 
     let content: FileContent
-    /// The process that opened it.
+    /// The process that opened it; 0 if it is not known.
     let opener: Int32
+    /// Whether it was opened for writing.
+    let isWritable: Bool
     let writers = Mutex(Writers())
     let readAhead = Mutex(ReadAheadWindow())
 
-    init(_ content: FileContent, opener: Int32) {
+    init(_ content: FileContent, opener: Int32, isWritable: Bool) {
         self.content = content
         self.opener = opener
+        self.isWritable = isWritable
     }
 }
 

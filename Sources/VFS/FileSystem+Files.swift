@@ -49,7 +49,7 @@ extension FileSystem {
         let keepsPages = self.namespace.knownVersion(of: inode).map {
             self.namespace.serve($0.content, of: inode)
         }
-        return (FileHandle(content, opener: process), isLocal || keepsPages ?? false)
+        return (FileHandle(content, opener: process, isWritable: mode.writes), isLocal || keepsPages ?? false)
     }
 
     /// Opens a file.
@@ -64,7 +64,7 @@ extension FileSystem {
         }
         let content = self.content(of: inode)
         content.state.withLock { $0.handleCount += 1 }
-        let handle = FileHandle(content, opener: process)
+        let handle = FileHandle(content, opener: process, isWritable: mode.writes)
         if mode.truncates {
             do throws(FileSystemError) {
                 try await self.truncate(inode, to: 0, through: handle)
@@ -137,7 +137,7 @@ extension FileSystem {
         // `content(of:)` pins it too.
         self.namespace.unpin(inode)
         content.state.withLock { $0.handleCount += 1 }
-        let handle = FileHandle(content, opener: process)
+        let handle = FileHandle(content, opener: process, isWritable: true)
         do throws(FileSystemError) {
             let staged = try self.stage(content, base: nil)
             do throws(Errno) { try staged.markDirty() } catch { throw .local(error) }

@@ -6,6 +6,11 @@ import Staging
 import WireFormat
 
 extension FileSystem {
+    /// Whether a close of the handle has anything to wait for: reading is none of the writers' business.
+    public func needsFlush(_ handle: FileHandle) -> Bool {
+        handle.content.isDirty && (handle.isWritable || handle.writers.withLock { !$0.processes.isEmpty })
+    }
+
     /// What close(2) waits for: what was written through the handle is on the service when this returns.
     ///
     /// A flush comes once per closed descriptor, also from a forked child that only inherited it. Such a close says
@@ -13,14 +18,24 @@ extension FileSystem {
     ///
     /// - Parameters:
     ///   - handle: The handle.
-    ///   - process: The process that closes.
+    ///   - process: The process that closes; 0 if it is not known.
+    /// - Throws: Why the bytes are not on the service; they are kept here.
     public func flush(_ handle: FileHandle, by process: Int32) async throws(FileSystemError) {
-        let isBystander = handle.writers.withLock { writers in
-            process != handle.opener && !writers.processes.contains(process) && !writers.processes.contains(0)
+        guard self.needsFlush(handle) else { return }
+        let writers = handle.writers.withLock { writers in
+            defer { writers.processes = [] }
+            return writers.processes
         }
-        if isBystander && handle.content.isDirty { return }
-        try await self.upload(handle.content)
-        handle.writers.withLock { $0.processes = [] }
+        let isBystander =
+            process != 0 && handle.opener != 0 && process != handle.opener && !writers.contains(process)
+            && !writers.contains(0)
+        do throws(FileSystemError) {
+            if !isBystander { return try await self.upload(handle.content) }
+        } catch {
+            handle.writers.withLock { $0.processes.formUnion(writers) }
+            throw error
+        }
+        handle.writers.withLock { $0.processes.formUnion(writers) }
     }
 
     /// What fsync(2) waits for: all that was written to the file is on the service when this returns.

@@ -1,0 +1,73 @@
+// libfuse3's low-level API as Swift can call it: typed inlines for what is a macro, variadic or a bit field.
+#pragma once
+#define FUSE_USE_VERSION 314
+#include <errno.h>
+#include <fuse3/fuse_log.h>
+#include <fuse3/fuse_lowlevel.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/// fuse_session_new and fuse_opt_free_args on an array: FUSE_ARGS_INIT is a macro, and on some builds the function
+/// itself is one.
+static inline struct fuse_session *_Nullable cfuse_session_new(
+    int count, char *_Nullable *_Nonnull arguments, const struct fuse_lowlevel_ops *_Nonnull operations,
+    void *_Nullable context) {
+    struct fuse_args args = FUSE_ARGS_INIT(count, arguments);
+    struct fuse_session *session = fuse_session_new(&args, operations, sizeof *operations, context);
+    fuse_opt_free_args(&args);
+    return session;
+}
+
+/// fuse_session_loop_mt with its configuration: a macro that stands for one of several versions.
+static inline int cfuse_session_loop(struct fuse_session *_Nonnull session, unsigned int maximum_threads) {
+    struct fuse_loop_config *config = fuse_loop_cfg_create();
+    if (!config) return -ENOMEM;
+    fuse_loop_cfg_set_clone_fd(config, 0);
+    fuse_loop_cfg_set_max_threads(config, maximum_threads);
+    fuse_loop_cfg_set_idle_threads(config, maximum_threads);
+    int result = fuse_session_loop_mt(session, config);
+    fuse_loop_cfg_destroy(config);
+    return result;
+}
+
+/// Sets what open and create answer of the page cache: bit fields, which Swift reads and writes only one by one.
+static inline void cfuse_set_keep_cache(struct fuse_file_info *_Nonnull info, int keeps) {
+    info->keep_cache = keeps ? 1 : 0;
+}
+
+/// Whether a write comes from the page cache, so that the caller's process is not known: a bit field.
+static inline int cfuse_is_writepage(const struct fuse_file_info *_Nonnull info) { return info->writepage; }
+
+/// The FUSE_CAP_* and FUSE_SET_ATTR_* macros are shifts, of which Swift imports not all.
+enum {
+    cfuse_cap_splice = FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ,
+    cfuse_set_mode = FUSE_SET_ATTR_MODE,
+    cfuse_set_uid = FUSE_SET_ATTR_UID,
+    cfuse_set_gid = FUSE_SET_ATTR_GID,
+    cfuse_set_size = FUSE_SET_ATTR_SIZE,
+    cfuse_set_atime = FUSE_SET_ATTR_ATIME,
+    cfuse_set_mtime = FUSE_SET_ATTR_MTIME,
+    cfuse_set_atime_now = FUSE_SET_ATTR_ATIME_NOW,
+    cfuse_set_mtime_now = FUSE_SET_ATTR_MTIME_NOW,
+};
+
+/// What libfuse's messages are handed to: a level of syslog(3) and one line.
+typedef void (*cfuse_log_callback)(int level, const char *_Nonnull line);
+
+/// Where the callback is kept: a variable of the header's own would be in no object file.
+static inline cfuse_log_callback _Nullable *_Nonnull cfuse_log_target(void) {
+    static cfuse_log_callback _Nullable target;
+    return &target;
+}
+
+static inline void cfuse_log(enum fuse_log_level level, const char *_Nonnull format, va_list arguments) {
+    char line[1024];
+    vsnprintf(line, sizeof line, format, arguments);
+    if (*cfuse_log_target()) (*cfuse_log_target())(level, line);
+}
+
+/// fuse_set_log_func: its callback takes a va_list, which Swift cannot read. To be called before any session.
+static inline void cfuse_set_log(cfuse_log_callback _Nonnull target) {
+    *cfuse_log_target() = target;
+    fuse_set_log_func(cfuse_log);
+}

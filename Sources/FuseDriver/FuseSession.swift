@@ -1,0 +1,149 @@
+import CFuse
+import Glibc
+import Logging
+import Synchronization
+import VFS
+
+/// Why there is no mount; one line.
+public struct FuseSessionError: Error, CustomStringConvertible {
+    /// What libfuse said.
+    public let description: String
+}
+
+/// How a filesystem is mounted.
+public struct FuseMountOptions: Sendable {
+    /// What is mounted, as /proc/self/mounts shows it.
+    public var source: String
+    /// Whether nothing can be changed.
+    public var isReadOnly: Bool
+    /// Whether users other than the one who mounts can use it.
+    public var allowsOthers: Bool
+    /// Further options for the kernel, such as `nodev`.
+    public var kernelOptions: [String]
+
+    /// Makes a set.
+    public init(source: String, isReadOnly: Bool, allowsOthers: Bool, kernelOptions: [String]) {
+        self.source = source
+        self.isReadOnly = isReadOnly
+        self.allowsOthers = allowsOthers
+        self.kernelOptions = kernelOptions
+    }
+
+    /// As libfuse takes them after `-o`.
+    var text: String {
+        // default_permissions: the kernel decides by the modes that we show, as for any local disk.
+        var options = ["fsname=\(Self.escaped(self.source))", "subtype=tetherfs", "default_permissions"]
+        if self.isReadOnly { options.append("ro") }
+        if self.allowsOthers { options.append("allow_other") }
+        options += self.kernelOptions.filter { $0 != "default_permissions" }
+        return options.joined(separator: ",")
+    }
+
+    private static func escaped(_ text: String) -> String {
+        text.replacing("\\", with: "\\\\").replacing(",", with: "\\,")
+    }
+}
+
+/// One mount: made, served and ended.
+///
+/// Its memory stays until the process ends: tasks may answer requests until then.
+public final class FuseSession: Sendable {
+    /// Unchecked: libfuse's functions that are used from other threads (exit, reply, notify) may be.
+    private struct Pointer: @unchecked Sendable {
+        let session: OpaquePointer
+    }
+
+    private enum Phase {
+        case idle
+        case running(pthread_t)
+        case ended
+    }
+
+    private let pointer: Pointer
+    private let operations: FuseOperations
+    private let phase = Mutex(Phase.idle)
+
+    /// Makes a session; nothing is mounted yet.
+    ///
+    /// - Parameters:
+    ///   - fileSystem: What answers.
+    ///   - options: How it is mounted.
+    ///   - logger: Told of failures.
+    ///   - ready: Called once, when the mount answers.
+    /// - Throws: If libfuse does not take the options.
+    public init(
+        _ fileSystem: FileSystem,
+        _ options: FuseMountOptions,
+        logger: Logger,
+        ready: @escaping @Sendable () -> Void
+    ) throws(FuseSessionError) {
+        FuseLog.start()
+        self.operations = FuseOperations(fileSystem, logger: logger, ready: ready)
+        // Retained for ever, as requests may come until the process ends.
+        let context = Unmanaged.passRetained(self.operations).toOpaque()
+        var table = FuseOperations.table()
+        var arguments = ["tetherfs", "-o", options.text].map { (text: String) in strdup(text) }
+        defer { arguments.forEach { free($0) } }
+        guard let session = cfuse_session_new(Int32(arguments.count), &arguments, &table, context) else {
+            throw FuseSessionError(description: FuseLog.lastLine ?? "libfuse does not take the options")
+        }
+        self.pointer = Pointer(session: session)
+        self.operations.notifier.attach(session)
+    }
+
+    /// Mounts; requests wait until ``run()``.
+    ///
+    /// - Parameter path: The mount point, an absolute path.
+    /// - Throws: What libfuse, or fusermount3, says.
+    public func mount(at path: String) throws(FuseSessionError) {
+        guard fuse_session_mount(self.pointer.session, path) == 0 else {
+            throw FuseSessionError(description: FuseLog.lastLine ?? String(cString: strerror(errno)))
+        }
+    }
+
+    /// Serves requests until the mount is gone or ``end()`` is called. On the main thread.
+    ///
+    /// - Returns: 0, or the negative errno that ended it.
+    public func run() -> Int32 {
+        // Does nothing but end the wait that libfuse's loop is in; without SA_RESTART, as signal(2) would have it.
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { _ in }
+        sigaction(Self.wakeSignal, &action, nil)
+        self.phase.withLock { $0 = .running(pthread_self()) }
+        // platform-notes: more than 4 bring nothing measurable; some may wait for the local disk.
+        let code = cfuse_session_loop(self.pointer.session, 8)
+        self.phase.withLock { $0 = .ended }
+        return code
+    }
+
+    /// Ends ``run()``, from any thread; it may take a moment.
+    public func end() {
+        fuse_session_exit(self.pointer.session)
+        // The loop looks at the flag and then waits: a signal that comes between the two is lost, so it is repeated.
+        while true {
+            let isRunning = self.phase.withLock { phase in
+                guard case .running(let thread) = phase else { return false }
+                pthread_kill(thread, Self.wakeSignal)
+                return true
+            }
+            if !isRunning { return }
+            usleep(20_000)
+        }
+    }
+
+    private static let wakeSignal = SIGUSR2
+}
+
+/// libfuse's own messages: the last one says why a mount did not come to be.
+private enum FuseLog {
+    private static let line = Mutex<String?>(nil)
+
+    static var lastLine: String? { self.line.withLock { $0 } }
+
+    static func start() {
+        cfuse_set_log { _, text in
+            let text = String(cString: text).split(separator: "\n").first.map(String.init) ?? ""
+            FuseLog.line.withLock { $0 = text }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Synchronization
+import VFS
+
+/// What the kernel gives back with each request on an open file.
+final class OpenFile: Sendable {
+    let handle: FileHandle
+    /// Which process each thread that wrote belongs to: a write in small pieces asks only once.
+    private let processes = Mutex<[Int32: Int32]>([:])
+
+    /// Far more threads than write to one file in earnest.
+    private static let maximumThreadCount = 64
+
+    init(_ handle: FileHandle) {
+        self.handle = handle
+    }
+
+    /// The process of a thread that writes: the kernel names threads, and another one than wrote may close.
+    func process(ofWriter thread: Int32) -> Int32 {
+        if let known = self.processes.withLock({ $0[thread] }) { return known }
+        let process = Self.process(of: thread)
+        self.processes.withLock { processes in
+            if processes.count >= Self.maximumThreadCount { processes.removeAll() }
+            processes[thread] = process
+        }
+        return process
+    }
+
+    /// A thread's process; 0 if it cannot be told.
+    static func process(of thread: Int32) -> Int32 {
+        ProcessStatus(thread: thread)?.process ?? 0
+    }
+
+    // The kernel holds a reference as a number, from open to release.
+
+    var retainedNumber: UInt64 { UInt64(UInt(bitPattern: Unmanaged.passRetained(self).toOpaque())) }
+
+    static func at(_ number: UInt64) -> OpenFile? {
+        UnsafeRawPointer(bitPattern: UInt(number)).map {
+            Unmanaged<OpenFile>.fromOpaque($0).takeUnretainedValue()
+        }
+    }
+
+    static func taking(_ number: UInt64) -> OpenFile? {
+        UnsafeRawPointer(bitPattern: UInt(number)).map {
+            Unmanaged<OpenFile>.fromOpaque($0).takeRetainedValue()
+        }
+    }
+}

@@ -78,6 +78,7 @@ public final class BlockCache: Sendable {
     ///   - range: Offsets in bytes, end exclusive; cut at the file's end.
     ///   - completion: Called once if the outcome is `.pending`, on whatever thread the last block came in on, also
     ///     after ``PendingRead/cancel()``.
+    /// - Returns: The bytes, or the word that they are being fetched.
     public func read(
         _ source: BlockSource,
         _ range: Range<UInt64>,

@@ -104,7 +104,7 @@ public final class RemoteClient: Sendable {
     func givingUp(_ call: RemoteCall, _ failure: CallFailure, _ attempt: Int) -> RemoteError {
         if failure.isTransient {
             self.state.withLock { $0.counters.givenUp += 1 }
-            self.logger.warning(
+            self.logger.debug(
                 "a call is given up",
                 metadata: call.metadata(attempt: attempt, cause: failure.error)
             )

@@ -50,7 +50,7 @@ extension RemoteClientFilesystem {
         size: UInt64,
         previousSize: UInt64?
     ) async throws(RemoteError) {
-        let call = try self.finishCall(file, upload, size: size, complete: true)
+        let call = try self.completion(file, upload, size: size)
         var mayBeApplied = false
         var hasLostAnswer = false
         var attempt = 0
@@ -74,13 +74,6 @@ extension RemoteClientFilesystem {
         }
     }
 
-    /// Tells the server that an upload will not be completed; see ``RemoteFilesystem/abandonUpload(_:_:)``.
-    public func abandonUpload(_ file: RemotePath, _ upload: UploadID) async {
-        guard let call = try? self.finishCall(file, upload, size: 0, complete: false) else { return }
-        // The outcome changes nothing: the server clears away what was not completed.
-        _ = try? await self.client.attempt(call)
-    }
-
     /// wire-protocol.md, Upload 1: the deployed service answers 500 to size 0, however often it is asked.
     private func beginEmpty(_ call: RemoteCall) async throws(RemoteError) -> HTTPResponse {
         var attempt = 0
@@ -102,17 +95,16 @@ extension RemoteClientFilesystem {
         }
     }
 
-    private func finishCall(
+    private func completion(
         _ file: RemotePath,
         _ upload: UploadID,
-        size: UInt64,
-        complete: Bool
+        size: UInt64
     ) throws(RemoteError) -> RemoteCall {
         var call = try RemoteCall(
-            name: complete ? "complete upload" : "abandon upload",
+            name: "complete upload",
             method: .post,
             url: self.url("files", file),
-            json: UploadRequestBody.finish(uploadID: upload.rawValue, complete: complete)
+            json: UploadRequestBody.finish(uploadID: upload.rawValue, complete: true)
         )
         // A server may have to put the parts together and on disk before it answers: 64 MiB a second are little.
         let limit = self.client.retry.requestTimeout + .seconds(Double(size) / Double(64 << 20))

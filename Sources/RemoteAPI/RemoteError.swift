@@ -25,3 +25,24 @@ public enum RemoteError: Error, Hashable, Sendable {
     /// The task was cancelled.
     case cancelled
 }
+
+extension RemoteError: CustomStringConvertible {
+    /// One line for a log or a person.
+    public var description: String {
+        switch self {
+        case .notFound: "the server says that there is no such thing"
+        case .alreadyExists: "the name is taken on the server"
+        case .changedKind: "the name now stands for something else on the server"
+        case .unauthorized: "the server does not accept the API key (401)"
+        case .forbidden: "the API key may not do this (403)"
+        case .outOfSpace: "the server has no room left"
+        case .rejected(let status, let message):
+            "the server refused it (\(status))" + (message.isEmpty ? "" : ": \(message)")
+        case .unavailable(let text): text
+        case .timedOut: "the server did not answer in time"
+        case .malformedAnswer(let text): text
+        case .unreadableBody: "the bytes to send could not be read"
+        case .cancelled: "interrupted"
+        }
+    }
+}

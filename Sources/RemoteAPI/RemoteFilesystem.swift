@@ -68,7 +68,8 @@ public protocol RemoteFilesystem: Sendable {
     ///   - file: The path the upload was started for.
     ///   - upload: The upload, all of whose bytes were sent.
     ///   - size: Its size in bytes.
-    ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
+    ///   - previousSize: The size of the file being replaced in bytes, nothing if there is none; `size` where it is not
+    ///     known, so that the same size afterwards proves nothing.
     /// - Throws: What keeps the file from being replaced, or us from knowing that it was.
     func completeUpload(
         _ file: RemotePath,
@@ -76,9 +77,6 @@ public protocol RemoteFilesystem: Sendable {
         size: UInt64,
         previousSize: UInt64?
     ) async throws(RemoteError)
-
-    /// Tells the server that an upload will not be completed; best effort, sent once.
-    func abandonUpload(_ file: RemotePath, _ upload: UploadID) async
 
     /// Deletes a file, or an empty directory. The caller has just confirmed the kind from a listing.
     ///

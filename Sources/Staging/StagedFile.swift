@@ -60,7 +60,13 @@ public final class StagedFile: Sendable {
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         guard !bytes.isEmpty else { return }
         try self.change { state throws(Errno) in
-            try Self.writeAll(bytes, to: self.descriptor, at: offset)
+            do throws(Errno) {
+                try Self.writeAll(bytes, to: self.descriptor, at: offset)
+            } catch {
+                // What was written of it past the end would show in a hole that a later write leaves.
+                _ = ftruncate(self.descriptor.rawValue, off_t(state.size))
+                throw error
+            }
             // Between the old end and the new bytes lie zeros: the local file's hole.
             if offset > state.size { state.extents.insert(state.size..<offset) }
             let end = offset + UInt64(bytes.count)

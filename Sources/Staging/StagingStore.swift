@@ -30,6 +30,7 @@ public final class StagingStore: Sendable {
     /// - Parameters:
     ///   - cache: Where it is; held as long as the store lives.
     ///   - logger: Told of what a crashed mount left.
+    /// - Throws: If its directories cannot be made.
     public init(in cache: CacheDirectory, logger: Logger) throws(CacheDirectoryError) {
         self.cache = cache
         self.directory = try cache.makeSubdirectory("staging")
@@ -43,6 +44,8 @@ public final class StagingStore: Sendable {
     /// - Parameters:
     ///   - path: Whose bytes it stages.
     ///   - size: Its size in bytes on the service; 0 for a new file.
+    /// - Returns: The file, clean and without a byte here.
+    /// - Throws: The local disk's error.
     public func makeFile(for path: RemotePath?, size: UInt64) throws(Errno) -> StagedFile {
         let number = self.nextNumber.withLock { number in
             defer { number += 1 }

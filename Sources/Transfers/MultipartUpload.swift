@@ -16,7 +16,8 @@ extension UploadError: Equatable where Failure: Equatable {}
 public enum MultipartUpload {
     /// Uploads a file; it appears under its name at the end, whole, or not at all.
     ///
-    /// After a failure the server is told that the upload is abandoned, without waiting for its answer.
+    /// After a failure nothing more is sent: what `complete: false` does is not said anywhere (wire-protocol.md, Upload
+    /// 3), and servers clear away what was not completed.
     ///
     /// - Parameters:
     ///   - file: Where to.
@@ -47,24 +48,18 @@ public enum MultipartUpload {
         } catch {
             throw .remote(error)
         }
-        do throws(UploadError<Failure>) {
-            try await Self.local { () async throws(Failure) in try await onBegin(upload) }
-            try await Self.sendParts(
-                plan ?? PartPlan(size: size),
-                at: max(1, concurrency)
-            ) { (range) async throws(UploadError<Failure>) in
-                try await Self.send(range, of: upload, to: file, remote, part)
-            }
-            try await Self.local(beforeComplete)
-            do {
-                try await remote.completeUpload(file, upload, size: size, previousSize: previousSize)
-            } catch {
-                throw UploadError<Failure>.remote(error)
-            }
+        try await Self.local { () async throws(Failure) in try await onBegin(upload) }
+        try await Self.sendParts(
+            plan ?? PartPlan(size: size),
+            at: max(1, concurrency)
+        ) { (range) async throws(UploadError<Failure>) in
+            try await Self.send(range, of: upload, to: file, remote, part)
+        }
+        try await Self.local(beforeComplete)
+        do {
+            try await remote.completeUpload(file, upload, size: size, previousSize: previousSize)
         } catch {
-            // A task of its own: this one may be cancelled, and its caller has no time for a courtesy.
-            Task { await remote.abandonUpload(file, upload) }
-            throw error
+            throw .remote(error)
         }
     }
 

@@ -81,6 +81,7 @@ struct MountRunner {
         ready: @escaping @Sendable () -> Void
     ) throws(UserError) -> Int32 {
         let session = try self.mount(ready)
+        let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
         let control: ControlServer
         do {
             control = try ControlServer(
@@ -100,7 +101,7 @@ struct MountRunner {
             }
             self.end(session)
         }
-        let code = session.run()
+        let code = session.run(device: device)
         isEnding.store(true, ordering: .relaxed)
         control.stop()
         if code < 0 {
@@ -146,7 +147,7 @@ struct MountRunner {
             self.logger.error(
                 "not uploaded: the next mount keeps its bytes in the recovery directory",
                 metadata: [
-                    "path": "\(file.path)", "bytes": "\(file.byteCount)", "cause": "\(file.error)",
+                    "path": "\(file.place)", "bytes": "\(file.byteCount)", "cause": "\(file.error)",
                     "directory": "\(self.recoveryDirectory)",
                 ]
             )
@@ -169,7 +170,7 @@ struct MountRunner {
             let others = unsent.count == 1 ? "" : ", and \(unsent.count - 1) more"
             return ControlReply(
                 ok: false,
-                message: "\(first.path) is not uploaded (\(first.error))\(others); its bytes are kept"
+                message: "\(first.place) is not uploaded: \(first.error)\(others); its bytes are kept"
             )
         }
     }

@@ -56,16 +56,10 @@ extension FuseOperations {
         )
     }
 
-    /// Unlike other changes it is cut short by a signal: once its caller is gone the kernel lets others make names in
-    /// the directory, which a deletion that comes late would take along.
     private func rmdir(_ request: fuse_req_t, _ parent: InodeNumber, _ name: [UInt8]) {
-        self.later(
-            request,
-            "rmdir",
-            { () throws(FileSystemError) in try await self.fileSystem.rmdir(parent, name) },
-            reply: { request, _ in fuse_reply_err(request, 0) },
-            undo: { self.forgetNames([(parent, name)]) }
-        )
+        self.changeNames(request, "rmdir", [(parent, name)]) { () throws(FileSystemError) in
+            try await self.fileSystem.rmdir(parent, name)
+        }
     }
 
     private func opendir(_ request: fuse_req_t, _ inode: InodeNumber, _ info: fuse_file_info) {

@@ -29,9 +29,9 @@ extension FuseOperations {
             let bytes = UnsafeRawBufferPointer(start: bytes, count: size)
             driver.write(request, bytes, UInt64(offset), info)
         }
-        table.flush = { request, _, info in
+        table.flush = { request, inode, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
-            driver.flush(request, OpenFile.at(info.pointee.fh))
+            driver.flush(request, InodeNumber(inode), OpenFile.at(info.pointee.fh))
         }
         table.fsync = { request, _, _, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
@@ -208,7 +208,7 @@ extension FuseOperations {
         }
     }
 
-    private func flush(_ request: fuse_req_t, _ file: OpenFile?) {
+    private func flush(_ request: fuse_req_t, _ inode: InodeNumber, _ file: OpenFile?) {
         self.now(request, "flush") { () throws(FileSystemError) in
             guard let file else { throw .badHandle }
             guard self.fileSystem.needsFlush(file.handle) else {
@@ -216,6 +216,14 @@ extension FuseOperations {
                 return
             }
             let process = OpenFile.process(of: Self.thread(request))
+            // A shell opens a redirection's file, duplicates the descriptor and closes the first one before anything is
+            // written: that close must not put an empty file on the service.
+            if self.fileSystem.isUnwritten(file.handle), let device = self.device.withLock({ $0 }),
+                OpenDescriptors.has(process, inode, on: device)
+            {
+                fuse_reply_err(request, 0)
+                return
+            }
             self.later(request, "flush", changes: true) { () throws(FileSystemError) in
                 try await self.fileSystem.flush(file.handle, by: process)
             }

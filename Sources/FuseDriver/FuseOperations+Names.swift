@@ -73,6 +73,7 @@ extension FuseOperations {
     }
 
     private func getattr(_ request: fuse_req_t, _ inode: InodeNumber) {
+        self.fileSystem.noteStat(of: inode)
         if let (attributes, validFor) = self.fileSystem.getattrNow(inode) {
             _ = Self.replyAttributes(request, attributes, validFor)
             return

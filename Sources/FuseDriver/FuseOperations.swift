@@ -3,6 +3,7 @@ import Glibc
 import Inodes
 import Logging
 import Primitives
+import Synchronization
 import SystemPackage
 import VFS
 
@@ -16,9 +17,16 @@ final class FuseOperations: Sendable {
     let logger: Logger
     let interrupts = Interrupts()
     let notifier = KernelNotifier()
+    /// The mount's `MAJOR:MINOR`.
+    let device = Mutex<String?>(nil)
     private let ready: @Sendable () -> Void
 
-    /// - Parameter ready: Called when the kernel begins to send requests.
+    /// Takes what answers.
+    ///
+    /// - Parameters:
+    ///   - fileSystem: What answers.
+    ///   - logger: Told of failures.
+    ///   - ready: Called when the kernel begins to send requests.
     init(_ fileSystem: FileSystem, logger: Logger, ready: @escaping @Sendable () -> Void) {
         self.fileSystem = fileSystem
         self.logger = logger

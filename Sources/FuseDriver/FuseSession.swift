@@ -103,8 +103,10 @@ public final class FuseSession: Sendable {
 
     /// Serves requests until the mount is gone or ``end()`` is called. On the main thread.
     ///
+    /// - Parameter device: The mount's `MAJOR:MINOR`, if it is known.
     /// - Returns: 0, or the negative errno that ended it.
-    public func run() -> Int32 {
+    public func run(device: String?) -> Int32 {
+        self.operations.device.withLock { $0 = device }
         // Does nothing but end the wait that libfuse's loop is in; without SA_RESTART, as signal(2) would have it.
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in }

@@ -1,17 +1,17 @@
 import Glibc
 
 /// What `/proc/THREAD/status` says of whoever calls (proc(5)).
-public struct ProcessStatus: Sendable {
+struct ProcessStatus: Sendable {
     /// The process that the thread belongs to.
-    public let process: Int32
+    let process: Int32
     /// Signals that wait to be delivered to the thread, one bit each, the lowest for number 1.
     private let pendingSignals: UInt64
 
     /// Looks a thread up; nothing if it is gone or in no namespace that we see.
     ///
     /// - Parameter thread: The thread's id, as the kernel gives it with a request.
-    public init?(thread: Int32) {
-        guard thread > 0, let text = Self.read("/proc/\(thread)/status") else { return nil }
+    init?(thread: Int32) {
+        guard thread > 0, let text = ProcFile.read("/proc/\(thread)/status") else { return nil }
         self.init(text)
     }
 
@@ -40,16 +40,7 @@ public struct ProcessStatus: Sendable {
     /// Whether a signal waits that is to end the process, or what it is doing: also where the process handles it.
     ///
     /// The kernel adds SIGKILL for any signal that nobody handles and that ends a process (signal(7)).
-    public var isAskedToEnd: Bool {
+    var isAskedToEnd: Bool {
         [SIGKILL, SIGINT, SIGTERM, SIGHUP, SIGQUIT].contains { self.pendingSignals & (1 << ($0 - 1)) != 0 }
-    }
-
-    private static func read(_ path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 8192)
-        let count = Glibc.read(descriptor, &bytes, bytes.count)
-        return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
     }
 }

@@ -16,7 +16,7 @@ enum Replies {
         stat.st_ino = UInt(attributes.inode.rawValue)
         stat.st_mode = self.type(attributes.kind) | (attributes.mode & 0o7777)
         // 1 for directories too: find(1) takes 2 for "no directories in it".
-        stat.st_nlink = 1
+        stat.st_nlink = attributes.isUnlinked ? 0 : 1
         stat.st_uid = attributes.userID
         stat.st_gid = attributes.groupID
         stat.st_size = off_t(attributes.size)

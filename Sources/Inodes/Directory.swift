@@ -34,36 +34,55 @@ struct Directory {
     var entries: [FileName: Entry] = [:]
     /// When the last listing was asked for; nothing if there was none.
     var listedAsOf: ContinuousClock.Instant?
-    /// Whether the last listing was empty, which alone does not prove that the directory exists.
-    var wasEmpty = false
-    /// Our own changes since a listing that is under way was asked for, to be made to its answer too.
-    var changesInFlight: [Change] = []
+    /// How many names the last listing had that no Linux directory can hold: they are there all the same.
+    var refusedNameCount = 0
+    /// Names that we changed while a listing is under way: what it says of them may be older.
+    var changedInFlight: Set<FileName> = []
     /// Listings under way.
     var flightCount = 0
-    /// The names in order, as long as none came or went.
-    var order: [FileName]?
-
-    /// A change of ours to the names.
-    enum Change {
-        case added(FileName, Entry)
-        case removed(FileName)
-    }
+    /// The names in byte order, with some that are gone; nothing until somebody needs it.
+    private var order: [FileName]?
 
     mutating func add(_ name: FileName, _ entry: Entry) {
-        if self.entries.updateValue(entry, forKey: name) == nil { self.order = nil }
-        if self.flightCount > 0 { self.changesInFlight.append(.added(name, entry)) }
+        let isNew = self.entries.updateValue(entry, forKey: name) == nil
+        if self.flightCount > 0 { self.changedInFlight.insert(name) }
+        guard isNew, self.order != nil else { return }
+        let index = self.index(of: name)
+        // A name that went and comes back may still be there.
+        if let order, index < order.count, order[index] == name { return }
+        self.order?.insert(name, at: index)
     }
 
     mutating func remove(_ name: FileName) {
-        if self.entries.removeValue(forKey: name) != nil { self.order = nil }
-        if self.flightCount > 0 { self.changesInFlight.append(.removed(name)) }
+        self.entries[name] = nil
+        if self.flightCount > 0 { self.changedInFlight.insert(name) }
     }
 
-    /// The names in byte order.
+    /// Takes what a listing says in place of what was known.
+    mutating func replace(_ entries: [FileName: Entry]) {
+        self.entries = entries
+        self.order = nil
+    }
+
+    /// The names in byte order; some of them may have no entry any more.
+    ///
+    /// Sorting 100,000 names takes a tenth of a second, so that a removal does not sort again.
     mutating func orderedNames() -> [FileName] {
-        if let order { return order }
+        if let order, order.count <= 2 * self.entries.count + 64 { return order }
         let order = self.entries.keys.sorted()
         self.order = order
         return order
+    }
+
+    /// Where a name stands, or would stand, among ``orderedNames()``.
+    mutating func index(of name: FileName) -> Int {
+        let order = self.orderedNames()
+        var low = 0
+        var high = order.count
+        while low < high {
+            let middle = (low + high) / 2
+            if order[middle] < name { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 }

@@ -11,12 +11,14 @@ extension Namespace {
     }
 
     func attributes(of inode: InodeNumber, _ state: State) -> FileAttributes? {
-        guard let kind = state.nodes[inode]?.kind else { return nil }
+        guard let node = state.nodes[inode] else { return nil }
+        let kind = node.kind
         let set = state.overrides[inode]
         let changed = set?.modificationTime ?? self.defaults.time
         return FileAttributes(
             inode: inode,
             kind: kind,
+            isUnlinked: node.isDetached,
             size: kind == .file ? state.facts(of: inode)?.size ?? 0 : 0,
             mode: set?.mode ?? (kind == .file ? self.defaults.fileMode : self.defaults.directoryMode),
             userID: set?.userID ?? self.defaults.userID,

@@ -26,7 +26,9 @@ extension Namespace {
         self.state.withLock { state in
             let entry = Entry(kind: .directory, inode: state.makeInode())
             state.directories[parent, default: Directory()].add(name, entry)
-            state.directories[entry.inode] = Directory(listedAsOf: self.now())
+            var directory = Directory()
+            directory.listedAsOf = self.now()
+            state.directories[entry.inode] = directory
             state.nodes[entry.inode] = Node(kind: .directory, parent: parent, name: name)
             state.touch(entry.inode, at: time)
             state.touch(parent, at: time)
@@ -35,6 +37,11 @@ extension Namespace {
     }
 
     /// A name is gone from its directory; who has it open keeps it.
+    ///
+    /// - Parameters:
+    ///   - name: The name.
+    ///   - parent: Its directory.
+    ///   - time: When the directory changed by it.
     public func remove(_ name: FileName, in parent: InodeNumber, at time: FileTime) {
         self.state.withLock { state in
             guard let entry = state.directories[parent]?.entries[name] else { return }
@@ -64,6 +71,11 @@ extension Namespace {
         self.state.withLock { state in
             state.updateFacts(of: inode) { $0.sizeAsOf = nil }
         }
+    }
+
+    /// An upload of a file ended in doubt: the service may have it now.
+    public func mayBeOnServer(_ inode: InodeNumber) {
+        self.updateEntry(of: inode) { $0.isOnServer = true }
     }
 
     /// Whether the service has a file, as far as we know.

@@ -45,12 +45,16 @@ extension Namespace {
         let state = self.peek(name, in: parent)
         guard case .unknown = state else { return state }
         // With a time to live of 0 the answer is true for this one question.
-        return self.state.withLock { state in
-            guard let entry = state.directories[parent]?.entries[name] else {
-                return .absent(validFor: .zero)
-            }
+        guard let (inode, kind) = self.known(name, in: parent) else { return .absent(validFor: .zero) }
+        return .present(inode, kind, validFor: .zero)
+    }
+
+    /// What was last known of a name, however long ago.
+    public func known(_ name: FileName, in parent: InodeNumber) -> (inode: InodeNumber, kind: EntryKind)? {
+        self.state.withLock { state in
+            guard let entry = state.directories[parent]?.entries[name] else { return nil }
             state.node(for: entry, name, in: parent)
-            return .present(entry.inode, entry.kind, validFor: .zero)
+            return (entry.inode, entry.kind)
         }
     }
 
@@ -74,34 +78,46 @@ extension Namespace {
         try result.get()
     }
 
-    /// How many of a directory's names are known; nothing if it was never listed.
-    public func knownNameCount(_ directory: InodeNumber) -> Int? {
-        self.state.withLock { $0.directories[directory]?.entries.count }
+    /// Whether a directory was seen to hold nothing, not even names that cannot be shown.
+    public func isKnownEmpty(_ directory: InodeNumber) -> Bool {
+        self.state.withLock { state in
+            guard let known = state.directories[directory], known.listedAsOf != nil else { return false }
+            return known.entries.isEmpty && known.refusedNameCount == 0
+        }
+    }
+
+    /// Whether a directory was seen to hold names that cannot be shown.
+    public func holdsRefusedNames(_ directory: InodeNumber) -> Bool {
+        self.state.withLock { ($0.directories[directory]?.refusedNameCount ?? 0) > 0 }
+    }
+
+    /// What is known of a directory's names is not believed any more.
+    public func expireListing(_ directory: InodeNumber) {
+        self.state.withLock { $0.directories[directory]?.listedAsOf = nil }
     }
 
     private func fetchListing(_ directory: InodeNumber) async -> Result<Void, RemoteError> {
         let asOf = self.now()
         let path: RemotePath? = self.state.withLock { state in
+            guard let path = state.path(of: directory) else { return nil }
             state.directories[directory, default: Directory()].flightCount += 1
-            return state.path(of: directory)
+            return path
         }
+        guard let path else { return .failure(.notFound) }
         defer {
             self.state.withLock { state in
                 state.directories[directory]?.flightCount -= 1
                 if state.directories[directory]?.flightCount == 0 {
-                    state.directories[directory]?.changesInFlight = []
+                    state.directories[directory]?.changedInFlight = []
                 }
             }
         }
-        guard let path else { return .failure(.notFound) }
         do throws(RemoteError) {
             let listing: RemoteListing
             do throws(RemoteError) {
                 listing = try await self.remote.list(path)
             } catch .notFound {
-                try await self.confirmDirectory(directory)
-                // Its parent has it, it itself says no: somebody is between the two steps of a change.
-                throw .notFound
+                throw try await self.explainMissing(directory)
             }
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
@@ -110,6 +126,17 @@ extension Namespace {
         } catch {
             return .failure(error)
         }
+    }
+
+    /// The server knows no directory of that path: only its parent's fresh listing can say that it is gone.
+    private func explainMissing(_ directory: InodeNumber) async throws(RemoteError) -> RemoteError {
+        guard directory != .root else {
+            return .malformedAnswer("the server says that the filesystem's root does not exist")
+        }
+        guard let (parent, name) = self.location(of: directory) else { return .notFound }
+        try await self.refresh(parent)
+        guard self.known(name, in: parent)?.inode == directory else { return .notFound }
+        return .malformedAnswer("the server lists a directory and says that it does not exist")
     }
 
     /// Asks the parent whether a directory exists, unless that was just asked.
@@ -124,7 +151,7 @@ extension Namespace {
     private func store(_ listing: RemoteListing, for inode: InodeNumber, asOf: ContinuousClock.Instant) {
         let shouldLog: Bool = self.state.withLock { state in
             // A directory that went away while it was listed is not brought back.
-            guard state.path(of: inode) != nil, var directory = state.directories[inode] else { return false }
+            guard state.path(of: inode) != nil, let directory = state.directories[inode] else { return false }
             let old = directory.entries
             var entries: [FileName: Entry] = [:]
             entries.reserveCapacity(listing.entries.count)
@@ -141,16 +168,10 @@ extension Namespace {
                 entry.isOnServer = false
                 entries[name] = entry
             }
-            for change in directory.changesInFlight {
-                switch change {
-                case .added(let name, let entry): entries[name] = entry
-                case .removed(let name): entries[name] = nil
-                }
-            }
-            directory.entries = entries
-            directory.order = nil
-            directory.listedAsOf = asOf
-            state.directories[inode] = directory
+            for name in directory.changedInFlight { entries[name] = old[name] }
+            state.directories[inode]?.replace(entries)
+            state.directories[inode]?.refusedNameCount = listing.refusedNameCount
+            state.directories[inode]?.listedAsOf = asOf
             // Whose name went, or now stands for another kind of thing, is gone.
             for (name, entry) in old where entries[name]?.inode != entry.inode {
                 state.detachReplaced(entry, name, in: inode)
@@ -175,8 +196,7 @@ extension Namespace {
         guard let staging = FileName("\(name.string).\(upload.rawValue)") else { return nil }
         self.state.withLock { state in
             state.stagingNames[parent, default: []].insert(staging)
-            state.directories[parent]?.entries[staging] = nil
-            state.directories[parent]?.order = nil
+            state.directories[parent]?.remove(staging)
         }
         return staging
     }
@@ -184,6 +204,8 @@ extension Namespace {
     /// Ends the hiding, after the upload was completed.
     public func unhideStagingName(_ staging: FileName, in parent: InodeNumber) {
         self.state.withLock { state in
+            // A listing that is under way may still bring it.
+            state.directories[parent]?.remove(staging)
             state.stagingNames[parent]?.remove(staging)
             if state.stagingNames[parent]?.isEmpty == true { state.stagingNames[parent] = nil }
         }
@@ -196,12 +218,13 @@ extension Namespace.State {
         if let below = self.directories[entry.inode] {
             for (name, child) in below.entries { self.detachReplaced(child, name, in: entry.inode) }
         }
+        self.directories[entry.inode] = nil
+        self.stagingNames[entry.inode] = nil
         guard self.nodes[entry.inode] != nil else {
-            self.directories[entry.inode] = nil
+            self.overrides[entry.inode] = nil
             return
         }
         self.nodes[entry.inode]?.detachedFacts = entry.facts
-        self.directories[entry.inode] = nil
         self.dropIfUnused(entry.inode)
     }
 }

@@ -46,11 +46,22 @@ extension Namespace {
     /// - Throws: `.notFound` only if a listing asked for after the server's 404 does not have the name either.
     public func version(of inode: InodeNumber) async throws(RemoteError) -> FileVersion {
         if let version = self.freshVersion(of: inode) { return version }
-        guard let (parent, name) = self.location(of: inode) else { throw .notFound }
-        let size = try await self.probe(inode, name, in: parent)
-        // Seen just now: true for this one question even if the time to live is 0 or a change of ours came between.
-        let known = self.knownVersion(of: inode)
-        return known ?? FileVersion(content: self.makeContentID(), size: size, validFor: .zero)
+        guard var (parent, name) = self.location(of: inode) else { throw .notFound }
+        while true {
+            do throws(RemoteError) {
+                let size = try await self.probe(inode, name, in: parent)
+                // Seen just now: true for this one question even if the time to live is 0 or a change of ours came
+                // between.
+                let known = self.knownVersion(of: inode)
+                return known ?? FileVersion(content: self.makeContentID(), size: size, validFor: .zero)
+            } catch .notFound {
+                // Renamed meanwhile: it is asked for under the name that it has now.
+                guard let (newParent, newName) = self.location(of: inode),
+                    newParent != parent || newName != name
+                else { throw .notFound }
+                (parent, name) = (newParent, newName)
+            }
+        }
     }
 
     private func probe(
@@ -99,10 +110,8 @@ extension Namespace {
         } catch {
             return error
         }
-        if case .present(inode, .file, _) = self.peek(name, in: parent) {
-            return .malformedAnswer("the server lists a file and says that it does not exist")
-        }
-        return .notFound
+        guard self.known(name, in: parent)?.inode == inode else { return .notFound }
+        return .malformedAnswer("the server lists a file and says that it does not exist")
     }
 
     private func store(
@@ -132,30 +141,42 @@ extension Namespace {
     public func noteSizeAsked(_ inode: InodeNumber) {
         guard let (parent, name) = self.location(of: inode) else { return }
         let next: [(FileName, InodeNumber)] = self.state.withLock { state in
-            guard state.sweeps[parent] != nil, var directory = state.directories[parent] else { return [] }
-            // Taken out while it is sorted, so that there is one copy of it.
-            state.directories[parent] = nil
-            defer { state.directories[parent] = directory }
-            let order = directory.orderedNames()
-            guard
-                let range = state.sweeps[parent]?.advance(
-                    to: Self.index(of: name, in: order),
-                    count: order.count
-                )
+            guard var sweep = state.sweeps[parent], let index = state.directories[parent]?.index(of: name),
+                let order = state.directories[parent]?.orderedNames()
             else { return [] }
+            let entries = state.directories[parent]?.entries ?? [:]
+            if !sweep.hasBegun, order[..<index].contains(where: { entries[$0]?.kind == .file }) { return [] }
+            let range = sweep.advance(to: index, count: order.count)
+            state.sweeps[parent] = sweep
             return order[range].compactMap { name in
-                guard let entry = directory.entries[name], entry.kind == .file, entry.isOnServer,
+                guard let entry = entries[name], entry.kind == .file, entry.isOnServer,
                     !self.isFresh(entry.facts.sizeAsOf)
                 else { return nil }
                 return (name, entry.inode)
             }
         }
         for (name, inode) in next {
-            Task { _ = try? await self.probe(inode, name, in: parent) }
+            Task {
+                // Leaves some of all places to those who wait for a size.
+                guard (try? await self.sweepPlaces.acquire()) != nil else { return }
+                defer { self.sweepPlaces.release() }
+                if self.freshVersion(ofEntry: name, inode, in: parent) { return }
+                _ = try? await self.probe(inode, name, in: parent)
+            }
         }
     }
 
-    /// A program has the directory open and may ask for its children's sizes one by one.
+    /// Whether the size of a name is known and fresh, or the name is not what it was.
+    private func freshVersion(ofEntry name: FileName, _ inode: InodeNumber, in parent: InodeNumber) -> Bool {
+        self.state.withLock { state in
+            guard let entry = state.directories[parent]?.entries[name], entry.inode == inode else {
+                return true
+            }
+            return self.isFresh(entry.facts.sizeAsOf)
+        }
+    }
+
+    /// A program reads the directory and may ask for its children's sizes one by one.
     public func beginSweep(_ directory: InodeNumber) {
         self.state.withLock { $0.sweeps[directory, default: SizeSweep()].handleCount += 1 }
     }
@@ -167,22 +188,15 @@ extension Namespace {
             if state.sweeps[directory]?.handleCount == 0 { state.sweeps[directory] = nil }
         }
     }
-
-    private static func index(of name: FileName, in order: [FileName]) -> Int {
-        var low = 0
-        var high = order.count
-        while low < high {
-            let middle = (low + high) / 2
-            if order[middle] < name { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
 }
 
 /// Sees that a program stats a directory's children in listing order, and says how far to ask ahead.
 struct SizeSweep {
-    /// Open handles on the directory: as long as there is one, a stat is likely followed by the next.
+    /// Open handles through which the directory was read: as long as there is one, a stat is likely followed by the
+    /// next.
     var handleCount = 0
+    /// Whether a stat of the first file was seen, so that others in order make a sweep.
+    var hasBegun: Bool { self.last != nil }
     private var last: Int?
     private var reached = 0
     private var window = 0

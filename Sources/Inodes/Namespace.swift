@@ -32,6 +32,8 @@ public final class Namespace: Sendable {
     let probes = SingleFlight<InodeNumber, Result<UInt64, RemoteError>>()
     /// Bounds the sizes asked for at once over the whole mount.
     let probePlaces = AsyncSemaphore(64)
+    /// Bounds those of them that nobody waits for yet.
+    let sweepPlaces = AsyncSemaphore(56)
 
     /// Makes a namespace of which only the root is known.
     ///
@@ -80,8 +82,14 @@ public final class Namespace: Sendable {
     }
 
     /// Keeps a node although the kernel may forget it; once per ``unpin(_:)``.
-    public func pin(_ inode: InodeNumber) {
-        self.state.withLock { $0.nodes[inode]?.pinCount += 1 }
+    ///
+    /// - Returns: Whether there is such a node; if not, no ``unpin(_:)`` is due.
+    @discardableResult
+    public func pin(_ inode: InodeNumber) -> Bool {
+        self.state.withLock { state in
+            state.nodes[inode]?.pinCount += 1
+            return state.nodes[inode] != nil
+        }
     }
 
     /// Ends ``pin(_:)``.
@@ -104,6 +112,20 @@ public final class Namespace: Sendable {
     /// The lookup count of a node, for tests; nothing if there is no such node.
     public func lookupCount(of inode: InodeNumber) -> UInt64? {
         self.state.withLock { $0.nodes[inode]?.lookupCount }
+    }
+
+    /// The directories from one up to the root's child, itself included; none if it has no path.
+    public func ancestors(of directory: InodeNumber) -> [InodeNumber] {
+        self.state.withLock { state in
+            var ancestors: [InodeNumber] = []
+            var inode = directory
+            while inode != .root {
+                guard let node = state.nodes[inode], !node.isDetached else { return [] }
+                ancestors.append(inode)
+                inode = node.parent
+            }
+            return ancestors
+        }
     }
 
     /// A new version's name.
@@ -167,17 +189,6 @@ extension Namespace.State {
         if self.nodes[entry.inode] == nil {
             self.nodes[entry.inode] = Node(kind: entry.kind, parent: parent, name: name)
         }
-    }
-
-    /// Takes a node's name away; who has it open keeps it.
-    mutating func detach(_ inode: InodeNumber) {
-        guard let facts = self.facts(of: inode) ?? (self.nodes[inode] == nil ? nil : FileFacts()) else {
-            return
-        }
-        self.nodes[inode]?.detachedFacts = facts
-        self.overrides[inode]?.changeTime = nil
-        self.directories[inode] = nil
-        self.dropIfUnused(inode)
     }
 
     /// Frees a node that neither the kernel nor a handle has. Directories stay while they have a name: they are few,

@@ -63,6 +63,8 @@ public struct FileAttributes: Sendable, Hashable {
     public var inode: InodeNumber
     /// File or directory.
     public var kind: EntryKind
+    /// Whether it has no name any more.
+    public var isUnlinked: Bool
     /// Bytes; 0 for directories.
     public var size: UInt64
     /// Permission bits only.

@@ -8,7 +8,12 @@ import SystemPackage
 /// The bytes of one file that is open or has unsent bytes: all its handles share one of these.
 final class FileContent: Sendable {
     struct State {
-        var handleCount = 0
+        /// Handles, and operations under way that need it to be the one content of its file.
+        var useCount = 0
+        /// Whether it keeps its node.
+        var isPinned = false
+        /// Handles open for reading.
+        var readerCount = 0
         /// What was written here. Clean after an upload, when it still saves downloads.
         var staged: StagedFile?
         /// The version that the bytes missing from `staged` are read from.
@@ -36,13 +41,17 @@ final class FileContent: Sendable {
 
     var isUnlinked: Bool { self.state.withLock { $0.isUnlinked } }
 
-    var hasHandles: Bool { self.state.withLock { $0.handleCount > 0 } }
+    var hasReaders: Bool { self.state.withLock { $0.readerCount > 0 } }
 
     /// The staged file if it holds what the file is now: it is dirty, or the service has no newer version.
+    ///
+    /// What the caller knows may be older than the base by now, so that only a newer version lets the staged file go.
     func currentStaged(known: FileVersion?) -> (file: StagedFile, base: FileVersion?)? {
         self.state.withLock { state in
             guard let staged = state.staged else { return nil }
-            if !staged.isDirty, !state.isUnlinked, let known, known.content != state.base?.content {
+            if !staged.isDirty, !state.isUnlinked, let known, let base = state.base,
+                known.content.rawValue > base.content.rawValue
+            {
                 state.staged = nil
                 state.base = nil
                 return nil
@@ -62,15 +71,18 @@ public final class FileHandle: Sendable {
     let content: FileContent
     /// The process that opened it; 0 if it is not known.
     let opener: Int32
-    /// Whether it was opened for writing.
+    let isReadable: Bool
     let isWritable: Bool
     let writers = Mutex(Writers())
     let readAhead = Mutex(ReadAheadWindow())
 
-    init(_ content: FileContent, opener: Int32, isWritable: Bool) {
+    /// Takes a content that is in use for it (``FileSystem/use(_:)``).
+    init(_ content: FileContent, _ mode: OpenMode, opener: Int32) {
         self.content = content
         self.opener = opener
-        self.isWritable = isWritable
+        self.isReadable = mode.reads
+        self.isWritable = mode.writes
+        if mode.reads { content.state.withLock { $0.readerCount += 1 } }
     }
 }
 
@@ -79,7 +91,7 @@ public final class DirectoryHandle: Sendable {
     let inode: InodeNumber
     /// What the directory held when it was read from the start: an offset is an index into it, so that names that come
     /// and go meanwhile neither repeat nor hide others.
-    let snapshot = Mutex<[Namespace.Dirent]>([])
+    let snapshot = Mutex<[Namespace.Dirent]?>(nil)
 
     init(_ inode: InodeNumber) {
         self.inode = inode

@@ -9,20 +9,18 @@ extension FileSystem {
         guard let kind = self.namespace.kind(of: inode) else { throw .noSuchFile }
         guard kind == .directory else { throw .notDirectory }
         guard self.namespace.isListed(inode) else { return nil }
-        self.namespace.beginSweep(inode)
         return DirectoryHandle(inode)
     }
 
     /// Opens a directory, listing it if what is known is too old.
     public func opendir(_ inode: InodeNumber) async throws(FileSystemError) -> DirectoryHandle {
         try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(inode) }
-        self.namespace.beginSweep(inode)
         return DirectoryHandle(inode)
     }
 
     /// Closes a directory.
     public func releasedir(_ handle: DirectoryHandle) {
-        self.namespace.endSweep(handle.inode)
+        if handle.snapshot.withLock({ $0 }) != nil { self.namespace.endSweep(handle.inode) }
     }
 
     /// The names of an open directory, without `.` and `..`.
@@ -30,10 +28,15 @@ extension FileSystem {
     /// - Parameters:
     ///   - handle: The directory.
     ///   - index: Where to go on, an index into what the directory held when it was last read from 0.
+    /// - Returns: The names from there on.
     public func readdir(_ handle: DirectoryHandle, from index: Int) -> ArraySlice<Namespace.Dirent> {
         handle.snapshot.withLock { snapshot in
-            if index == 0 { snapshot = self.namespace.snapshot(handle.inode) }
-            return snapshot[min(index, snapshot.count)...]
+            if let snapshot, index > 0 { return snapshot[min(index, snapshot.count)...] }
+            // Whoever reads the names may stat them next.
+            if snapshot == nil { self.namespace.beginSweep(handle.inode) }
+            let names = self.namespace.snapshot(handle.inode)
+            snapshot = names
+            return names[min(index, names.count)...]
         }
     }
 
@@ -80,13 +83,24 @@ extension FileSystem {
         _ name: some Collection<UInt8> & Sendable
     ) async throws(FileSystemError) {
         let name = try self.name(name)
-        try await self.changingNames([NameKey(parent: parent, name: name)]) { () throws(FileSystemError) in
-            guard case .present(let inode, let kind, _) = try await self.state(of: name, in: parent) else {
-                throw .noSuchFile
-            }
-            guard kind == .directory else { throw .notDirectory }
+        let inode = try await self.directory(name, in: parent)
+        // Alone: nothing is made in it between the listing and the deletion.
+        try await self.changingNames([NameKey(parent: parent, name: name)], moving: inode) {
+            () throws(FileSystemError) in
+            guard try await self.directory(name, in: parent) == inode else { throw .noSuchFile }
             try await self.removeEmptyDirectory(inode, name, in: parent)
         }
+    }
+
+    /// The directory of a name.
+    private func directory(_ name: FileName, in parent: InodeNumber) async throws(FileSystemError)
+        -> InodeNumber
+    {
+        guard case .present(let inode, let kind, _) = try await self.state(of: name, in: parent) else {
+            throw .noSuchFile
+        }
+        guard kind == .directory else { throw .notDirectory }
+        return inode
     }
 
     /// Removes a directory if a fresh listing shows it empty.
@@ -96,7 +110,7 @@ extension FileSystem {
         in parent: InodeNumber
     ) async throws(FileSystemError) {
         try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(inode) }
-        guard self.namespace.knownNameCount(inode) == 0 else { throw .notEmpty }
+        guard self.namespace.isKnownEmpty(inode) else { throw .notEmpty }
         try await self.delete(name, in: parent, kind: .directory)
         self.namespace.remove(name, in: parent, at: .now())
     }
@@ -113,43 +127,56 @@ extension FileSystem {
             }
             guard kind == .file else { throw .isDirectory }
             try await self.detaching(inode) { () throws(FileSystemError) in
-                if self.namespace.isOnServer(inode) { try await self.delete(name, in: parent, kind: .file) }
+                let isHeld = self.existingContent(of: inode)?.isDirty == true
+                do throws(FileSystemError) {
+                    if self.namespace.isOnServer(inode) {
+                        try await self.delete(name, in: parent, kind: .file)
+                    }
+                } catch {
+                    // Its first upload may not have come so far.
+                    guard isHeld, error == .noSuchFile else { throw error }
+                }
                 self.namespace.remove(name, in: parent, at: .now())
             }
         }
     }
 
-    /// Deletes a name on the service, whose kind the caller has just seen in a listing.
+    /// Deletes a name on the service, if a listing within its time to live shows it to be of that kind.
     func delete(_ name: FileName, in parent: InodeNumber, kind: EntryKind) async throws(FileSystemError) {
         guard let path = self.namespace.path(of: parent)?.appending(name) else { throw .noSuchFile }
         do throws(RemoteError) {
+            try await self.namespace.ensureListed(parent)
+            guard let known = self.namespace.known(name, in: parent) else { throw .notFound }
+            guard known.kind == kind else { throw .changedKind }
             try await self.remote.delete(path, kind: kind)
-        } catch .notFound {
-            self.namespace.remove(name, in: parent, at: .now())
-            throw .noSuchFile
-        } catch .changedKind {
-            try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(parent) }
-            throw kind == .file ? .isDirectory : .notDirectory
         } catch {
-            throw FileSystemError(error)
+            // What is known of the directory is old, or (interrupted) may be.
+            self.namespace.expireListing(parent)
+            switch error {
+            case .notFound:
+                self.namespace.remove(name, in: parent, at: .now())
+                throw .noSuchFile
+            case .changedKind: throw kind == .file ? .isDirectory : .notEmpty
+            default: throw FileSystemError(error)
+            }
         }
     }
 
-    /// Takes a file's name away while no upload of it runs; before, who has it open gets what only the service has.
+    /// Takes a file's name away while no upload of it runs; before, who reads it gets what only the service has.
     func detaching(
         _ inode: InodeNumber,
         _ remove: () async throws(FileSystemError) -> Void
     ) async throws(FileSystemError) {
-        guard let content = self.existingContent(of: inode) else { return try await remove() }
+        let content = self.use(inode)
+        defer { self.endUse(content) }
         try await content.transfer.alone { () throws(FileSystemError) in
-            if content.hasHandles { try await self.fetchAll(content) }
+            if content.hasReaders { try await self.fetchAll(content) }
             try await remove()
             content.state.withLock { state in
                 state.isUnlinked = true
                 state.staged?.discard()
             }
         }
-        self.dropIfUnused(content)
     }
 
     /// Brings all bytes of a file here, since its place on the service is about to go.
@@ -173,12 +200,13 @@ extension FileSystem {
         }
     }
 
-    /// Does something that looks at names and then changes them.
+    /// Does something that looks at names and then changes them, while the directories above them stand still.
     func changingNames<Value: Sendable>(
         _ keys: [NameKey],
+        moving directory: InodeNumber? = nil,
         _ body: () async throws(FileSystemError) -> Value
     ) async throws(FileSystemError) -> Value {
-        try await self.tree.shared { () throws(FileSystemError) in
+        try await self.holding({ keys.map(\.parent) }, alone: directory) { () throws(FileSystemError) in
             try await self.names.withLocks(keys, body)
         }
     }

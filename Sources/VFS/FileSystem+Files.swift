@@ -32,7 +32,12 @@ extension FileSystem {
 
     /// Opens a file whose size is known; nothing if it must be asked for first.
     ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - mode: How it is opened.
+    ///   - process: Which process opens it; 0 if it is not known.
     /// - Returns: The handle, and whether the kernel may keep the pages that it has.
+    /// - Throws: If it is gone, or no file.
     public func openNow(
         _ inode: InodeNumber,
         _ mode: OpenMode,
@@ -40,43 +45,46 @@ extension FileSystem {
     ) throws(FileSystemError) -> (FileHandle, keepsPages: Bool)? {
         guard let kind = self.namespace.kind(of: inode) else { throw .stale }
         guard kind == .file else { throw .isDirectory }
-        let existing = self.existingContent(of: inode)
-        let isLocal = existing?.isDirty == true || existing?.isUnlinked == true
-        guard isLocal || mode.truncates || self.namespace.freshVersion(of: inode) != nil else { return nil }
         if mode.truncates { return nil }
-        let content = self.content(of: inode)
-        content.state.withLock { $0.handleCount += 1 }
-        let keepsPages = self.namespace.knownVersion(of: inode).map {
-            self.namespace.serve($0.content, of: inode)
+        let content = self.use(inode)
+        let isLocal = content.isDirty || content.isUnlinked
+        guard isLocal || self.namespace.freshVersion(of: inode) != nil else {
+            self.endUse(content)
+            return nil
         }
-        return (FileHandle(content, opener: process, isWritable: mode.writes), isLocal || keepsPages ?? false)
+        let handle = FileHandle(content, mode, opener: process)
+        guard let version = self.namespace.knownVersion(of: inode), !isLocal else { return (handle, true) }
+        return (handle, self.namespace.serve(version.content, of: inode))
     }
 
     /// Opens a file.
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - mode: How it is opened.
+    ///   - process: Which process opens it; 0 if it is not known.
+    /// - Returns: The handle, and whether the kernel may keep the pages that it has.
+    /// - Throws: If it is gone, or its size cannot be had.
     public func open(
         _ inode: InodeNumber,
         _ mode: OpenMode,
         by process: Int32
     ) async throws(FileSystemError) -> (FileHandle, keepsPages: Bool) {
         if let opened = try self.openNow(inode, mode, by: process) { return opened }
-        if !mode.truncates {
-            _ = try await self.fail { () throws(RemoteError) in try await self.namespace.version(of: inode) }
-        }
-        let content = self.content(of: inode)
-        content.state.withLock { $0.handleCount += 1 }
-        let handle = FileHandle(content, opener: process, isWritable: mode.writes)
-        if mode.truncates {
-            do throws(FileSystemError) {
+        let handle = FileHandle(self.use(inode), mode, opener: process)
+        do throws(FileSystemError) {
+            if mode.truncates {
                 try await self.truncate(inode, to: 0, through: handle)
-            } catch {
-                self.release(handle)
-                throw error
+                return (handle, false)
             }
+            let version = try await self.fail { () throws(RemoteError) in
+                try await self.namespace.version(of: inode)
+            }
+            return (handle, self.namespace.serve(version.content, of: inode))
+        } catch {
+            self.release(handle)
+            throw error
         }
-        if let version = self.namespace.knownVersion(of: inode) {
-            return (handle, self.namespace.serve(version.content, of: inode) && !mode.truncates)
-        }
-        return (handle, false)
     }
 
     /// Makes a file and opens it; it is on the service when it was first flushed.
@@ -93,7 +101,7 @@ extension FileSystem {
         return try await self.changingNames([NameKey(parent: parent, name: name)]) {
             () throws(FileSystemError) in
             let (inode, isNew) = try await self.findOrAdd(name, in: parent, mode: mode, attributes)
-            if isNew { return try self.openNew(inode, by: process) }
+            if isNew { return try self.openNew(inode, mode, by: process) }
             let (handle, _) = try await self.open(inode, mode, by: process)
             do throws(FileSystemError) {
                 let (attributes, validFor) = try await self.getattr(inode)
@@ -131,13 +139,13 @@ extension FileSystem {
 
     private func openNew(
         _ inode: InodeNumber,
+        _ mode: OpenMode,
         by process: Int32
     ) throws(FileSystemError) -> (LookupReply, FileHandle) {
-        let content = self.content(of: inode)
-        // `content(of:)` pins it too.
+        let content = self.use(inode)
+        // `use` pins it too.
         self.namespace.unpin(inode)
-        content.state.withLock { $0.handleCount += 1 }
-        let handle = FileHandle(content, opener: process, isWritable: true)
+        let handle = FileHandle(content, mode, opener: process)
         do throws(FileSystemError) {
             let staged = try self.stage(content, base: nil)
             do throws(Errno) { try staged.markDirty() } catch { throw .local(error) }
@@ -156,7 +164,11 @@ extension FileSystem {
 
     /// The staged file that writes go to.
     ///
-    /// - Parameter emptied: Whether nothing of the present bytes is wanted, so that their size need not be known.
+    /// - Parameters:
+    ///   - content: Whose.
+    ///   - emptied: Whether nothing of the present bytes is wanted, so that their size need not be known.
+    /// - Returns: The staged file; while it is clean it may be let go at any time.
+    /// - Throws: Why the size cannot be had, or the local disk's error.
     func stagedForWriting(_ content: FileContent, emptied: Bool) async throws(FileSystemError) -> StagedFile {
         if let staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file {
             return staged
@@ -168,9 +180,56 @@ extension FileSystem {
         return try self.stage(content, base: base)
     }
 
+    /// Changes a file's bytes here, waiting for an upload that holds them still.
+    ///
+    /// - Parameters:
+    ///   - content: The file's.
+    ///   - emptied: Whether nothing of the present bytes is wanted.
+    ///   - change: The change, made again if the staged file was let go meanwhile.
+    /// - Throws: Why it was not done.
+    func modify(
+        _ content: FileContent,
+        emptied: Bool = false,
+        _ change: @Sendable (StagedFile) throws(Errno) -> Void
+    ) async throws(FileSystemError) {
+        while true {
+            let staged = try await self.stagedForWriting(content, emptied: emptied)
+            let result = await content.writers.shared { () -> Result<Bool, FileSystemError> in
+                do throws(FileSystemError) {
+                    return .success(try self.apply(change, to: staged, of: content))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            if try result.get() { return }
+        }
+    }
+
+    /// Changes a staged file, if it is still the content's.
+    private func apply(
+        _ change: (StagedFile) throws(Errno) -> Void,
+        to staged: StagedFile,
+        of content: FileContent
+    ) throws(FileSystemError) -> Bool {
+        do { try change(staged) } catch { throw .local(error) }
+        // Once dirty it is not let go: it suffices to look after the change.
+        guard content.staged === staged else {
+            staged.discard()
+            return false
+        }
+        self.didWrite(content)
+        return true
+    }
+
     /// Writes bytes to a file whose size is known and that no upload holds still.
     ///
+    /// - Parameters:
+    ///   - handle: The handle.
+    ///   - bytes: What to write.
+    ///   - offset: Where, in bytes from the file's start.
+    ///   - process: Which process writes; 0 if it is not known.
     /// - Returns: Whether it was done; else ``write(_:_:at:by:)`` does it.
+    /// - Throws: Why it cannot be done.
     public func writeNow(
         _ handle: FileHandle,
         _ bytes: UnsafeRawBufferPointer,
@@ -181,16 +240,25 @@ extension FileSystem {
         let content = handle.content
         guard content.writers.tryEnterShared() else { return false }
         defer { content.writers.leaveShared() }
-        let known = self.namespace.knownVersion(of: content.inode)
+        // The first write must not go over a version that is long past.
+        let known = self.namespace.freshVersion(of: content.inode)
         guard content.currentStaged(known: known) != nil || known != nil else { return false }
-        let staged = try self.stage(content, base: known)
         handle.writers.withLock { _ = $0.processes.insert(process) }
-        do throws(Errno) { try staged.write(bytes, at: offset) } catch { throw .local(error) }
-        self.didWrite(content)
-        return true
+        return try self.apply(
+            { staged throws(Errno) in try staged.write(bytes, at: offset) },
+            to: try self.stage(content, base: known),
+            of: content
+        )
     }
 
     /// Writes bytes to a file, waiting for an upload that holds it still.
+    ///
+    /// - Parameters:
+    ///   - handle: The handle.
+    ///   - bytes: What to write.
+    ///   - offset: Where, in bytes from the file's start.
+    ///   - process: Which process writes; 0 if it is not known.
+    /// - Throws: Why it was not done.
     public func write(
         _ handle: FileHandle,
         _ bytes: ByteBuffer,
@@ -198,19 +266,10 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) {
         try self.checkEnd(offset, bytes.count)
-        let content = handle.content
-        let staged = try await self.stagedForWriting(content, emptied: false)
         handle.writers.withLock { _ = $0.processes.insert(process) }
-        let result = await content.writers.shared { () -> Result<Void, Errno> in
-            do throws(Errno) {
-                try staged.write(bytes.bytes, at: offset)
-                return .success(())
-            } catch {
-                return .failure(error)
-            }
+        try await self.modify(handle.content) { staged throws(Errno) in
+            try staged.write(bytes.bytes, at: offset)
         }
-        if case .failure(let error) = result { throw .local(error) }
-        self.didWrite(content)
     }
 
     private func checkEnd(_ offset: UInt64, _ count: Int) throws(FileSystemError) {
@@ -228,30 +287,21 @@ extension FileSystem {
     /// Makes room for a range (fallocate(2) with mode 0); the file grows to it.
     public func allocate(_ handle: FileHandle, _ range: Range<UInt64>) async throws(FileSystemError) {
         guard range.upperBound <= self.maximumFileByteCount else { throw .fileTooLarge }
-        let staged = try await self.stagedForWriting(handle.content, emptied: false)
-        let result = await handle.content.writers.shared { () -> Result<Void, Errno> in
-            do throws(Errno) {
-                try staged.allocate(range)
-                return .success(())
-            } catch {
-                return .failure(error)
-            }
-        }
-        if case .failure(let error) = result { throw .local(error) }
-        self.didWrite(handle.content)
+        try await self.modify(handle.content) { staged throws(Errno) in try staged.allocate(range) }
     }
 
     /// Closes a handle. What its last flush did not cover, such as pages of a mapping, is uploaded from here.
     public func release(_ handle: FileHandle) {
         let content = handle.content
-        let isLast = content.state.withLock { state in
-            state.handleCount -= 1
-            return state.handleCount == 0
+        if handle.isReadable { content.state.withLock { $0.readerCount -= 1 } }
+        let isUntold = content.isDirty && content.state.withLock { $0.useCount == 1 && $0.lastError == nil }
+        guard isUntold else {
+            self.retain(content)
+            return self.endUse(content)
         }
-        if isLast && content.isDirty && content.state.withLock({ $0.lastError }) == nil {
-            Task { await self.uploadUntilClean(content) }
-        } else {
-            self.dropIfUnused(content)
+        Task {
+            _ = await self.uploadUntilClean(content)
+            self.endUse(content)
         }
     }
 }

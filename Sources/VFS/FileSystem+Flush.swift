@@ -11,6 +11,10 @@ extension FileSystem {
         handle.content.isDirty && (handle.isWritable || handle.writers.withLock { !$0.processes.isEmpty })
     }
 
+    /// Whether nothing was written through a handle since it was opened or last flushed: at most it made or emptied its
+    /// file.
+    public func isUnwritten(_ handle: FileHandle) -> Bool { handle.writers.withLock { $0.processes.isEmpty } }
+
     /// What close(2) waits for: what was written through the handle is on the service when this returns.
     ///
     /// A flush comes once per closed descriptor, also from a forked child that only inherited it. Such a close says
@@ -54,9 +58,12 @@ extension FileSystem {
         try result.get()
     }
 
-    /// Uploads until the service has what is here, and says why if it cannot be done.
+    /// Uploads what is here until the service has it, and says why if it cannot be done.
+    ///
+    /// What is written meanwhile is covered by the close or fsync of whoever writes it.
     func uploadUntilClean(_ content: FileContent) async -> Result<Void, FileSystemError> {
-        let result: Result<Void, FileSystemError> = await self.tree.shared {
+        let directory = { self.namespace.location(of: content.inode).map { [$0.parent] } ?? [] }
+        let result: Result<Void, FileSystemError> = await self.holding(directory) {
             await content.transfer.alone {
                 do throws(FileSystemError) {
                     try await self.uploadHoldingTransfer(content)
@@ -85,10 +92,10 @@ extension FileSystem {
                 ]
             )
         }
-        self.dropIfUnused(content)
+        self.letGo(content)
     }
 
-    /// Uploads, as long as the file's name and bytes stand still; the caller holds `tree` and `transfer`.
+    /// Uploads, as long as the file's name and bytes stand still; the caller holds the gates above it and `transfer`.
     func uploadHoldingTransfer(_ content: FileContent) async throws(FileSystemError) {
         // Writers that are faster than the upload are let run twice, then they wait for it.
         for attempt in 0..<3 where content.isDirty {
@@ -107,31 +114,54 @@ extension FileSystem {
         }
     }
 
-    /// - Returns: Whether the service now has what is here.
+    /// Uploads what is here at this moment.
+    ///
+    /// - Returns: Whether the service now has it: `false` if a writer outran it, and then nothing was changed there.
     private func uploadOnce(_ content: FileContent) async throws(FileSystemError) -> Bool {
         let (staged, base) = content.state.withLock { ($0.isUnlinked ? nil : $0.staged, $0.base) }
-        guard let staged, let path = self.namespace.path(of: content.inode),
+        guard let staged else { return true }
+        guard let path = self.namespace.path(of: content.inode),
             let (parent, _) = self.namespace.location(of: content.inode)
-        else { return true }
+        else {
+            // Its directory went, or its name stands for something else now: the bytes stay, and nobody is told that
+            // they are on the service.
+            throw .stale
+        }
         let snapshot = staged.snapshot
-        let isOnServer = self.namespace.isOnServer(content.inode)
         let source = Uploader.Source(staged: staged, base: base, size: snapshot.size) {
             self.namespace.path(of: content.inode)
         }
-        let isDone = try await self.uploader.upload(
-            source,
-            to: path,
-            in: parent,
-            previousSize: isOnServer ? self.namespace.knownVersion(of: content.inode)?.size : nil
-        ) { staged.snapshot == snapshot }
-        guard isDone else { return false }
-        let isClean = staged.didUpload(snapshot)
-        let version = self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: !isClean)
+        // Of unknown size, or none: see `completeUpload`.
+        let previousSize = self.namespace.isOnServer(content.inode) ? base?.size ?? snapshot.size : nil
+        do throws(FileSystemError) {
+            let isDone = try await self.uploader.upload(
+                source,
+                to: path,
+                in: parent,
+                previousSize: previousSize
+            ) {
+                staged.snapshot == snapshot
+            }
+            guard isDone else { return false }
+        } catch {
+            if case .remote = error { self.namespace.mayBeOnServer(content.inode) }
+            throw error
+        }
+        self.didUpload(content, staged, snapshot)
+        return true
+    }
+
+    /// The service has a snapshot of a staged file under the file's name.
+    func didUpload(_ content: FileContent, _ staged: StagedFile, _ snapshot: StagedFile.Snapshot) {
+        // The new base first and clean last: in between the staged file is still the one to read and write.
+        let version = self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: true)
         content.state.withLock { state in
             guard state.staged === staged else { return }
             state.base = FileVersion(content: version, size: snapshot.size, validFor: .zero)
         }
-        return isClean
+        guard staged.didUpload(snapshot) else { return }
+        self.namespace.setHeld(content.inode, false)
+        if staged.isDirty { self.namespace.setHeld(content.inode, true) }
     }
 
     /// Keeps the staged bytes of what was just uploaded for reads and renames, and lets the oldest of such go.
@@ -139,21 +169,24 @@ extension FileSystem {
         guard let staged = content.staged, !staged.isDirty, !content.isUnlinked else { return }
         for inode in self.retained.add(content.inode, byteCount: staged.localByteCount) {
             guard let oldest = self.existingContent(of: inode) else { continue }
-            oldest.state.withLock { state in
-                if state.handleCount == 0, state.staged?.isDirty == false { state.staged = nil }
+            // In use it is kept, and comes back here with its last release.
+            self.letGo(oldest) { state in
+                if state.useCount == 0, state.staged?.isDirty == false { state.staged = nil }
             }
-            self.dropIfUnused(oldest)
         }
     }
 
     /// A file that could not be uploaded.
     public struct UnsentFile: Sendable {
-        /// Where it is.
-        public let path: RemotePath
+        /// Where it is; nothing if its place is gone from the service.
+        public let path: RemotePath?
         /// How many bytes wait.
         public let byteCount: UInt64
         /// Why.
         public let error: FileSystemError
+
+        /// Where it is, for a person.
+        public var place: String { self.path?.description ?? "a file that is gone from the server" }
     }
 
     /// The files that have bytes the service does not have, and how many bytes they are.
@@ -175,7 +208,7 @@ extension FileSystem {
                     defer { places.release() }
                     guard case .failure(let error) = await self.uploadUntilClean(content) else { return nil }
                     return UnsentFile(
-                        path: self.namespace.path(of: content.inode) ?? .root,
+                        path: self.namespace.path(of: content.inode),
                         byteCount: content.staged?.size ?? 0,
                         error: error
                     )
@@ -183,7 +216,7 @@ extension FileSystem {
             }
             var unsent: [UnsentFile] = []
             for await file in group { if let file { unsent.append(file) } }
-            return unsent
+            return unsent.sorted { $0.place < $1.place }
         }
     }
 }

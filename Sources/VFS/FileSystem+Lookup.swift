@@ -34,11 +34,9 @@ extension FileSystem {
         case .unknown: return .later
         case .noDirectory: throw .noSuchFile
         case .absent(let validFor): return .now(.absent(validFor: validFor))
-        case .present(let inode, let kind, let validFor):
-            if kind == .file { self.namespace.noteSizeAsked(inode) }
-            guard let attributes = self.getattrNow(inode) else { return .later }
-            guard self.namespace.countLookup(inode) != nil else { return .later }
-            return .now(.entry(attributes.0, nameValidFor: validFor, attributesValidFor: attributes.validFor))
+        case .present(let inode, _, let validFor):
+            guard let reply = self.entry(inode, validFor: validFor) else { return .later }
+            return .now(reply)
         }
     }
 
@@ -48,27 +46,31 @@ extension FileSystem {
         _ name: some Collection<UInt8> & Sendable
     ) async throws(FileSystemError) -> LookupReply {
         let name = try self.name(name)
-        // A name that is replaced while its size is asked for is looked up again, in vain at most this often.
-        for _ in 0..<4 {
-            let state = try await self.fail { () throws(RemoteError) in
-                try await self.namespace.resolve(name, in: parent)
-            }
-            switch state {
-            case .unknown, .noDirectory: throw .noSuchFile
-            case .absent(let validFor): return .absent(validFor: validFor)
-            case .present(let inode, _, let validFor):
-                self.namespace.pin(inode)
-                defer { self.namespace.unpin(inode) }
-                do throws(FileSystemError) {
-                    let (attributes, attributesValidFor) = try await self.getattr(inode)
-                    guard self.namespace.countLookup(inode) != nil else { continue }
-                    return .entry(attributes, nameValidFor: validFor, attributesValidFor: attributesValidFor)
-                } catch .noSuchFile {
-                    continue
-                }
-            }
+        let state = try await self.fail { () throws(RemoteError) in
+            try await self.namespace.resolve(name, in: parent)
         }
-        throw .noSuchFile
+        switch state {
+        case .unknown, .noDirectory: throw .noSuchFile
+        case .absent(let validFor): return .absent(validFor: validFor)
+        case .present(let inode, _, let validFor):
+            guard let reply = self.entry(inode, validFor: validFor) else { throw .noSuchFile }
+            return reply
+        }
+    }
+
+    /// What the kernel is told of a name that is there; counted as a lookup. Nothing if it is gone by now.
+    ///
+    /// A file's size is not asked for here: where it is not known, the attributes hold for no time, and the kernel asks
+    /// for them before it opens the file or shows it (it looks at the modes then, see default_permissions). So that
+    /// listing names and removing files asks for no sizes.
+    private func entry(_ inode: InodeNumber, validFor: Duration) -> LookupReply? {
+        let known = self.getattrNow(inode)
+        guard let counted = self.namespace.countLookup(inode) else { return nil }
+        return .entry(
+            known?.0 ?? counted,
+            nameValidFor: validFor,
+            attributesValidFor: known?.validFor ?? .zero
+        )
     }
 
     /// What stat(2) shows, if it is known.
@@ -85,6 +87,11 @@ extension FileSystem {
         guard let version = self.namespace.freshVersion(of: inode) else { return nil }
         attributes.size = version.size
         return (attributes, version.validFor)
+    }
+
+    /// A program stats a file; if it goes through a directory, the next ones' sizes are asked for too.
+    public func noteStat(of inode: InodeNumber) {
+        self.namespace.noteSizeAsked(inode)
     }
 
     /// What stat(2) shows, asking for the size if it is not known.
@@ -113,25 +120,28 @@ extension FileSystem {
     /// Cuts a file or lets it grow with zeros.
     ///
     /// Through a handle the new size is uploaded when that is flushed; by path (truncate(2)) before this returns.
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - size: Its new size in bytes.
+    ///   - handle: The handle, if there is one.
+    /// - Throws: Why it was not done, or, by path, why the result is not on the service; it is kept here then.
     public func truncate(
         _ inode: InodeNumber,
         to size: UInt64,
         through handle: FileHandle?
     ) async throws(FileSystemError) {
         guard size <= self.maximumFileByteCount else { throw .fileTooLarge }
-        let content = handle?.content ?? self.content(of: inode)
-        defer { self.dropIfUnused(content) }
-        let staged = try await self.stagedForWriting(content, emptied: size == 0)
-        let result = await content.writers.shared { () -> Result<Void, FileSystemError> in
-            do throws(Errno) {
-                try staged.truncate(to: size)
-                return .success(())
-            } catch {
-                return .failure(.local(error))
-            }
+        let content = self.use(inode)
+        defer { self.endUse(content) }
+        if !content.isDirty, !content.isUnlinked, self.namespace.freshVersion(of: inode)?.size == size {
+            // Nothing to upload: `> FILE` on an empty one, say.
+            self.namespace.touch(inode, at: .now())
+            return
         }
-        try result.get()
-        self.didWrite(content)
+        try await self.modify(content, emptied: size == 0) { staged throws(Errno) in
+            try staged.truncate(to: size)
+        }
         if handle == nil { try await self.upload(content) }
     }
 

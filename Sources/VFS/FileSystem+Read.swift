@@ -2,6 +2,8 @@ import BlockCaching
 import Inodes
 import Primitives
 import RemoteAPI
+import Staging
+import Synchronization
 import SystemPackage
 
 /// What a read comes to.
@@ -12,42 +14,69 @@ public enum ReadOutcome: Sendable {
     case pending(cancel: @Sendable () -> Void)
 }
 
+/// Gives a read up, whichever of its attempts is under way.
+private final class ReadAttempts: Sendable {
+    private struct State {
+        var isCancelled = false
+        var cancel: (@Sendable () -> Void)?
+    }
+
+    private let state = Mutex(State())
+
+    /// Takes what gives the attempt up that was just begun.
+    func begin(_ cancel: @escaping @Sendable () -> Void) {
+        let isCancelled = self.state.withLock { state in
+            state.cancel = cancel
+            return state.isCancelled
+        }
+        if isCancelled { cancel() }
+    }
+
+    @Sendable func cancel() {
+        let cancel = self.state.withLock { state in
+            state.isCancelled = true
+            return state.cancel
+        }
+        cancel?()
+    }
+}
+
 extension FileSystem {
+    /// What a read's outcome is told to.
+    public typealias ReadCompletion = @Sendable (Result<[ByteSlice], FileSystemError>) -> Void
+
     /// Reads bytes of a file.
     ///
     /// - Parameters:
     ///   - handle: The handle.
     ///   - range: Offsets in bytes, end exclusive.
     ///   - completion: Called once if the outcome is `.pending`, on any thread.
+    /// - Returns: The bytes, or the word that they are being fetched.
+    /// - Throws: If the file is gone, or the local disk fails.
     public func read(
         _ handle: FileHandle,
         _ range: Range<UInt64>,
-        completion: @escaping @Sendable (Result<[ByteSlice], FileSystemError>) -> Void
+        completion: @escaping ReadCompletion
     ) throws(FileSystemError) -> ReadOutcome {
         let content = handle.content
         let known = self.namespace.knownVersion(of: content.inode)
         if let (staged, base) = content.currentStaged(known: known) {
             if staged.pieces(of: range).allSatisfy(\.isHere) {
-                let buffer = ByteBuffer(count: range.count)
-                do throws(Errno) {
-                    let count = try staged.read(into: buffer.uninitialized, at: range.lowerBound)
-                    return .ready([ByteSlice(buffer, 0..<count)])
-                } catch {
-                    throw .local(error)
-                }
+                return .ready(try self.readStaged(staged, range))
             }
-            let source = Uploader.Source(staged: staged, base: base, size: staged.size) {
-                self.namespace.path(of: content.inode)
+            // A clean one is the service's file: what it lacks need not be put together.
+            if staged.isDirty || content.isUnlinked {
+                let task = Task { completion(await self.readMixed(content, staged, base, range)) }
+                return .pending { task.cancel() }
             }
-            let task = Task { completion(await self.readMixed(source, range)) }
-            return .pending { task.cancel() }
         }
         guard let known else { throw .stale }
         let source = self.blockSource(content, known)
+        let attempts = ReadAttempts()
         let outcome = self.cache.read(source, range) { result in
             switch result {
             case .success(let slices): completion(.success(slices))
-            case .failure(let error): self.readAgain(content, range, after: error, completion)
+            case .failure(let error): self.readAgain(content, range, after: error, attempts, completion)
             }
         }
         if let ahead = handle.readAhead.withLock({ $0.advance(range, size: known.size) }) {
@@ -55,7 +84,9 @@ extension FileSystem {
         }
         switch outcome {
         case .ready(let slices): return .ready(slices)
-        case .pending(let read): return .pending { read.cancel() }
+        case .pending(let read):
+            attempts.begin { read.cancel() }
+            return .pending(cancel: attempts.cancel)
         }
     }
 
@@ -63,10 +94,29 @@ extension FileSystem {
         BlockSource(content: version.content, size: version.size) { self.namespace.path(of: content.inode) }
     }
 
+    private func readStaged(
+        _ staged: StagedFile,
+        _ range: Range<UInt64>
+    ) throws(FileSystemError) -> [ByteSlice] {
+        let range = range.clamped(to: 0..<staged.size)
+        let buffer = ByteBuffer(count: range.count)
+        do throws(Errno) {
+            let count = try staged.read(into: buffer.uninitialized, at: range.lowerBound)
+            return [ByteSlice(buffer, 0..<count)]
+        } catch {
+            throw .local(error)
+        }
+    }
+
     private func readMixed(
-        _ source: Uploader.Source,
+        _ content: FileContent,
+        _ staged: StagedFile,
+        _ base: FileVersion?,
         _ range: Range<UInt64>
     ) async -> Result<[ByteSlice], FileSystemError> {
+        let source = Uploader.Source(staged: staged, base: base, size: staged.size) {
+            self.namespace.path(of: content.inode)
+        }
         do throws(FileSystemError) {
             return .success(try await self.uploader.slices(of: range, source))
         } catch {
@@ -74,37 +124,48 @@ extension FileSystem {
         }
     }
 
-    /// The file was not what we took it for: asks for its size anew and reads the version that is there now.
+    /// The file was not what we took it for: reads what it is now.
     private func readAgain(
         _ content: FileContent,
         _ range: Range<UInt64>,
         after error: BlockError,
-        _ completion: @escaping @Sendable (Result<[ByteSlice], FileSystemError>) -> Void
+        _ attempts: ReadAttempts,
+        _ completion: @escaping ReadCompletion
     ) {
         switch error {
-        case .changedOnServer, .remote(.notFound):
-            Task {
-                do throws(FileSystemError) {
-                    self.namespace.expireVersion(of: content.inode)
-                    let version: FileVersion
-                    do throws(RemoteError) {
-                        version = try await self.namespace.version(of: content.inode)
-                    } catch {
-                        throw error == .notFound ? .stale : FileSystemError(error)
-                    }
-                    do throws(BlockError) {
-                        completion(
-                            .success(try await self.cache.read(self.blockSource(content, version), range))
-                        )
-                    } catch {
-                        throw FileSystemError(error)
-                    }
-                } catch {
-                    completion(.failure(error))
-                }
+        case .changedOnServer, .gone, .remote(.notFound):
+            let task = Task { completion(await self.readPresent(content, range, after: error)) }
+            attempts.begin { task.cancel() }
+        case .remote, .cancelled: completion(.failure(FileSystemError(error)))
+        }
+    }
+
+    /// Reads the version that there is now.
+    private func readPresent(
+        _ content: FileContent,
+        _ range: Range<UInt64>,
+        after error: BlockError
+    ) async -> Result<[ByteSlice], FileSystemError> {
+        // Unlinked, replaced or written to meanwhile: its bytes were brought here.
+        if let (staged, base) = content.currentStaged(known: nil) {
+            return await self.readMixed(content, staged, base, range)
+        }
+        if error == .gone { return .failure(.stale) }
+        do throws(FileSystemError) {
+            self.namespace.expireVersion(of: content.inode)
+            let version: FileVersion
+            do throws(RemoteError) {
+                version = try await self.namespace.version(of: content.inode)
+            } catch {
+                throw error == .notFound ? .stale : FileSystemError(error)
             }
-        case .remote, .gone, .cancelled:
-            completion(.failure(FileSystemError(error)))
+            do throws(BlockError) {
+                return .success(try await self.cache.read(self.blockSource(content, version), range))
+            } catch {
+                throw FileSystemError(error)
+            }
+        } catch {
+            return .failure(error)
         }
     }
 }

@@ -11,8 +11,8 @@ import WireFormat
 /// FUSE's operations by FUSE's names, without FUSE: what POSIX means on top of the service.
 ///
 /// What can be answered from memory is a plain function and answers at once; what may wait for the service is `async`
-/// (or, for reads, takes a completion). Locks are taken in this order: `tree`, `names`, a file's `transfer`, its
-/// `writers`; the mutexes inside are held for no call out.
+/// (or, for reads, takes a completion). Locks are taken in this order: `gates`, `names`, a file's `transfer` (a renamed
+/// file's after that of the file it replaces), its `writers`; the mutexes inside are held for no call out.
 public final class FileSystem: Sendable {
     let remote: any RemoteFilesystem
     /// Names, sizes and attributes.
@@ -24,9 +24,9 @@ public final class FileSystem: Sendable {
     /// Files that are open, have unsent bytes, or whose staged bytes still save downloads.
     let contents = Mutex<[InodeNumber: FileContent]>([:])
     let retained: RetainedStaging
-    /// Shared by every change to names and every upload; held alone by the rename of a directory, whose steps
-    /// depend on nothing moving below it.
-    let tree = AsyncGate()
+    /// Shared, on all directories above, by every change to names and every upload; held alone by the rename of a
+    /// directory, whose steps depend on nothing changing below it.
+    let gates = TreeGates()
     /// One lock per name, for what looks at a name and then changes it.
     let names = KeyedLocks<NameKey>()
     let uploader: Uploader
@@ -55,13 +55,16 @@ public final class FileSystem: Sendable {
         self.uploader = Uploader(remote: remote, namespace: namespace, cache: cache, logger: logger)
     }
 
-    /// A file's shared content, made if there is none.
-    func content(of inode: InodeNumber) -> FileContent {
+    /// A file's shared content, made if there is none; ``endUse(_:)`` is due.
+    func use(_ inode: InodeNumber) -> FileContent {
         self.contents.withLock { contents in
-            if let content = contents[inode] { return content }
-            let content = FileContent(inode)
-            contents[inode] = content
-            self.namespace.pin(inode)
+            let content = contents[inode] ?? FileContent(inode)
+            if contents[inode] == nil {
+                let isPinned = self.namespace.pin(inode)
+                content.state.withLock { $0.isPinned = isPinned }
+                contents[inode] = content
+            }
+            content.state.withLock { $0.useCount += 1 }
             return content
         }
     }
@@ -70,11 +73,17 @@ public final class FileSystem: Sendable {
         self.contents.withLock { $0[inode] }
     }
 
-    /// Lets a file's content go if nobody needs it: no handle, no unsent bytes, nothing worth keeping.
-    func dropIfUnused(_ content: FileContent) {
+    /// Ends ``use(_:)``.
+    func endUse(_ content: FileContent) {
+        self.letGo(content) { $0.useCount -= 1 }
+    }
+
+    /// Changes what keeps a content, and lets it go if nothing does: no user, no unsent bytes, nothing worth keeping.
+    func letGo(_ content: FileContent, _ change: @Sendable (inout FileContent.State) -> Void = { _ in }) {
         let isDropped: Bool = self.contents.withLock { contents in
             let isUnused = content.state.withLock { state in
-                guard state.handleCount == 0 else { return false }
+                change(&state)
+                guard state.useCount == 0 else { return false }
                 if state.isUnlinked {
                     state.staged?.discard()
                     state.staged = nil
@@ -85,12 +94,18 @@ public final class FileSystem: Sendable {
             contents[content.inode] = nil
             return true
         }
-        if isDropped { self.namespace.unpin(content.inode) }
+        guard isDropped else { return }
+        self.retained.remove(content.inode)
+        if content.state.withLock(\.isPinned) { self.namespace.unpin(content.inode) }
     }
 
     /// Makes the staged file of a content that has none, as the service has the file.
     ///
-    /// - Parameter base: The version that bytes not written here come from; nothing for an empty file.
+    /// - Parameters:
+    ///   - content: The content.
+    ///   - base: The version that bytes not written here come from; nothing for an empty file.
+    /// - Returns: The staged file, also if there was one.
+    /// - Throws: The local disk's error.
     func stage(_ content: FileContent, base: FileVersion?) throws(FileSystemError) -> StagedFile {
         if let current = content.currentStaged(known: base) { return current.file }
         let made: StagedFile
@@ -107,6 +122,29 @@ public final class FileSystem: Sendable {
             state.staged = made
             state.base = base
             return made
+        }
+    }
+
+    /// Does something while the directories above some others, and these, stay where they are.
+    ///
+    /// - Parameters:
+    ///   - directories: Where something changes, asked for again until they have stood still.
+    ///   - alone: The directory that moves, if one does.
+    ///   - body: What is done.
+    /// - Returns: What it returned.
+    /// - Throws: What it threw.
+    func holding<Value: Sendable, Failure: Error>(
+        _ directories: () -> [InodeNumber],
+        alone: InodeNumber? = nil,
+        _ body: () async throws(Failure) -> Value
+    ) async throws(Failure) -> Value {
+        while true {
+            let above = Set(directories().flatMap(self.namespace.ancestors))
+            let value: Value? = try await self.gates.hold(above, alone: alone) { () async throws(Failure) in
+                guard Set(directories().flatMap(self.namespace.ancestors)) == above else { return nil }
+                return try await body()
+            }
+            if let value { return value }
         }
     }
 

@@ -40,6 +40,31 @@ public enum FileSystemError: Error, Hashable, Sendable {
     case local(Errno)
 }
 
+extension FileSystemError: CustomStringConvertible {
+    /// One line for a log or a person.
+    public var description: String {
+        switch self {
+        case .noSuchFile: "there is no such name"
+        case .exists: "the name is taken"
+        case .isDirectory: "it is a directory"
+        case .notDirectory: "it is not a directory"
+        case .notEmpty: "the directory is not empty"
+        case .nameTooLong: "the name has over 255 bytes"
+        case .unrepresentableName: "the name is not UTF-8, which the API cannot carry"
+        case .invalidArgument: "it makes no sense"
+        case .notPermitted: "this filesystem has no such thing"
+        case .notSupported: "this filesystem cannot do that"
+        case .fileTooLarge: "the file would be too large"
+        case .badHandle: "the file is not open for that"
+        case .stale: "the file, or its directory, is gone from the server"
+        case .changedOnServer: "the file changed on the server meanwhile"
+        case .interrupted: "interrupted"
+        case .remote(let error): error.description
+        case .local(let error): "the local disk: \(error)"
+        }
+    }
+}
+
 extension FileSystemError {
     init(_ error: BlockError) {
         switch error {

@@ -17,6 +17,15 @@ final class RetainedStaging: Sendable {
     /// On the local disk.
     private static let maximumByteCount: UInt64 = 2 << 30
 
+    /// Forgets a file whose staged bytes went.
+    func remove(_ inode: InodeNumber) {
+        self.state.withLock { state in
+            guard let byteCount = state.byteCounts.removeValue(forKey: inode) else { return }
+            state.byteCount -= byteCount
+            state.order.removeAll { $0 == inode }
+        }
+    }
+
     /// Adds a file.
     ///
     /// - Returns: Those whose staged bytes must go for it.

@@ -35,6 +35,7 @@ struct Uploader: Sendable {
     ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
     ///   - isCurrent: Asked when all bytes have arrived; `false` stops the upload before the file changes.
     /// - Returns: Whether the file is there: `false` if `isCurrent` said so.
+    /// - Throws: Why it is not, or not for certain.
     func upload(
         _ source: Source,
         to path: RemotePath,
@@ -70,6 +71,8 @@ struct Uploader: Sendable {
             case .local(.outrun): return false
             case .local(.failed(let error)): throw error
             case .remote(.cancelled): throw .interrupted
+            // Cut short by a writer while its bytes were being sent.
+            case .remote(.unreadableBody) where !isCurrent(): return false
             case .remote(.notFound):
                 // Not about the file's name: its upload is unknown, or its directory went.
                 throw .remote(.rejected(status: 404, message: "the server no longer knows the upload"))
@@ -101,6 +104,12 @@ struct Uploader: Sendable {
         let range = range.clamped(to: 0..<source.size)
         var slices: [ByteSlice] = []
         let pieces = source.staged?.pieces(of: range) ?? [(range, false)]
+        let missing = pieces.lazy.filter { !$0.isHere }.map(\.range)
+        if let base = source.base, let first = missing.first, let last = missing.last, first != last {
+            // In one request, not piece by piece.
+            let version = BlockSource(content: base.content, size: base.size, path: source.path)
+            self.cache.readAhead(version, first.lowerBound..<last.upperBound)
+        }
         for (piece, isHere) in pieces {
             if isHere, let staged = source.staged {
                 let buffer = ByteBuffer(count: piece.count)

@@ -1,0 +1,51 @@
+import Glibc
+import Primitives
+
+/// Which descriptors of a process are open on a file of ours, as proc(5) shows them without touching the mount.
+enum OpenDescriptors {
+    /// Whether a process has a descriptor open on a file.
+    ///
+    /// - Parameters:
+    ///   - process: The process; 0 for an unknown one has none.
+    ///   - inode: The file.
+    ///   - device: Our mount's `MAJOR:MINOR`.
+    /// - Returns: `false` also if it cannot be told.
+    static func has(_ process: Int32, _ inode: InodeNumber, on device: String) -> Bool {
+        guard process > 0, let directory = opendir("/proc/\(process)/fdinfo") else { return false }
+        defer { closedir(directory) }
+        var isOurs: [Substring: Bool] = [:]
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard name != ".", name != "..", let text = ProcFile.read("/proc/\(process)/fdinfo/\(name)")
+            else {
+                continue
+            }
+            let fields = self.fields(text)
+            guard fields["ino"] == String(inode.rawValue)[...], let mount = fields["mnt_id"] else { continue }
+            // Inode numbers are small here, and other filesystems have the same.
+            let isHere = isOurs[mount] ?? self.isMount(mount, of: process, on: device)
+            isOurs[mount] = isHere
+            if isHere { return true }
+        }
+        return false
+    }
+
+    private static func fields(_ text: String) -> [Substring: Substring] {
+        var fields: [Substring: Substring] = [:]
+        for line in text.split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            if parts.count == 2 { fields[parts[0]] = parts[1].drop(while: \.isWhitespace) }
+        }
+        return fields
+    }
+
+    private static func isMount(_ id: Substring, of process: Int32, on device: String) -> Bool {
+        guard let table = ProcFile.read("/proc/\(process)/mountinfo") else { return false }
+        return table.split(separator: "\n").contains { line in
+            let fields = line.split(separator: " ", maxSplits: 3)
+            return fields.count > 2 && fields[0] == id && fields[2] == device[...]
+        }
+    }
+}

@@ -25,7 +25,10 @@ struct ConnectionOptions: ParsableArguments {
     var retries: String?
 
     @Option(
-        help: ArgumentHelp("trace, debug, info, notice, warning or error (default info).", valueName: "level")
+        help: ArgumentHelp(
+            "trace, debug, info, notice, warning, error or critical (default info).",
+            valueName: "level"
+        )
     )
     var logLevel: String?
 

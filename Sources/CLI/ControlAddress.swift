@@ -16,6 +16,18 @@ enum ControlAddress {
         return "/tmp/tetherfs-\(userID)"
     }
 
+    /// Takes away the name of a socket whose driver died.
+    ///
+    /// - Parameters:
+    ///   - mountPoint: The absolute path.
+    ///   - userID: Whose mount it was.
+    static func removeAbandonedSocket(for mountPoint: String, userID: UInt32) {
+        let directory = self.directory(userID: userID)
+        if PrivateDirectory.isTrusted(directory, userID: userID) {
+            unlink(self.socket(for: mountPoint, in: directory))
+        }
+    }
+
     /// The socket of one mount.
     ///
     /// - Parameters:

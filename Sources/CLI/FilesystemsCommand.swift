@@ -11,7 +11,8 @@ struct FilesystemsCommand: ParsableCommand {
     /// `tetherfs filesystems list`.
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Lists those you own and those shared with you."
+            abstract: "Lists those you own and those shared with you.",
+            usage: "tetherfs filesystems list [--json] [<connection options>]"
         )
 
         @Flag(help: "Print a JSON array.")
@@ -34,7 +35,10 @@ struct FilesystemsCommand: ParsableCommand {
 
     /// `tetherfs filesystems create`.
     struct Create: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Creates a filesystem.")
+        static let configuration = CommandConfiguration(
+            abstract: "Creates a filesystem.",
+            usage: "tetherfs filesystems create <name> [--json] [<connection options>]"
+        )
 
         @Argument(help: "Its name.")
         var name: String
@@ -61,7 +65,8 @@ struct FilesystemsCommand: ParsableCommand {
     /// `tetherfs filesystems delete`.
     struct Delete: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Deletes a filesystem with all that is in it."
+            abstract: "Deletes a filesystem with all that is in it.",
+            usage: "tetherfs filesystems delete <name> [--yes] [<connection options>]"
         )
 
         @Argument(help: "Its name or id.")
@@ -96,7 +101,10 @@ struct FilesystemsCommand: ParsableCommand {
 
     /// `tetherfs filesystems share`.
     struct Share: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Lets another user use a filesystem.")
+        static let configuration = CommandConfiguration(
+            abstract: "Lets another user use a filesystem.",
+            usage: "tetherfs filesystems share <name> --with <user-id> [<connection options>]"
+        )
 
         @Argument(help: "Its name or id.")
         var name: String

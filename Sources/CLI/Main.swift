@@ -32,14 +32,19 @@ struct TetherfsCommand: ParsableCommand {
     /// - Returns: The exit status.
     static func run(_ arguments: [String]) -> Int32 {
         do {
-            var command = try self.parseAsRoot(arguments)
+            var command = try self.parseAsRoot(MountOptionsParser.separated(arguments))
             try command.run()
             return ExitStatus.success.rawValue
         } catch let error as UserError {
             Terminal.note(error.description)
             return error.status.rawValue
         } catch {
-            self.exit(withError: error)
+            let code = self.exitCode(for: error)
+            // Help is no error, and a status alone has no words.
+            guard !code.isSuccess, !(error is ExitCode) else { self.exit(withError: error) }
+            let words = self.message(for: error).split(whereSeparator: \.isNewline).first ?? "wrong use"
+            Terminal.note("\(Printable.text(String(words))); see: tetherfs --help")
+            return code.rawValue
         }
     }
 

@@ -16,6 +16,15 @@ struct MountOptionsParser {
         }
     }
 
+    /// Takes `-oTEXT` apart, as mount(8) and its helpers write it: the parser of flags would split it at a `=` first.
+    static func separated(_ arguments: [String]) -> [String] {
+        let flags = arguments.prefix { $0 != "--" }
+        return flags.flatMap { argument in
+            argument.hasPrefix("-o") && argument.count > 2
+                ? ["-o", String(argument.dropFirst(2))] : [argument]
+        } + arguments.dropFirst(flags.count)
+    }
+
     /// Splits at commas; `\,` is a comma inside a value, as for libfuse.
     static func split(_ text: String) -> [String] {
         var options = [""]

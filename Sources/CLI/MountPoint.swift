@@ -75,7 +75,12 @@ struct MountPoint: Sendable {
 
     /// Takes a dead mount away, and the ones below it.
     func clearDeadMount() throws(UserError) {
-        guard case .refused(let reason) = Unmounting.unmount(self.path, .lazily) else { return }
+        let owner = try MountTable.current().mount(at: self.path)?.userID
+        guard case .refused(let reason) = Unmounting.unmount(self.path, .lazily) else {
+            // Its driver could not take the name of its control socket away.
+            if let owner { ControlAddress.removeAbandonedSocket(for: self.path, userID: owner) }
+            return
+        }
         throw UserError(
             "a dead mount is in the way at \(Printable.text(self.path)) and cannot be cleared: \(reason)",
             status: .mountFailure
@@ -91,10 +96,15 @@ struct MountPoint: Sendable {
     }
 
     private static func state(of path: String) -> State {
-        do {
-            return try FileStatus(following: path).isDirectory ? .directory : .notDirectory
+        do throws(SystemError) {
+            let status = try FileStatus(following: path)
+            // The kernel answers stat from what it knows for a while after a driver's death, but never statfs.
+            var statistics = statvfs()
+            guard statvfs(path, &statistics) == 0 else { throw SystemError() }
+            return status.isDirectory ? .directory : .notDirectory
         } catch {
-            return error.code == ENOTCONN ? .dead : .refused(error)
+            // ECONNABORTED: it died while this was asked.
+            return [ENOTCONN, ECONNABORTED].contains(error.code) ? .dead : .refused(error)
         }
     }
 

@@ -12,7 +12,15 @@ struct Unmount {
     ///
     /// - Throws: If there is no such place.
     init(_ text: String, environment: Environment) throws(UserError) {
-        self.mountPoint = try MountPoint(text).path
+        do throws(UserError) {
+            self.mountPoint = try MountPoint(text).path
+        } catch {
+            let isThere = FileStatus(of: text) != nil
+            throw UserError(
+                isThere
+                    ? error.description : "\(Printable.text(text)) is not a tetherfs mount: it does not exist"
+            )
+        }
         self.environment = environment
     }
 

@@ -61,7 +61,8 @@ public final class CacheDirectory: Sendable {
             made.append(component)
             if mkdir(made.string, 0o700) != 0 && errno != EEXIST {
                 throw CacheDirectoryError(
-                    description: "cannot make the cache directory \(path): \(Errno(rawValue: errno))"
+                    description: "cannot make the cache directory \(path): \(Errno(rawValue: errno)); "
+                        + "choose another one with --cache-dir"
                 )
             }
         }
@@ -77,7 +78,10 @@ public final class CacheDirectory: Sendable {
                 permissions: [.ownerReadWrite]
             )
         } catch {
-            throw CacheDirectoryError(description: "cannot use the cache directory \(directory): \(error)")
+            throw CacheDirectoryError(
+                description: "cannot use the cache directory \(directory): \(error); "
+                    + "choose another one with --cache-dir"
+            )
         }
         guard flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
             try? descriptor.close()
@@ -119,7 +123,8 @@ public final class CacheDirectory: Sendable {
             _ = try file.closeAfter { try file.writeAll(Self.format.utf8) }
         } catch {
             throw CacheDirectoryError(
-                description: "cannot write to the cache directory \(directory): \(error)"
+                description: "cannot write to the cache directory \(directory): \(error); "
+                    + "choose another one with --cache-dir"
             )
         }
     }

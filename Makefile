@@ -1,0 +1,60 @@
+# The front door. `make help` lists what there is.
+
+# How `make build` and `make demo` build: release or debug.
+CONFIGURATION ?= release
+# Existing programs to use instead of building any: the directory of tetherfs and tetherfs-server.
+TETHERFS_BIN_DIR ?=
+SWIFT ?= swift
+PYTHON ?= python3
+# More for pytest, such as: make test-e2e PYTEST_ARGS="-k demo -x"
+PYTEST_ARGS ?=
+
+BIN := $(if $(TETHERFS_BIN_DIR),$(abspath $(TETHERFS_BIN_DIR)),$(CURDIR)/.build/$(CONFIGURATION))
+TEST_BIN := $(if $(TETHERFS_BIN_DIR),$(abspath $(TETHERFS_BIN_DIR)),$(CURDIR)/.build/debug)
+SWIFT_SOURCES := Package.swift Sources Tests $(wildcard Benchmarks)
+
+export SWIFT PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo demo-stop test test-unit test-e2e fuse lint format check
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## Build tetherfs and tetherfs-server (CONFIGURATION=debug for a debug build)
+	@scripts/packages.sh build run
+	@scripts/build.sh $(CONFIGURATION)
+
+demo: ## Start a server and mount a filesystem of it at demo/mnt
+	@scripts/packages.sh $(if $(TETHERFS_BIN_DIR),run,build run)
+	@$(if $(TETHERFS_BIN_DIR),true,scripts/build.sh $(CONFIGURATION))
+	@scripts/demo.sh start "$(BIN)"
+
+demo-stop: ## Unmount demo/mnt, stop its server, remove demo/
+	@scripts/demo.sh stop
+
+test: fuse test-unit test-e2e ## Run all tests
+
+test-unit: ## Build for debugging and run the unit tests
+	@scripts/packages.sh build run
+	@scripts/build.sh tests
+	$(SWIFT) test --skip-build
+
+test-e2e: fuse ## Run the tests that mount, with real tools (PYTEST_ARGS="-k demo")
+	@scripts/packages.sh $(if $(TETHERFS_BIN_DIR),run test,build run test)
+	@scripts/venv.sh
+	@$(if $(TETHERFS_BIN_DIR),true,scripts/build.sh debug)
+	TETHERFS_BIN_DIR="$(TEST_BIN)" .venv/bin/python -m pytest Tests/e2e $(PYTEST_ARGS)
+
+# Before the long build: without it the tests cannot pass.
+fuse:
+	@scripts/check-fuse.sh
+
+lint: ## Check the format of the Swift sources
+	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+
+format: ## Format the Swift sources
+	$(SWIFT) format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+check: lint test ## Lint and test, as CI does

@@ -19,6 +19,8 @@ import time
 
 import requests
 
+from contents import FolderContent
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 READY = "tetherfs-server: listening on "
 
@@ -186,6 +188,10 @@ class Server:
     def tree(self, filesystem_id):
         """The folder on the server's disk that holds a filesystem's files."""
         return pathlib.Path(self.data_dir) / "filesystems" / filesystem_id / "tree"
+
+    def content(self, filesystem_id):
+        """What a filesystem holds, past the API."""
+        return FolderContent(self.tree(filesystem_id))
 
     # What it said.
 

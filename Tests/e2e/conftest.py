@@ -1,0 +1,67 @@
+"""What the tests of mounts share: both servers, a filesystem and a mount of it for each test, and logs in reports."""
+
+import uuid
+
+import pytest
+
+import mountkit
+from deployedserver import DeployedServer
+from mountkit import Mount
+from serverkit import Server
+
+
+@pytest.fixture(scope="session")
+def our_server():
+    """tetherfs-server."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lasting_deployed_server():
+    with DeployedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def deployed(lasting_deployed_server):
+    """The server that behaves as the deployed service, with nothing planned to go wrong."""
+    yield lasting_deployed_server
+    lasting_deployed_server.faults.clear()
+    lasting_deployed_server.gauge.most.clear()
+
+
+@pytest.fixture(params=["tetherfs-server", "deployed"])
+def server(request):
+    """Each of the two servers in turn."""
+    return request.getfixturevalue("our_server" if request.param == "tetherfs-server" else "deployed")
+
+
+@pytest.fixture
+def filesystem(server):
+    """A new filesystem's id."""
+    return server.create_filesystem(str(uuid.uuid4()))
+
+
+@pytest.fixture
+def content(server, filesystem):
+    """What the server holds, past the API."""
+    return server.content(filesystem)
+
+
+@pytest.fixture
+def mount(server, filesystem):
+    """The filesystem, mounted with no options beyond what it takes to reach it."""
+    with Mount(server, filesystem) as mount:
+        yield mount
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        for mount in mountkit.MOUNTS:
+            report.sections.append((f"driver's log of {mount.path}", mount.log[-20_000:]))
+    if call.when == "teardown":
+        mountkit.MOUNTS.clear()
+    return report

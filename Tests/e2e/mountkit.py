@@ -1,0 +1,250 @@
+"""A real kernel mount for a test: made by the command `tetherfs`, always taken away again, and never waited for in vain.
+
+    with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+        os.listdir(mount.path)
+
+A program that waits for the driver cannot always be killed. So there are two limits: `run` ends a command, and each
+mount has a watchdog; both kill the driver, which frees whoever waits for it: one hang fails one test, not the run.
+"""
+
+import collections
+import contextlib
+import ctypes
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+from serverkit import binary, poll
+
+MNT_FORCE, MNT_DETACH = 1, 2
+
+# The mounts of the test that is running, so that its report has their logs.
+MOUNTS = []
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(arguments, timeout=60, **options):
+    """Runs a command to its end, also one that the driver keeps waiting; never raises for a bad status.
+
+    Standard output and error are text, unless `text=False` is given.
+    """
+    options = {"stdin": subprocess.DEVNULL, "text": True, **options}
+    process = subprocess.Popen(
+        [str(argument) for argument in arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        for mount in MOUNTS:
+            mount.abort()
+        process.kill()
+        output, errors = process.communicate(timeout=30)
+        raise AssertionError(f"{arguments} did not end within {timeout} s: {output!r} {errors!r}") from None
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
+def check(arguments, **options):
+    """Runs a command that must succeed, and returns its standard output."""
+    result = run(arguments, **options)
+    assert result.returncode == 0, (arguments, result.returncode, result.stderr)
+    return result.stdout
+
+
+def python(code, *arguments, **options):
+    """Runs Python code in a process of its own, with `os`, `sys` and `mmap` imported; it must succeed."""
+    return check([sys.executable, "-c", "import mmap, os, sys\n" + code, *arguments], **options)
+
+
+def environment(**more):
+    """The environment without what would configure `tetherfs`."""
+    kept = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith("TETHERFS_") and name != "ET_ENGINE_API_KEY"
+    }
+    return {**kept, **more}
+
+
+def tetherfs(*arguments, timeout=60, env=None):
+    """Runs `tetherfs ARGUMENTS…`."""
+    return run([binary("tetherfs"), *arguments], timeout=timeout, env=env or environment())
+
+
+class Mount:
+    """A filesystem of a server, mounted in a temporary folder.
+
+    options: further flags of `tetherfs mount`. cache_dir: kept afterwards if given. limit: how long the mount may
+    live, in seconds; then its driver is killed and the test fails.
+    """
+
+    def __init__(self, server, filesystem, *options, cache_dir=None, limit=120):
+        self.server, self.filesystem = server, filesystem
+        self.options = [str(option) for option in options]
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tetherfs-mount-"))
+        self.path = str(self.folder / "mnt")
+        self.cache_dir = pathlib.Path(cache_dir or self.folder / "cache")
+        self.key_file = self.folder / "key"
+        self.limit = limit
+        self.was_aborted = False
+        self.last_log = ""
+        self.watchdog = threading.Timer(limit, self.abort)
+        self.watchdog.daemon = True
+        os.mkdir(self.path)
+        self.key_file.touch(0o600)
+        self.key_file.write_text(server.api_key + "\n")
+        MOUNTS.append(self)
+
+    def __enter__(self):
+        self.watchdog.start()
+        result = self.mount()
+        if result.returncode != 0:
+            self.take_away()
+            raise AssertionError(f"the mount failed with {result.returncode}: {result.stderr}")
+        return self
+
+    def __exit__(self, kind, *_):
+        # What a test planned to go wrong must not keep the clean-up waiting.
+        if faults := getattr(self.server, "faults", None):
+            faults.clear()
+        trouble = None
+        if self.is_mounted and not self.was_aborted:
+            result = self.unmount()
+            if result.returncode != 0 or self.is_mounted:
+                trouble = f"the unmount failed with {result.returncode}: {result.stderr}"
+        self.take_away()
+        if kind is None:
+            assert not self.was_aborted, f"the mount was still in use after {self.limit} s"
+            assert trouble is None, trouble
+
+    # The commands.
+
+    @property
+    def arguments(self):
+        """What `tetherfs` is given to make this mount."""
+        return [
+            "mount", self.filesystem, self.path, "--endpoint", self.server.url, "--api-key-file", str(self.key_file),
+            "--cache-dir", str(self.cache_dir), "--log-level", "debug", *self.options,
+        ]
+
+    def mount(self):
+        """Runs the command that mounts."""
+        return tetherfs(*self.arguments)
+
+    def unmount(self):
+        """Runs the command that unmounts."""
+        return tetherfs("unmount", self.path)
+
+    # The driver.
+
+    @property
+    def pid(self):
+        """The driver's process id, none if there is no driver."""
+        wanted = {b"mount", os.fsencode(self.path)}
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if wanted <= set(pathlib.Path("/proc", entry, "cmdline").read_bytes().split(b"\0")):
+                    return int(entry)
+        return None
+
+    @property
+    def is_mounted(self):
+        """Whether the kernel has the mount, without asking the driver."""
+        with open("/proc/self/mountinfo") as table:
+            return any(line.split(" ")[4] == self.path for line in table)
+
+    @property
+    def log(self):
+        """All that the driver has logged."""
+        logs = sorted((self.cache_dir / "log").glob("*.log"))
+        return "".join(log.read_text(errors="replace") for log in logs) or self.last_log
+
+    def kill(self):
+        """Kills the driver as a crash would (SIGKILL)."""
+        if pid := self.pid:
+            os.kill(pid, signal.SIGKILL)
+            poll(lambda: self.pid != pid, what="end of the driver")
+
+    # The end.
+
+    def abort(self):
+        """Frees whoever waits for the driver: its end, or the forced unmount, fails all that is under way."""
+        self.was_aborted = True
+        if pid := self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        libc.umount2(os.fsencode(self.path), MNT_FORCE)
+
+    def take_away(self):
+        """Leaves nothing: no mount, no process, no files."""
+        self.watchdog.cancel()
+        with contextlib.suppress(OSError, TimeoutError):
+            self.kill()
+        while self.is_mounted:
+            if libc.umount2(os.fsencode(self.path), MNT_FORCE | MNT_DETACH) != 0:
+                break
+        self.last_log = self.log
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __truediv__(self, name):
+        """The path of something on the mount."""
+        return f"{self.path}/{name}"
+
+
+# Counting.
+
+def call_name(entry):
+    """What a logged request asked for: list, mkdir, size, read, post (begin or complete), put or delete."""
+    branch = re.fullmatch(r".*?/filesystems/[^/]+/([^/]+).*", entry.path)
+    branch = branch[1] if branch else "filesystems"
+    if branch != "files":
+        return branch
+    return "size" if "init" in entry.query else {"GET": "read"}.get(entry.method, entry.method.lower())
+
+
+class Seen:
+    """The requests that came in while a `counting` block ran."""
+
+    entries = ()
+
+    @property
+    def calls(self):
+        """How many requests of each kind came."""
+        return collections.Counter(call_name(entry) for entry in self.entries)
+
+    def bytes(self, call):
+        """How many bytes the answers to one kind of request had together."""
+        return sum(entry.bytes for entry in self.entries if call_name(entry) == call)
+
+
+@contextlib.contextmanager
+def counting(server):
+    """Counts what the server is asked for inside of the block; both servers log a request before its answer ends."""
+    seen = Seen()
+    start = len(server.requests_log())
+    yield seen
+    seen.entries = server.requests_log(start)
+
+
+def write(path, data, flags=os.O_WRONLY | os.O_CREAT | os.O_TRUNC):
+    """Writes a file and closes it, so that what close(2) says is heard."""
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest):]
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+
+
+def read(path):
+    """A whole file's bytes."""
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()

@@ -10,6 +10,7 @@ mount has a watchdog; both kill the driver, which frees whoever waits for it: on
 import collections
 import contextlib
 import ctypes
+import errno
 import os
 import pathlib
 import re
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+
+import pytest
 
 from serverkit import binary, poll
 
@@ -229,6 +232,15 @@ def counting(server):
     start = len(server.requests_log())
     yield seen
     seen.entries = server.requests_log(start)
+
+
+# What a program does.
+
+def fails(number, call, *arguments):
+    """Asserts that a call fails with an errno."""
+    with pytest.raises(OSError) as caught:
+        call(*arguments)
+    assert errno.errorcode[caught.value.errno] == errno.errorcode[number]
 
 
 def write(path, data, flags=os.O_WRONLY | os.O_CREAT | os.O_TRUNC):

@@ -115,6 +115,7 @@ class Mount:
         # What a test planned to go wrong must not keep the clean-up waiting.
         if faults := getattr(self.server, "faults", None):
             faults.clear()
+        self.close_leftovers()
         trouble = None
         if self.is_mounted and not self.was_aborted:
             result = self.unmount()
@@ -174,6 +175,13 @@ class Mount:
             poll(lambda: self.pid != pid, what="end of the driver")
 
     # The end.
+
+    def close_leftovers(self):
+        """Closes what a failed test left open, which would keep the mount busy."""
+        for number in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/self/fd/{number}").startswith(self.path + "/"):
+                    os.close(int(number))
 
     def abort(self):
         """Frees whoever waits for the driver: its end, or the forced unmount, fails all that is under way."""

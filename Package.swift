@@ -131,5 +131,23 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+
+        // What tests of the layers share, and the layers' tests.
+        .target(
+            name: "TestKit",
+            dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives", logging],
+            path: "Tests/TestKit",
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "WireFormatTests",
+            dependencies: ["WireFormat", "TestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PrimitivesTests",
+            dependencies: ["Primitives", "TestKit"],
+            swiftSettings: settings
+        ),
     ]
 )

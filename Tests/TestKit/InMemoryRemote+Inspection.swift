@@ -1,0 +1,90 @@
+import RemoteAPI
+import WireFormat
+
+// What a test does behind the driver's back, and what it looks at afterwards.
+
+extension InMemoryRemote {
+    /// Puts a file there, with the directories above it.
+    public func put(_ file: String, _ bytes: [UInt8]) {
+        self.state.withLock { state in
+            let file = path(file)
+            state.files[file] = bytes
+            var parent = file.parent
+            while !parent.isRoot {
+                state.directories.insert(parent)
+                parent = parent.parent
+            }
+        }
+    }
+
+    /// Makes a directory, with those above it.
+    public func makeDirectory(_ directory: String) {
+        self.state.withLock { state in
+            var directory = path(directory)
+            while !directory.isRoot {
+                state.directories.insert(directory)
+                directory = directory.parent
+            }
+        }
+    }
+
+    /// Takes a file or a whole tree away.
+    public func remove(_ text: String) {
+        self.state.withLock { $0.remove(path(text)) }
+    }
+
+    /// Puts so many names into a directory that no Linux directory can hold.
+    public func putRefusedNames(in directory: String, count: Int) {
+        self.state.withLock { $0.refusedNames[path(directory)] = count }
+    }
+
+    /// How many such names a directory still has.
+    public func refusedNameCount(in directory: String) -> Int {
+        self.state.withLock { $0.refusedNames[path(directory), default: 0] }
+    }
+
+    /// A file's bytes; nothing if it is not there.
+    public func bytes(of file: String) -> [UInt8]? {
+        self.state.withLock { $0.files[path(file)] }
+    }
+
+    /// All there is, in order; directories end with a slash.
+    public var tree: [String] {
+        self.state.withLock { state in
+            let directories = state.directories.filter { !$0.isRoot }.map { "\($0)/" }
+            return (directories + state.files.keys.map(\.description)).sorted()
+        }
+    }
+
+    /// Uploads that were begun and neither completed nor abandoned.
+    public var uploadCount: Int { self.state.withLock { $0.uploads.count } }
+
+    /// Every call since the last ``forgetCalls()``, a line each, such as `read a/b 0-10`; the root is empty.
+    public var calls: [String] { self.state.withLock { $0.calls } }
+
+    /// What ``calls`` says, less its lines of a kind that start with a word.
+    public func calls(without word: String) -> [String] {
+        self.calls.filter { !$0.hasPrefix(word) }
+    }
+
+    /// How many calls of a kind there were since the last ``forgetCalls()``.
+    public func count(_ kind: CallKind) -> Int { self.state.withLock { $0.counts[kind, default: 0] } }
+
+    /// The most calls of a kind that were under way at once since the last ``forgetCalls()``.
+    public func inFlightMaximum(_ kind: CallKind) -> Int {
+        self.state.withLock { $0.inFlightMaximum[kind, default: 0] }
+    }
+
+    /// What each completion was told of the file it replaces.
+    public var previousSizes: [UInt64?] { self.state.withLock { $0.previousSizes } }
+
+    /// Begins counting anew.
+    public func forgetCalls() {
+        self.state.withLock { state in
+            state.calls = []
+            state.counts = [:]
+            state.inFlightMaximum = [:]
+            state.previousSizes = []
+        }
+    }
+}

@@ -1,0 +1,62 @@
+import FoundationEssentials
+import Glibc
+
+/// A directory of its own for a test, gone with all that is in it when the test lets go of it.
+public final class TemporaryDirectory: Sendable {
+    /// Where it is.
+    public let path: String
+
+    /// Makes it.
+    public init() {
+        var template = Array("/tmp/tetherfs-test-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { preconditionFailure("a temporary directory can be made") }
+        self.path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: self.path)
+    }
+
+    /// The names in one of its directories, in order.
+    public func names(in directory: String = "") -> [String] {
+        guard let stream = opendir(self.path + "/" + directory) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// The bytes of one of its files, none if it is not there.
+    public func bytes(of file: String) -> [UInt8]? {
+        let descriptor = open(self.path + "/" + file, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { return bytes }
+            bytes.append(contentsOf: buffer[..<count])
+        }
+    }
+
+    /// Writes one of its files.
+    public func write(_ bytes: [UInt8], to file: String) {
+        let descriptor = open(self.path + "/" + file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { preconditionFailure("a test's file can be written") }
+        defer { close(descriptor) }
+        let count = Glibc.write(descriptor, bytes, bytes.count)
+        precondition(count == bytes.count, "a test's file can be written")
+    }
+
+    /// Makes a directory in it.
+    public func makeDirectory(_ name: String) {
+        let result = mkdir(self.path + "/" + name, 0o700)
+        precondition(result == 0, "a test's directory can be made")
+    }
+}

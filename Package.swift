@@ -149,5 +149,10 @@ let package = Package(
             dependencies: ["Primitives", "TestKit"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "RemoteAPITests",
+            dependencies: ["RemoteAPI", "Transport", "WireFormat", "TestKit"],
+            swiftSettings: settings
+        ),
     ]
 )

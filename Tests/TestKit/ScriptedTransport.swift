@@ -55,9 +55,17 @@ public final class ScriptedTransport: HTTPTransport {
     }
 
     private let state: Mutex<State>
+    private let onSend: @Sendable (Sent) -> Void
 
     /// Answers in this order; a request beyond the script's end cannot be sent.
-    public init(_ steps: [Step]) { self.state = Mutex(State(steps: steps[...])) }
+    ///
+    /// - Parameters:
+    ///   - steps: What requests come to.
+    ///   - onSend: Told of each request before it is answered.
+    public init(_ steps: [Step], onSend: @escaping @Sendable (Sent) -> Void = { _ in }) {
+        self.state = Mutex(State(steps: steps[...]))
+        self.onSend = onSend
+    }
 
     /// What was sent so far.
     public var sent: [Sent] { self.state.withLock { $0.sent } }
@@ -92,6 +100,7 @@ public final class ScriptedTransport: HTTPTransport {
             state.sent.append(sent)
             return state.steps.popFirst()
         }
+        self.onSend(sent)
         guard bytes != nil else { throw .unreadableBody }
         switch step {
         case nil: throw .invalidRequest("the script has no more steps")

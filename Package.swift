@@ -154,5 +154,20 @@ let package = Package(
             dependencies: ["RemoteAPI", "Transport", "WireFormat", "TestKit"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "TransfersTests",
+            dependencies: ["Transfers", "RemoteAPI", "Transport", "WireFormat", "TestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "BlockCachingTests",
+            dependencies: ["BlockCaching", "RemoteAPI", "WireFormat", "Primitives", "TestKit"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "StagingTests",
+            dependencies: ["Staging", "WireFormat", "TestKit", system],
+            swiftSettings: settings
+        ),
     ]
 )

@@ -33,9 +33,8 @@ public final class TemporaryDirectory: Sendable {
 
     /// The bytes of one of its files, none if it is not there.
     public func bytes(of file: String) -> [UInt8]? {
-        let descriptor = open(self.path + "/" + file, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
+        guard let descriptor = self.open(file) else { return nil }
+        defer { self.close(descriptor) }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
@@ -47,9 +46,9 @@ public final class TemporaryDirectory: Sendable {
 
     /// Writes one of its files.
     public func write(_ bytes: [UInt8], to file: String) {
-        let descriptor = open(self.path + "/" + file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let descriptor = Glibc.open(self.path + "/" + file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { preconditionFailure("a test's file can be written") }
-        defer { close(descriptor) }
+        defer { self.close(descriptor) }
         let count = Glibc.write(descriptor, bytes, bytes.count)
         precondition(count == bytes.count, "a test's file can be written")
     }
@@ -59,4 +58,13 @@ public final class TemporaryDirectory: Sendable {
         let result = mkdir(self.path + "/" + name, 0o700)
         precondition(result == 0, "a test's directory can be made")
     }
+
+    /// Opens one of its files to be read; ``close(_:)`` is due.
+    public func open(_ file: String) -> Int32? {
+        let descriptor = Glibc.open(self.path + "/" + file, O_RDONLY | O_CLOEXEC)
+        return descriptor >= 0 ? descriptor : nil
+    }
+
+    /// Ends ``open(_:)``.
+    public func close(_ descriptor: Int32) { Glibc.close(descriptor) }
 }

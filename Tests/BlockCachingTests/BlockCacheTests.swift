@@ -1,0 +1,239 @@
+import Primitives
+import RemoteAPI
+import Synchronization
+import TestKit
+import Testing
+import WireFormat
+
+@testable import BlockCaching
+
+private let block = Int(BlockGeometry.blockByteCount)
+
+@Suite("Blocks that all readers share", .timeLimit(.minutes(1)))
+struct BlockCacheTests {
+    private let remote = InMemoryRemote()
+    private let cache: BlockCache
+
+    init() {
+        self.cache = BlockCache(remote: self.remote, memoryBudget: 64 << 20)
+        self.remote.put("a", pattern(10 * block + 100))
+    }
+
+    private func source(_ content: UInt64 = 1, size: Int? = nil) -> BlockSource {
+        BlockSource(content: ContentID(rawValue: content), size: UInt64(size ?? 10 * block + 100)) {
+            path("a")
+        }
+    }
+
+    private func read(
+        _ range: Range<Int>,
+        of source: BlockSource? = nil,
+        from cache: BlockCache? = nil
+    ) async -> Result<[UInt8], BlockError> {
+        do throws(BlockError) {
+            let range = UInt64(range.lowerBound)..<UInt64(range.upperBound)
+            let slices = try await (cache ?? self.cache).read(source ?? self.source(), range)
+            return .success(slices.flatMap { Array($0.bytes) })
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    @Test("A read gives exactly its range, across blocks and up to the file's end")
+    func ranges() async {
+        #expect(await self.read(block - 5..<block + 5) == .success(pattern(10, from: block - 5)))
+        #expect(await self.read(0..<3 * block) == .success(pattern(3 * block)))
+        #expect(await self.read(10 * block + 90..<20 * block) == .success(pattern(10, from: 10 * block + 90)))
+        #expect(await self.read(11 * block..<12 * block) == .success([]))
+        #expect(await self.read(5..<5) == .success([]))
+    }
+
+    @Test("Neighbouring blocks that are missing come with one request, rounded to whole blocks")
+    func run() async {
+        _ = await self.read(10..<2 * block + 1)
+        #expect(self.remote.calls == ["read a 0-\(3 * block)"])
+    }
+
+    @Test("What is here is not fetched again, and only the gaps are")
+    func gaps() async {
+        _ = await self.read(2 * block..<3 * block)
+        self.remote.forgetCalls()
+        #expect(await self.read(0..<5 * block) == .success(pattern(5 * block)))
+        #expect(Set(self.remote.calls) == ["read a 0-\(2 * block)", "read a \(3 * block)-\(5 * block)"])
+        self.remote.forgetCalls()
+        #expect(await self.read(0..<5 * block) == .success(pattern(5 * block)))
+        #expect(self.remote.calls.isEmpty)
+    }
+
+    @Test("A read whose blocks are in memory is answered at once")
+    func immediate() async {
+        _ = await self.read(0..<10)
+        let outcome = self.cache.read(self.source(), 2..<5) { _ in Issue.record("called although ready") }
+        guard case .ready(let slices) = outcome else {
+            Issue.record("not ready")
+            return
+        }
+        #expect(slices.flatMap { Array($0.bytes) } == [2, 3, 4])
+    }
+
+    @Test("Ten readers of one block send one request")
+    func shared() async {
+        let hold = self.remote.hold(.read)
+        let readers = (0..<10).map { index in Task.immediate { await self.read(index..<index + 10) } }
+        await hold.reached()
+        hold.release()
+        for (index, reader) in readers.enumerated() {
+            #expect(await reader.value == .success(pattern(10, from: index)))
+        }
+        #expect(self.remote.count(.read) == 1)
+        #expect(self.cache.statistics.fetchCount == 1)
+    }
+
+    @Test("A reader of one block joins the run that another reader waits for")
+    func partOfRun() async {
+        let hold = self.remote.hold(.read)
+        let long = Task.immediate { await self.read(0..<4 * block) }
+        let short = Task.immediate { await self.read(block..<block + 1) }
+        await hold.reached()
+        hold.release()
+        #expect(await short.value == .success(pattern(1, from: block)))
+        #expect(await long.value == .success(pattern(4 * block)))
+        #expect(self.remote.count(.read) == 1)
+    }
+
+    @Test("Bytes of two versions never mix")
+    func versions() async {
+        #expect(await self.read(0..<5) == .success(pattern(5)))
+        self.remote.put("a", pattern(block, from: 100))
+        #expect(await self.read(0..<5, of: self.source(2, size: block)) == .success(pattern(5, from: 100)))
+        #expect(await self.read(0..<5) == .success(pattern(5)))
+    }
+
+    @Test("A file that is shorter than its known version was replaced: no zeros are made up")
+    func shorter() async {
+        self.remote.put("a", pattern(block + 10))
+        #expect(await self.read(0..<2 * block) == .failure(.changedOnServer))
+        // What did come is kept.
+        self.remote.forgetCalls()
+        #expect(await self.read(0..<block) == .success(pattern(block)))
+        #expect(self.remote.calls.isEmpty)
+    }
+
+    @Test("A failure is every waiting reader's, and the next reader asks again")
+    func failure() async {
+        let faulty = FaultyRemote(self.remote)
+        faulty.fail(.read, with: .timedOut)
+        let cache = BlockCache(remote: faulty, memoryBudget: 1 << 20)
+        #expect(await self.read(0..<10, from: cache) == .failure(.remote(.timedOut)))
+        #expect(await self.read(0..<10, from: cache) == .success(pattern(10)))
+    }
+
+    @Test("A file without a path is gone, and nothing is sent")
+    func gone() async {
+        let source = BlockSource(content: ContentID(rawValue: 1), size: 10) { nil }
+        #expect(await self.read(0..<10, of: source) == .failure(.gone))
+        #expect(self.remote.calls.isEmpty)
+    }
+
+    @Test("A renamed file is read at its new place")
+    func renamed() async {
+        let place = Mutex("a")
+        let source = BlockSource(content: ContentID(rawValue: 1), size: UInt64(2 * block)) {
+            path(place.withLock { $0 })
+        }
+        _ = await self.read(0..<10, of: source)
+        place.withLock { $0 = "b" }
+        self.remote.put("b", pattern(2 * block))
+        #expect(await self.read(block..<block + 10, of: source) == .success(pattern(10, from: block)))
+    }
+
+    @Test("The fetch of a cancelled reader is cancelled, and the next reader begins anew")
+    func cancelled() async {
+        let hold = self.remote.hold(.read)
+        let reader = Task.immediate { await self.read(0..<10) }
+        await hold.reached()
+        reader.cancel()
+        #expect(await reader.value == .failure(.cancelled))
+        await self.remote.ended(.read)
+        hold.release()
+        #expect(await self.read(0..<10) == .success(pattern(10)))
+        #expect(self.remote.count(.read) == 2)
+    }
+
+    @Test("The fetch goes on when one of two readers is cancelled")
+    func oneCancelled() async {
+        let hold = self.remote.hold(.read)
+        let first = Task.immediate { await self.read(0..<10) }
+        let second = Task.immediate { await self.read(5..<15) }
+        await hold.reached()
+        first.cancel()
+        #expect(await first.value == .failure(.cancelled))
+        hold.release()
+        #expect(await second.value == .success(pattern(10, from: 5)))
+        #expect(self.remote.count(.read) == 1)
+    }
+
+    @Test("A cancelled reader of several blocks leaves those alone that others wait for")
+    func oneCancelledOfRun() async {
+        let hold = self.remote.hold(.read)
+        let wide = Task.immediate { await self.read(0..<3 * block) }
+        let narrow = Task.immediate { await self.read(2 * block..<2 * block + 1) }
+        await hold.reached()
+        wide.cancel()
+        #expect(await wide.value == .failure(.cancelled))
+        hold.release()
+        #expect(await narrow.value == .success(pattern(1, from: 2 * block)))
+    }
+
+    @Test("Read-ahead is joined by readers, and fetches nothing twice")
+    func readAhead() async {
+        let hold = self.remote.hold(.read)
+        self.cache.readAhead(self.source(), 0..<UInt64(4 * block))
+        self.cache.readAhead(self.source(), 0..<UInt64(4 * block))
+        await hold.reached()
+        let reader = Task.immediate { await self.read(block..<2 * block) }
+        hold.release()
+        #expect(await reader.value == .success(pattern(block, from: block)))
+        #expect(self.remote.calls == ["read a 0-\(4 * block)"])
+    }
+
+    @Test("Read-ahead goes on when the only reader who waits for it is cancelled")
+    func readAheadStays() async {
+        let hold = self.remote.hold(.read)
+        self.cache.readAhead(self.source(), 0..<UInt64(block))
+        await hold.reached()
+        let reader = Task.immediate { await self.read(0..<10) }
+        reader.cancel()
+        #expect(await reader.value == .failure(.cancelled))
+        hold.release()
+        #expect(await self.read(0..<10) == .success(pattern(10)))
+        #expect(self.remote.count(.read) == 1)
+    }
+
+    @Test("A long read comes in several requests, none of over 8 MiB")
+    func longRun() async {
+        self.remote.put("a", pattern(200 * block))
+        let source = self.source(2, size: 200 * block)
+        #expect(await self.read(0..<200 * block, of: source) == .success(pattern(200 * block)))
+        #expect(
+            Set(self.remote.calls) == ["read a 0-\(128 * block)", "read a \(128 * block)-\(200 * block)"]
+        )
+    }
+
+    @Test("Blocks beyond the budget go, and are fetched again when they are wanted")
+    func budget() async {
+        let cache = BlockCache(remote: self.remote, memoryBudget: 2 * block)
+        for index in 0..<4 { _ = await self.read(index * block..<index * block + 1, from: cache) }
+        self.remote.forgetCalls()
+        _ = await self.read(3 * block..<3 * block + 1, from: cache)
+        #expect(self.remote.calls.isEmpty)
+        #expect(await self.read(0..<block, from: cache) == .success(pattern(block)))
+        #expect(self.remote.count(.read) == 1)
+    }
+
+    @Test("A read larger than the whole budget is answered")
+    func largerThanBudget() async {
+        let cache = BlockCache(remote: self.remote, memoryBudget: block)
+        #expect(await self.read(0..<8 * block, from: cache) == .success(pattern(8 * block)))
+    }
+}

@@ -169,5 +169,10 @@ let package = Package(
             dependencies: ["Staging", "WireFormat", "TestKit", system],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "InodesTests",
+            dependencies: ["Inodes", "RemoteAPI", "WireFormat", "Primitives", "TestKit"],
+            swiftSettings: settings
+        ),
     ]
 )

@@ -1,0 +1,260 @@
+import Primitives
+import RemoteAPI
+import TestKit
+import Testing
+import WireFormat
+
+@testable import Inodes
+
+@Suite("Sizes, which cost a request each", .timeLimit(.minutes(1)))
+struct SizeTests {
+    @Test("A size is asked for once inside the time to live")
+    func once() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        #expect(fixture.namespace.freshVersion(of: file) == nil)
+        #expect(try await fixture.namespace.version(of: file).size == 7)
+        #expect(try await fixture.namespace.version(of: file).size == 7)
+        #expect(fixture.remote.count(.size) == 1)
+        fixture.clock.advance(by: .seconds(4))
+        #expect(fixture.namespace.freshVersion(of: file)?.validFor == .seconds(6))
+        fixture.clock.advance(by: .seconds(6))
+        _ = try await fixture.namespace.version(of: file)
+        #expect(fixture.remote.count(.size) == 2)
+    }
+
+    @Test("Who asks for one file's size at once shares one request")
+    func shared() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let hold = fixture.remote.hold(.size)
+        let readers = (0..<10).map { _ in Task.immediate { try await fixture.namespace.version(of: file) } }
+        await hold.reached()
+        hold.release()
+        for reader in readers { #expect(try await reader.value.size == 7) }
+        #expect(fixture.remote.count(.size) == 1)
+    }
+
+    @Test("No more than 64 sizes are asked for at once")
+    func bound() async throws {
+        let fixture = Fixture()
+        for index in 0..<100 { fixture.remote.put("f\(index)", [1]) }
+        try await fixture.namespace.refresh(.root)
+        let hold = fixture.remote.hold(.size)
+        let readers = fixture.namespace.snapshot(.root).map { entry in
+            Task { () async throws -> UInt64 in
+                _ = fixture.namespace.peek(entry.name, in: .root)
+                return try await fixture.namespace.version(of: entry.inode).size
+            }
+        }
+        await hold.reached(64)
+        hold.release()
+        for reader in readers { #expect(try await reader.value == 1) }
+        #expect(fixture.remote.inFlightMaximum(.size) == 64)
+        #expect(fixture.remote.count(.size) == 100)
+    }
+
+    @Test("A size that differs is another version, an equal one is the same")
+    func versions() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let first = try await fixture.namespace.version(of: file).content
+        fixture.expire()
+        _ = try await fixture.inode("a")
+        #expect(try await fixture.namespace.version(of: file).content == first)
+        fixture.remote.put("a", pattern(8))
+        fixture.expire()
+        _ = try await fixture.inode("a")
+        let second = try await fixture.namespace.version(of: file)
+        #expect(second.content != first && second.size == 8)
+    }
+
+    @Test("A size asked for before an upload of ours is not stored after it")
+    func epoch() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let hold = fixture.remote.hold(.size, .beforeAnswering)
+        let probe = Task { try await fixture.namespace.version(of: file) }
+        await hold.reached()
+        let content = fixture.namespace.didUpload(file, size: 100, isHeld: false)
+        hold.release()
+        #expect(try await probe.value.size == 100)
+        #expect(fixture.namespace.freshVersion(of: file)?.size == 100)
+        #expect(fixture.namespace.freshVersion(of: file)?.content == content)
+    }
+
+    @Test("A size asked for before a rename is not given to who has the old name now")
+    func epochOfName() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let hold = fixture.remote.hold(.size, .beforeAnswering)
+        let probe = Task { try? await fixture.namespace.version(of: file) }
+        await hold.reached()
+        fixture.namespace.move(name("a"), in: .root, to: name("b"), in: .root, at: Fixture.time)
+        let other = fixture.namespace.addLocalFile(name("a"), in: .root, at: Fixture.time)
+        hold.release()
+        _ = await probe.value
+        #expect(fixture.namespace.knownVersion(of: other)?.size == 0)
+    }
+
+    @Test(
+        "A file that the service does not know is absent only if a listing asked for afterwards lacks it too"
+    )
+    func missing() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        fixture.remote.remove("a")
+        let gone = await failure { () async throws(RemoteError) in
+            try await fixture.namespace.version(of: file)
+        }
+        #expect(gone == .notFound)
+        #expect(fixture.remote.calls == ["list ", "size a", "list "])
+        #expect(try await fixture.state("a") == "absent")
+    }
+
+    @Test("A 404 of what is still listed is no absence")
+    func listedButMissing() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        fixture.faulty.fail(.size, with: .notFound)
+        let error = await failure { () async throws(RemoteError) in
+            try await fixture.namespace.version(of: file)
+        }
+        guard case .malformedAnswer = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(try await fixture.state("a") == "file")
+    }
+
+    @Test("A 404 whose listing fails is that failure, not an absence")
+    func missingUnknown() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        fixture.faulty.fail(.size, with: .notFound)
+        fixture.faulty.fail(.list, with: .timedOut)
+        let error = await failure { () async throws(RemoteError) in
+            try await fixture.namespace.version(of: file)
+        }
+        #expect(error == .timedOut)
+    }
+
+    @Test("A failure of the service is a failure, and the size is asked for again")
+    func failed() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        fixture.faulty.fail(.size, with: .unavailable("500"))
+        let error = await failure { () async throws(RemoteError) in
+            try await fixture.namespace.version(of: file)
+        }
+        #expect(error == .unavailable("500"))
+        #expect(try await fixture.namespace.version(of: file).size == 7)
+    }
+
+    @Test("A version that is not believed any more is asked for before the next use")
+    func expired() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        _ = try await fixture.namespace.version(of: file)
+        fixture.namespace.expireVersion(of: file)
+        #expect(fixture.namespace.freshVersion(of: file) == nil)
+        #expect(fixture.namespace.knownVersion(of: file)?.size == 7)
+        _ = try await fixture.namespace.version(of: file)
+        #expect(fixture.remote.count(.size) == 2)
+    }
+
+    @Test("The kernel keeps its pages of a version as long as it is served the same one")
+    func served() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let content = try await fixture.namespace.version(of: file).content
+        #expect(!fixture.namespace.serve(content, of: file))
+        #expect(fixture.namespace.serve(content, of: file))
+        let uploaded = fixture.namespace.didUpload(file, size: 8, isHeld: false)
+        #expect(fixture.namespace.serve(uploaded, of: file))
+    }
+
+    @Test("Sizes are asked for ahead of a program that stats a directory in order, each once")
+    func sweep() async throws {
+        let fixture = Fixture()
+        for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
+        try await fixture.namespace.refresh(.root)
+        fixture.namespace.beginSweep(.root)
+        let entries = fixture.namespace.snapshot(.root)
+        for entry in entries {
+            _ = fixture.namespace.peek(entry.name, in: .root)
+            fixture.namespace.noteSizeAsked(entry.inode)
+            #expect(try await fixture.namespace.version(of: entry.inode).size == 1)
+        }
+        fixture.namespace.endSweep(.root)
+        #expect(fixture.remote.count(.size) == 200)
+        #expect(fixture.remote.inFlightMaximum(.size) > 1)
+    }
+
+    @Test("Without the directory open, a stat asks for one size alone")
+    func noSweep() async throws {
+        let fixture = Fixture()
+        for index in 0..<10 { fixture.remote.put("f\(index)", [1]) }
+        let file = try await fixture.inode("f0")
+        fixture.namespace.noteSizeAsked(file)
+        _ = try await fixture.namespace.version(of: file)
+        #expect(fixture.remote.count(.size) == 1)
+    }
+
+    @Test("A listing may tell the kernel of a file only if its size is known and fresh")
+    func dirents() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        fixture.remote.makeDirectory("d")
+        try await fixture.namespace.refresh(.root)
+        let entries = fixture.namespace.snapshot(.root)
+        #expect(fixture.namespace.countKnownDirent(entries[0], in: .root) == nil)
+        #expect(fixture.namespace.lookupCount(of: entries[0].inode) == nil)
+        let directory = fixture.namespace.countKnownDirent(entries[1], in: .root)
+        #expect(directory?.attributes.kind == .directory)
+        #expect(fixture.namespace.lookupCount(of: entries[1].inode) == 1)
+        _ = try await fixture.inode("a")
+        _ = try await fixture.namespace.version(of: entries[0].inode)
+        fixture.clock.advance(by: .seconds(3))
+        let file = fixture.namespace.countKnownDirent(entries[0], in: .root)
+        #expect(file?.attributes.size == 7)
+        #expect(file?.nameValidFor == .seconds(7) && file?.attributesValidFor == .seconds(7))
+    }
+}
+
+@Suite("How far sizes are asked for ahead")
+struct SizeSweepTests {
+    @Test("In order, everything is asked for once")
+    func inOrder() {
+        var sweep = SizeSweep()
+        var asked: [Int] = []
+        for index in 0..<2000 { asked += Array(sweep.advance(to: index, count: 2000)) }
+        #expect(asked == Array(1..<2000))
+    }
+
+    @Test("Out of order, nothing is asked for ahead")
+    func outOfOrder() {
+        var sweep = SizeSweep()
+        _ = sweep.advance(to: 500, count: 2000)
+        for index in [100, 1900, 30, 1000, 1] { #expect(sweep.advance(to: index, count: 2000).isEmpty) }
+    }
+
+    @Test("Never more than 512 are asked for beyond the one that the program is at")
+    func bound() {
+        var sweep = SizeSweep()
+        for index in 0..<5000 {
+            #expect(sweep.advance(to: index, count: 10_000).upperBound <= index + 1 + 512)
+        }
+    }
+}

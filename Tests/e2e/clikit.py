@@ -1,0 +1,144 @@
+"""The command `tetherfs` as a person types it, and what its failures must look like.
+
+    assert tetherfs("filesystems", "list", server=server).returncode == 0
+    fails(tetherfs("mount", "nope", directory, server=server), "no filesystem 'nope'", status=32)
+"""
+
+import contextlib
+import http.server
+import os
+import pty
+import select
+import socket
+import subprocess
+import threading
+
+from serverkit import binary, poll
+
+# What mount(8) and systemd take for "nothing was mounted".
+MOUNT_FAILURE = 32
+
+
+def environment(server=None, api_key=None, endpoint=None, **variables):
+    """The little that a shell gives, and where the service and the key are."""
+    result = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+    if server:
+        result["TETHERFS_ENDPOINT"] = server.url
+        result["ET_ENGINE_API_KEY"] = server.api_key
+    if endpoint:
+        result["TETHERFS_ENDPOINT"] = endpoint
+    if api_key is not None:
+        result["ET_ENGINE_API_KEY"] = api_key
+    return {**result, **variables}
+
+
+def tetherfs(*arguments, server=None, api_key=None, endpoint=None, env=None, timeout=60, prefix=(), **options):
+    """Runs `tetherfs ARGUMENTS…` to its end, without a terminal; never raises for a bad status.
+
+    prefix: a command that runs it, such as `setpriv`. env: the whole environment, in place of the server's.
+    """
+    return subprocess.run(
+        [*map(str, prefix), binary("tetherfs"), *map(str, arguments)],
+        env=env or environment(server, api_key, endpoint),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, **options,
+    )
+
+
+def fails(result, *words, status=None):
+    """Asserts that a command failed with one line on stderr that has all the words in it."""
+    assert result.returncode == status if status is not None else result.returncode > 0, result
+    assert result.stdout == "", result
+    assert result.stderr.endswith("\n") and result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("tetherfs: "), result.stderr
+    for word in words:
+        assert word in result.stderr, result.stderr
+    return result
+
+
+def at_terminal(*arguments, server, typed, timeout=60):
+    """Runs `tetherfs ARGUMENTS…` at a terminal, types a line once something was asked; returns status and screen."""
+    master, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [binary("tetherfs"), *map(str, arguments)], env=environment(server),
+            stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        )
+    finally:
+        os.close(terminal)
+    screen = b""
+
+    def read_on():
+        nonlocal screen
+        while select.select([master], [], [], 0)[0]:
+            try:
+                data = os.read(master, 4096)
+            except OSError:  # EIO: nobody has the terminal open any more.
+                return True
+            screen += data
+        return process.poll() is not None
+
+    try:
+        poll(lambda: read_on() or screen.endswith(b": "), timeout, "question")
+        if process.poll() is None:
+            os.write(master, typed.encode())
+        poll(read_on, timeout, "end of the command")
+        return process.wait(timeout), screen.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+class ScriptedServer:
+    """A server that gives whatever answer it was made with: for what the service would never say.
+
+    answer: called with each request as (method, path, headers); returns the bytes to send, HTTP head and all.
+    """
+
+    def __init__(self, answer):
+        script = self
+        self.requests = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def handle_one_request(self):
+                self.raw_requestline = self.rfile.readline(65537)
+                self.close_connection = True
+                if not self.raw_requestline or not self.parse_request():
+                    return
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                request = (self.command, self.path, dict(self.headers))
+                script.requests.append(request)
+                # A client that has heard enough hangs up.
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(answer(*request))
+                    self.wfile.flush()
+
+            def log_message(self, *_):
+                pass
+
+        self.listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.listener.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.listener.server_port}/v1"
+        self.thread = threading.Thread(target=self.listener.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown()
+        self.listener.server_close()
+        self.thread.join(10)
+
+
+def answer(status, body=b"", *headers, length=None):
+    """An HTTP answer as bytes; length: what Content-Length says, if not the truth."""
+    body = body.encode() if isinstance(body, str) else body
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
+
+
+def closed_port():
+    """A port of this machine where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

@@ -1,0 +1,358 @@
+"""`tetherfs filesystems` and what every command says to wrong flags, wrong keys and wrong places."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from clikit import MOUNT_FAILURE, at_terminal, closed_port, environment, fails, tetherfs
+from servercalls import Calls
+from serverkit import Server, binary, poll
+
+COMMANDS = [
+    [], ["mount"], ["unmount"], ["filesystems"],
+    ["filesystems", "list"], ["filesystems", "create"], ["filesystems", "delete"], ["filesystems", "share"],
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def own():
+    """A server of the test's own, where no other test's filesystems are."""
+    with Server() as server:
+        yield server
+
+
+def names(server, **options):
+    result = tetherfs("filesystems", "list", "--json", server=server, **options)
+    assert (result.returncode, result.stderr) == (0, "")
+    return [entry["filesystem_name"] for entry in json.loads(result.stdout)]
+
+
+def mount(directory, *arguments, **options):
+    """Tries a mount that must not come to be."""
+    return tetherfs("mount", "data", directory, "--cache-dir", f"{directory}.cache", *arguments, **options)
+
+
+# Listing, creating, deleting, sharing.
+
+
+def test_list_of_no_filesystems_says_how_to_make_one(own):
+    result = tetherfs("filesystems", "list", server=own)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "tetherfs: no filesystems; make one with: tetherfs filesystems create NAME\n"
+    result = tetherfs("filesystems", "list", "--json", server=own)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
+
+
+def test_list_prints_id_and_name_a_line_in_the_order_of_names(own):
+    ids = {name: own.create_filesystem(name) for name in ("z", "a b,c", "ünï", "Z")}
+    order = sorted(ids)
+    result = tetherfs("filesystems", "list", server=own)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [f"{ids[name]}  {name}" for name in order]
+    result = tetherfs("filesystems", "list", "--json", server=own)
+    assert json.loads(result.stdout) == [{"filesystem_id": ids[name], "filesystem_name": name} for name in order]
+    assert result.stdout.count("\n") == 1
+
+
+def test_create_prints_id_and_name(own):
+    result = tetherfs("filesystems", "create", "one two", server=own)
+    assert (result.returncode, result.stderr) == (0, "")
+    identifier, _, name = result.stdout.rstrip("\n").partition("  ")
+    assert name == "one two"
+    assert Calls(own, identifier).list().status_code == 200
+
+
+def test_create_prints_json(own):
+    result = tetherfs("filesystems", "create", "ü", "--json", server=own)
+    assert (result.returncode, result.stderr) == (0, "")
+    created = json.loads(result.stdout)
+    assert created["filesystem_name"] == "ü"
+    assert Calls(own, created["filesystem_id"]).list().status_code == 200
+
+
+def test_create_of_a_name_that_is_taken_or_impossible_fails_and_makes_nothing(own):
+    own.create_filesystem("a")
+    fails(tetherfs("filesystems", "create", "a", server=own), "'a'", "already")
+    fails(tetherfs("filesystems", "create", "", server=own), "empty")
+    fails(tetherfs("filesystems", "create", "x\ny", server=own), "status 400", "control characters")
+    fails(tetherfs("filesystems", "create", "y" * 256, server=own), "status 400", "255 bytes")
+    assert names(own) == ["a"]
+
+
+def test_delete_without_a_terminal_to_ask_at_needs_yes(own):
+    own.create_filesystem("a")
+    fails(tetherfs("filesystems", "delete", "a", server=own), "--yes")
+    assert names(own) == ["a"]
+    result = tetherfs("filesystems", "delete", "a", "--yes", server=own)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "'a'" in result.stderr
+    assert names(own) == []
+
+
+def test_delete_asks_for_the_name_again(own):
+    identifier = own.create_filesystem("one two")
+    for wrong in ("one\n", identifier + "\n", "y\n", "\n", "\x04"):
+        status, screen = at_terminal("filesystems", "delete", "one two", server=own, typed=wrong)
+        assert status == 1
+        assert "deletes 'one two'" in screen and identifier in screen
+        assert "nothing was deleted" in screen
+        assert names(own) == ["one two"]
+    status, screen = at_terminal("filesystems", "delete", "one two", server=own, typed="one two\n")
+    assert status == 0 and "deleted 'one two'" in screen.splitlines()[-1]
+    assert names(own) == []
+
+
+def test_delete_by_id_asks_for_the_name(own):
+    identifier = own.create_filesystem("a")
+    assert at_terminal("filesystems", "delete", identifier, server=own, typed="a\n")[0] == 0
+    assert names(own) == []
+
+
+def test_delete_of_an_unknown_name_asks_nothing_and_names_those_that_exist(own):
+    own.create_filesystem("one two")
+    own.create_filesystem("b")
+    for yes in ([], ["--yes"]):
+        status, screen = at_terminal("filesystems", "delete", "B", *yes, server=own, typed="B\n")
+        assert (status, screen) == (1, "tetherfs: no filesystem 'B'; there are: b, one two\r\n")
+    assert names(own) == ["b", "one two"]
+
+
+def test_share_lets_the_other_user_in(own):
+    own.create_filesystem("a")
+    other = own.add_user("other")
+    assert names(own, api_key=other["api_key"]) == []
+    result = tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=own)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "'a'" in result.stderr and other["user_id"] in result.stderr
+    assert names(own, api_key=other["api_key"]) == ["a"]
+    fails(tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=own), "shared already")
+
+
+def test_share_with_somebody_who_cannot_be_fails(own):
+    own.create_filesystem("a")
+    fails(tetherfs("filesystems", "share", "a", "--with", "joe", server=own), "status 400")
+    fails(tetherfs("filesystems", "share", "a", "--with", own.user_id, server=own), "does not allow")
+    fails(tetherfs("filesystems", "share", "a", "--with", "", server=own), "--with")
+    fails(tetherfs("filesystems", "share", "b", "--with", own.user_id, server=own), "no filesystem 'b'", ": a")
+
+
+def test_two_shared_filesystems_of_one_name_are_told_apart_by_id(own):
+    other = own.add_user("other")
+    mine, theirs = own.create_filesystem("a"), own.create_filesystem("a", other["api_key"])
+    share = tetherfs("filesystems", "share", "a", "--with", own.user_id, server=own, api_key=other["api_key"])
+    assert share.returncode == 0, share.stderr
+    fails(tetherfs("filesystems", "delete", "a", "--yes", server=own), mine, theirs, "give the id")
+    assert tetherfs("filesystems", "delete", mine, "--yes", server=own).returncode == 0
+    assert names(own) == ["a"]
+
+
+# Keys.
+
+
+def test_a_wrong_key_and_one_that_may_not_are_told_apart(own, tmp_path):
+    own.create_filesystem("a")
+    other = own.add_user("other")
+    assert tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=own).returncode == 0
+    delete = ["filesystems", "delete", "a", "--yes"]
+    fails(tetherfs(*delete, server=own, api_key="wrong-key-0123"), "refused the API key", "ET_ENGINE_API_KEY")
+    fails(tetherfs(*delete, server=own, api_key=other["api_key"]), "does not allow", "ET_ENGINE_API_KEY")
+    key = tmp_path / "key"
+    key.write_text("wrong-key-0123\n")
+    fails(tetherfs(*delete, "--api-key-file", key, server=own), "refused the API key", str(key))
+    (tmp_path / "mnt").mkdir()
+    refused = mount(tmp_path / "mnt", "--api-key-file", key, server=own)
+    fails(refused, "refused the API key", str(key), status=MOUNT_FAILURE)
+    assert names(own) == ["a"]
+
+
+def test_the_key_is_taken_from_a_file_with_white_space_around_it(server, tmp_path):
+    key = tmp_path / "a key"
+    key.write_text(f"\n {server.api_key} \r\n")
+    env = environment(endpoint=server.url)
+    assert tetherfs("filesystems", "list", "--api-key-file", key, env=env).returncode == 0
+    assert tetherfs("filesystems", "list", env={**env, "TETHERFS_API_KEY_FILE": str(key)}).returncode == 0
+    # A file goes before the key itself; a relative path is one from here.
+    env["ET_ENGINE_API_KEY"] = "wrong-key-0123"
+    assert tetherfs("filesystems", "list", "--api-key-file", "a key", env=env, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["filesystems", "mount"])
+def test_a_key_that_is_none_says_where_it_was_taken_from(server, tmp_path, command):
+    def attempt(*flags, **variables):
+        env = environment(endpoint=server.url, **variables)
+        if command == "mount":
+            return mount(directory, *flags, env=env)
+        return tetherfs("filesystems", "list", *flags, env=env)
+
+    directory = tmp_path / "mnt"
+    directory.mkdir()
+    before = len(server.requests_log())
+    fails(attempt(), "--api-key-file", "TETHERFS_API_KEY_FILE", "ET_ENGINE_API_KEY")
+    fails(attempt(ET_ENGINE_API_KEY=""), "no API key")
+    fails(attempt(ET_ENGINE_API_KEY="two words"), "more than one word")
+    key = tmp_path / "key"
+    fails(attempt("--api-key-file", key), str(key), "No such file")
+    fails(attempt(TETHERFS_API_KEY_FILE=str(key)), str(key), "No such file")
+    fails(attempt("--api-key-file", tmp_path), str(tmp_path), "Is a directory")
+    fails(attempt("--api-key-file", ""), "--api-key-file")
+    for content, word in ((b"", "empty"), (b" \n", "empty"), (b"a b\n", "more than one word"), (b"a\nb\n", "word"),
+                          (b"a\x00b", "characters"), ("ü".encode(), "characters"), (b"k" * 20_000, "too large")):
+        key.write_bytes(content)
+        fails(attempt("--api-key-file", key), str(key), word)
+    assert len(server.requests_log()) == before
+
+
+def test_an_unreadable_key_file_is_named(server, as_user, tmp_path):
+    key = tmp_path / "key"
+    key.write_text(server.api_key)
+    key.chmod(0)
+    env = environment(endpoint=server.url)
+    fails(tetherfs("filesystems", "list", "--api-key-file", key, env=env, prefix=as_user), str(key), "denied")
+
+
+@pytest.fixture
+def as_user(tmp_path):
+    """What runs a command as a user who may not read everything."""
+    for directory in [tmp_path, *tmp_path.parents][:3]:
+        directory.chmod(0o755)
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+def test_the_key_is_in_no_command_line_no_output_and_no_log(own):
+    own.create_filesystem("a")
+    outputs = []
+    for arguments in (["list"], ["list", "--json"], ["create", "b"], ["create", "b"], ["delete", "c", "--yes"]):
+        for level in ("trace", "debug", "error"):
+            result = tetherfs("filesystems", *arguments, "--log-level", level, server=own)
+            outputs += [result.stdout, result.stderr]
+    # No flag takes the key itself, and who tries does not see it repeated.
+    for flag in ("--api-key", "--key", "--token"):
+        for arguments in ([flag, own.api_key], [f"{flag}={own.api_key}"]):
+            result = tetherfs("filesystems", "list", *arguments, server=own)
+            assert result.returncode != 0
+            outputs += [result.stdout, result.stderr]
+    assert not any(own.api_key in output for output in outputs)
+    assert own.api_key not in own.stderr() + open(own.access_log).read()
+
+
+def test_the_key_is_not_in_the_process_list(own):
+    """While a command waits for a server that is silent."""
+    own.process.send_signal(signal.SIGSTOP)
+    try:
+        command = [binary("tetherfs"), "filesystems", "list", "--retries", "0"]
+        process = subprocess.Popen(command, env=environment(own), stderr=subprocess.DEVNULL)
+        try:
+            ids = poll(lambda: _tasks_of(process.pid, "socket:"), what="connection")
+            for identifier in ids:
+                assert own.api_key.encode() not in open(f"/proc/{identifier}/cmdline", "rb").read()
+                assert own.api_key.encode() not in open(f"/proc/{identifier}/comm", "rb").read()
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        own.process.send_signal(signal.SIGCONT)
+
+
+def _tasks_of(process, kind):
+    """The process and its children once one of them has a descriptor of that kind."""
+    children = open(f"/proc/{process}/task/{process}/children").read().split()
+    ids = [str(process), *children]
+    for identifier in ids:
+        for descriptor in os.scandir(f"/proc/{identifier}/fd"):
+            if os.readlink(descriptor.path).startswith(kind):
+                return ids
+    return None
+
+
+# Endpoints.
+
+
+@pytest.mark.parametrize("endpoint", [
+    "", "garbage", "ftp://host", "http://", "http://:80", "https://host/a b", "http://joe:secret@host/v1",
+    "http://host/?a=b", "http://host/#a", "http://hö", "file:///etc/passwd", "//host",
+])
+def test_an_endpoint_that_is_no_url_of_a_host_is_refused(server, endpoint):
+    result = fails(tetherfs("filesystems", "list", "--endpoint", endpoint, server=server), "--endpoint", "URL")
+    assert "secret" not in result.stderr
+    if endpoint:
+        fails(tetherfs("filesystems", "list", server=server, endpoint=endpoint), "TETHERFS_ENDPOINT", "URL")
+
+
+def test_a_server_that_cannot_be_reached_is_named(server, tmp_path):
+    (tmp_path / "mnt").mkdir()
+    for endpoint, words in (
+        (f"http://127.0.0.1:{closed_port()}/v1", ["connect"]),
+        ("https://no.such.host.invalid/v1", ["resolve", "no.such.host.invalid"]),
+        (server.url.replace("http:", "https:"), ["SSL"]),
+    ):
+        for retries in ("0", "2"):
+            flags = ["--endpoint", endpoint, "--retries", retries]
+            fails(tetherfs("filesystems", "list", *flags, server=server), "cannot reach", endpoint, *words)
+        fails(mount(tmp_path / "mnt", *flags, server=server), "cannot reach", endpoint, *words, status=MOUNT_FAILURE)
+
+
+def test_a_path_at_the_server_where_no_api_is_says_that_the_endpoint_may_be_wrong(server, tmp_path):
+    (tmp_path / "mnt").mkdir()
+    endpoint = server.url + "/elsewhere"
+    fails(tetherfs("filesystems", "list", server=server, endpoint=endpoint), endpoint, "is the endpoint right?")
+    result = mount(tmp_path / "mnt", server=server, endpoint=endpoint)
+    fails(result, endpoint, "is the endpoint right?", status=MOUNT_FAILURE)
+
+
+def test_slashes_at_the_end_of_the_endpoint_do_not_matter(server):
+    assert tetherfs("filesystems", "list", server=server, endpoint=server.url + "//").returncode == 0
+
+
+# Flags and help.
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_a_command_is_on_standard_output(command):
+    result = tetherfs(*command, "--help", env=environment())
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "USAGE: tetherfs" in result.stdout
+    result = tetherfs("help", *command, env=environment())
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_a_command_fits_80_columns(command):
+    """And 24 lines, but for `mount`, which has too many options for that."""
+    lines = tetherfs(*command, "--help", env=environment()).stdout.rstrip("\n").split("\n")
+    assert [line for line in lines if len(line) > 80] == []
+    assert len(lines) <= 24 or command == ["mount"]
+
+
+@pytest.mark.parametrize("arguments, word", [
+    (["--bogus"], "--bogus"), (["bogus"], "bogus"), (["filesystems", "bogus"], "bogus"),
+    (["filesystems", "list", "--bogus"], "--bogus"), (["filesystems", "list", "more"], "more"),
+    (["filesystems", "create"], "name"), (["filesystems", "share", "a"], "--with"),
+    (["filesystems", "list", "--retries"], "--retries"), (["mount"], "filesystem"), (["mount", "data"], "mountpoint"),
+    (["mount", "data", "/", "more"], "more"), (["mount", "data", "/", "--bogus"], "--bogus"),
+    (["mount", "data", "/", "-x"], "-x"), (["mount", "data", "/", "--umask"], "--umask"), (["unmount"], "mountpoint"),
+    (["unmount", "/", "--bogus"], "--bogus"),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_a_mistake_in_the_command_line_is_named_in_one_line(server, arguments, word):
+    fails(tetherfs(*arguments, server=server), word)
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--retries", "x"], ["--retries", "'x'"]), (["--retries", "-1"], ["--retries"]),
+    (["--retries", "1.5"], ["--retries"]), (["--request-timeout", "0"], ["--request-timeout", "above 0"]),
+    (["--request-timeout", "nan"], ["--request-timeout"]), (["--request-timeout", "1e99"], ["--request-timeout"]),
+    (["--log-level", "loud"], ["--log-level", "'loud'", "debug"]),
+], ids=lambda value: "".join(value))
+def test_a_value_that_cannot_be_is_named_by_every_command_that_takes_it(server, tmp_path, flags, words):
+    (tmp_path / "mnt").mkdir()
+    flags = [f"{flags[0]}={flags[1]}"]
+    fails(tetherfs("filesystems", "list", *flags, server=server), *words)
+    fails(mount(tmp_path / "mnt", *flags, server=server), *words)

@@ -92,7 +92,8 @@ def at_terminal(*arguments, server, typed, timeout=60):
 class ScriptedServer:
     """A server that gives whatever answer it was made with: for what the service would never say.
 
-    answer: called with each request as (method, path, headers); returns the bytes to send, HTTP head and all.
+    answer: called with each request as (method, path, headers); returns the bytes to send, HTTP head and all, or
+    yields them in pieces.
     """
 
     def __init__(self, answer):
@@ -110,8 +111,9 @@ class ScriptedServer:
                 script.requests.append(request)
                 # A client that has heard enough hangs up.
                 with contextlib.suppress(ConnectionError):
-                    self.wfile.write(answer(*request))
-                    self.wfile.flush()
+                    data = answer(*request)
+                    for piece in [data] if isinstance(data, bytes) else data:
+                        self.wfile.write(piece)
 
             def log_message(self, *_):
                 pass

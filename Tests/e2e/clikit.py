@@ -7,11 +7,16 @@
 import contextlib
 import http.server
 import os
+import pathlib
 import pty
 import select
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
+
+import pytest
 
 from serverkit import binary, poll
 
@@ -53,6 +58,31 @@ def fails(result, *words, status=None):
     for word in words:
         assert word in result.stderr, result.stderr
     return result
+
+
+def needs_root(why):
+    """Fails a test that cannot be run by everybody."""
+    if os.geteuid() != 0:
+        pytest.fail(f"this test {why}: run it as root")
+
+
+@contextlib.contextmanager
+def open_directory():
+    """A temporary directory that every user may reach; pytest's own ones are for one user alone."""
+    path = tempfile.mkdtemp(prefix="tetherfs-cli-")
+    os.chmod(path, 0o755)
+    try:
+        yield pathlib.Path(path)
+    finally:
+        shutil.rmtree(path)
+
+
+def as_user(*owned, user=65534):
+    """What runs a command as another user (by default `nobody`); owned: paths that become that user's own."""
+    needs_root("becomes another user")
+    for path in owned:
+        os.chown(path, user, user)
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
 
 
 def at_terminal(*arguments, server, typed, timeout=60):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from clikit import MOUNT_FAILURE, at_terminal, closed_port, environment, fails, tetherfs
+from clikit import MOUNT_FAILURE, as_user, at_terminal, closed_port, environment, fails, open_directory, tetherfs
 from servercalls import Calls
 from serverkit import Server, binary, poll
 
@@ -211,20 +211,13 @@ def test_a_key_that_is_none_says_where_it_was_taken_from(server, tmp_path, comma
     assert len(server.requests_log()) == before
 
 
-def test_an_unreadable_key_file_is_named(server, as_user, tmp_path):
-    key = tmp_path / "key"
-    key.write_text(server.api_key)
-    key.chmod(0)
-    env = environment(endpoint=server.url)
-    fails(tetherfs("filesystems", "list", "--api-key-file", key, env=env, prefix=as_user), str(key), "denied")
-
-
-@pytest.fixture
-def as_user(tmp_path):
-    """What runs a command as a user who may not read everything."""
-    for directory in [tmp_path, *tmp_path.parents][:3]:
-        directory.chmod(0o755)
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+def test_an_unreadable_key_file_is_named(server):
+    with open_directory() as directory:
+        key = directory / "key"
+        key.write_text(server.api_key)
+        key.chmod(0)
+        env = environment(endpoint=server.url, TETHERFS_API_KEY_FILE=str(key))
+        fails(tetherfs("filesystems", "list", env=env, prefix=as_user()), str(key), "Permission denied")
 
 
 def test_the_key_is_in_no_command_line_no_output_and_no_log(own):

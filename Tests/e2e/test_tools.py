@@ -235,6 +235,17 @@ def test_append_by_a_shell(mount, content):
     assert content.read("log") == b"".join(b"%d\n" % number for number in range(6))
 
 
+def test_a_redirect_of_a_shell_uploads_once_and_never_an_empty_file(server, mount, content):
+    """A shell opens the file, makes a second descriptor of it and closes the first before anything is written."""
+    content.write("old", b"old content\n")
+    os.listdir(mount.path)
+    for name in ("old", "new"):
+        with counting(server) as seen:
+            check(["sh", "-c", 'echo new content > "$0"', mount / name])
+        assert content.read(name) == b"new content\n"
+        assert (seen.calls["post"], seen.calls["put"]) == (2, 1)
+
+
 # Looking.
 
 

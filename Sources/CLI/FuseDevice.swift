@@ -40,8 +40,11 @@ enum FuseDevice {
             )
         case ENODEV, ENXIO:
             throw UserError("the kernel has no FUSE: load it with: modprobe fuse", status: .mountFailure)
-        // fusermount3 opens it as root.
-        case EACCES where !isRoot: return
+        case EACCES where !isRoot:
+            throw UserError(
+                "only root may open /dev/fuse here: as root, chmod 666 /dev/fuse (udev does it on a full system)",
+                status: .mountFailure
+            )
         default:
             throw UserError(
                 "/dev/fuse cannot be opened: \(error) (a container needs --device /dev/fuse and CAP_SYS_ADMIN)",

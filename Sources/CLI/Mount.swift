@@ -33,6 +33,14 @@ struct Mount {
         return ExitStatus.success.rawValue
     }
 
+    /// Each file that is written to, and some that were, hold a local one open: 1024 in all are soon too few.
+    private static func allowManyDescriptors() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
     private func makeCacheDirectory() throws(UserError) {
         do {
             try PrivateDirectory.make(self.configuration.cacheDirectory)
@@ -47,6 +55,7 @@ struct Mount {
     /// Connects and runs the driver on this thread, which is the main one: libfuse's loop must be there
     /// (platform-notes.md, Process life).
     private func serve() throws -> Int32 {
+        Self.allowManyDescriptors()
         // Before any thread is started.
         let signals = TerminationSignals()
         let logger = LineLog.logger(level: self.configuration.service.logLevel, environment: self.environment)

@@ -28,6 +28,10 @@ struct MountConfiguration: Sendable {
     var fileMode: UInt32
     /// The permission bits that directories show.
     var directoryMode: UInt32
+    /// The permission bits that no new file gets.
+    var fileMask: UInt32
+    /// The permission bits that no new directory gets.
+    var directoryMask: UInt32
     /// Options for the kernel: `nodev`, `noatime`, `default_permissions` and the like; not `ro` or `allow_other`.
     var kernelOptions: [String]
 
@@ -63,8 +67,12 @@ struct MountConfiguration: Sendable {
         self.userID = try layers.identity(.uid, default: environment.userID)
         self.groupID = try layers.identity(.gid, default: environment.groupID)
         let umask = try layers.mask(.umask)
-        self.fileMode = try layers.mask(.fmask).map { 0o777 & ~$0 } ?? umask.map { 0o666 & ~$0 } ?? 0o644
-        self.directoryMode = try layers.mask(.dmask).map { 0o777 & ~$0 } ?? umask.map { 0o777 & ~$0 } ?? 0o755
+        let fmask = try layers.mask(.fmask)
+        let dmask = try layers.mask(.dmask)
+        self.fileMode = fmask.map { 0o777 & ~$0 } ?? umask.map { 0o666 & ~$0 } ?? 0o644
+        self.directoryMode = dmask.map { 0o777 & ~$0 } ?? umask.map { 0o777 & ~$0 } ?? 0o755
+        self.fileMask = fmask ?? umask ?? 0
+        self.directoryMask = dmask ?? umask ?? 0
         self.kernelOptions = kernelOptions
     }
 

@@ -44,6 +44,8 @@ struct MountRunner {
                 groupID: configuration.groupID,
                 fileMode: configuration.fileMode,
                 directoryMode: configuration.directoryMode,
+                fileMask: configuration.fileMask,
+                directoryMask: configuration.directoryMask,
                 time: .now()
             ),
             logger: logger

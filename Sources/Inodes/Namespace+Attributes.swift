@@ -48,6 +48,14 @@ extension Namespace {
         }
     }
 
+    /// Remembers what something was made with, as far as the mount's masks let it.
+    public func setInitialAttributes(of inode: InodeNumber, _ given: AttributeChange, at time: FileTime) {
+        var change = given
+        let mask = self.kind(of: inode) == .directory ? self.defaults.directoryMask : self.defaults.fileMask
+        change.mode = given.mode.map { $0 & ~mask }
+        self.setAttributes(of: inode, change, at: time)
+    }
+
     /// The content of a file, or the names of a directory, changed at that time.
     public func touch(_ inode: InodeNumber, at time: FileTime) {
         self.state.withLock { $0.touch(inode, at: time) }

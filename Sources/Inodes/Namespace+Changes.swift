@@ -78,6 +78,18 @@ extension Namespace {
         self.updateEntry(of: inode) { $0.isOnServer = true }
     }
 
+    /// Nothing is known of a file's bytes any more.
+    public func forgetVersion(of inode: InodeNumber) {
+        self.state.withLock { state in
+            state.updateFacts(of: inode) { facts in
+                facts.size = nil
+                facts.sizeAsOf = nil
+                facts.content = nil
+                facts.epoch += 1
+            }
+        }
+    }
+
     /// Whether the service has a file, as far as we know.
     public func isOnServer(_ inode: InodeNumber) -> Bool {
         self.state.withLock { state in

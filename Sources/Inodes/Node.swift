@@ -91,15 +91,29 @@ public struct DefaultAttributes: Sendable {
     public var fileMode: UInt32
     /// Permission bits of directories.
     public var directoryMode: UInt32
+    /// Permission bits that a file does not get when it is made.
+    public var fileMask: UInt32
+    /// Permission bits that a directory does not get when it is made.
+    public var directoryMask: UInt32
     /// The time that everything bears: when the mount began.
     public var time: FileTime
 
     /// Makes a set.
-    public init(userID: UInt32, groupID: UInt32, fileMode: UInt32, directoryMode: UInt32, time: FileTime) {
+    public init(
+        userID: UInt32,
+        groupID: UInt32,
+        fileMode: UInt32,
+        directoryMode: UInt32,
+        fileMask: UInt32 = 0,
+        directoryMask: UInt32 = 0,
+        time: FileTime
+    ) {
         self.userID = userID
         self.groupID = groupID
         self.fileMode = fileMode
         self.directoryMode = directoryMode
+        self.fileMask = fileMask
+        self.directoryMask = directoryMask
         self.time = time
     }
 }

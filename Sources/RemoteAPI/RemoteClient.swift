@@ -20,6 +20,8 @@ public final class RemoteClient: Sendable {
         /// Nothing is sent before that, by the policy's clock.
         var notBefore: Duration = .zero
         var counters = RemoteCounters()
+        /// Whether the server was seen to answer 500 to an upload of no bytes.
+        var refusesEmptyFiles = false
     }
 
     /// Makes a client; nothing is sent yet.
@@ -41,6 +43,12 @@ public final class RemoteClient: Sendable {
     public func filesystem(_ id: FilesystemID) -> RemoteClientFilesystem {
         RemoteClientFilesystem(client: self, id: id)
     }
+
+    /// Whether the server was seen to refuse an empty file.
+    var refusesEmptyFiles: Bool { self.state.withLock(\.refusesEmptyFiles) }
+
+    /// The server took, or refused, the start of an empty file's upload.
+    func noteEmptyFile(isRefused: Bool) { self.state.withLock { $0.refusesEmptyFiles = isRefused } }
 
     /// What was done so far.
     public var counters: RemoteCounters { self.state.withLock(\.counters) }

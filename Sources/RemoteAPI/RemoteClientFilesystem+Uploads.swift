@@ -12,8 +12,12 @@ extension RemoteClientFilesystem {
             url: self.url("files", file),
             json: UploadRequestBody.begin(size: size)
         )
-        let response =
-            size == 0 ? try await self.beginEmpty(call) : try await self.client.repeating(call)
+        if size == 0 { return try await self.beginEmpty(file, call) }
+        return try self.upload(try await self.client.repeating(call))
+    }
+
+    /// Reads the answer to the start of an upload.
+    func upload(_ response: HTTPResponse) throws(RemoteError) -> UploadID {
         let started = try JSONBody.decode(UploadStartedBody.self, response.body)
         guard let upload = UploadID(started.uploadID) else {
             throw .malformedAnswer("the server's upload id cannot be sent back")
@@ -71,27 +75,6 @@ extension RemoteClientFilesystem {
                 throw self.client.givingUp(call, failure, attempt)
             }
             try await self.client.pause(call, failure, attempt)
-        }
-    }
-
-    /// wire-protocol.md, Upload 1: the deployed service answers 500 to size 0, however often it is asked.
-    private func beginEmpty(_ call: RemoteCall) async throws(RemoteError) -> HTTPResponse {
-        var attempt = 0
-        var refusals = 0
-        while true {
-            attempt += 1
-            switch try await self.client.attempt(call) {
-            case .success(let response): return response
-            case .failure(let failure):
-                if failure.status == 500 { refusals += 1 }
-                if refusals > 1 {
-                    throw .rejected(status: 500, message: "this server refuses to take an empty file")
-                }
-                guard failure.isTransient, attempt <= max(1, self.client.retry.retries) else {
-                    throw self.client.givingUp(call, failure, attempt)
-                }
-                try await self.client.pause(call, failure, attempt)
-            }
         }
     }
 

@@ -68,7 +68,7 @@ extension FileSystem {
                 throw FileSystemError(error)
             }
             let inode = self.namespace.addDirectory(name, in: parent, at: .now())
-            self.namespace.setAttributes(of: inode, attributes, at: .now())
+            self.namespace.setInitialAttributes(of: inode, attributes, at: .now())
             guard let attributes = self.namespace.countLookup(inode) else { throw .noSuchFile }
             let validFor = self.namespace.timeToLive
             return .entry(attributes, nameValidFor: validFor, attributesValidFor: validFor)

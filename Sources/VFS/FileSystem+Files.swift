@@ -132,7 +132,7 @@ extension FileSystem {
             return (inode, false)
         case .absent:
             let inode = self.namespace.addLocalFile(name, in: parent, at: .now())
-            self.namespace.setAttributes(of: inode, attributes, at: .now())
+            self.namespace.setInitialAttributes(of: inode, attributes, at: .now())
             return (inode, true)
         }
     }

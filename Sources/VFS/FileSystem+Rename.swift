@@ -46,6 +46,8 @@ extension FileSystem {
         // Nothing may change below it while it is copied, so that it is looked at again alone.
         try await self.changingNames([old.key, new.key], moving: directory) { () throws(FileSystemError) in
             guard try await self.present(old) == (directory, .directory) else { throw .noSuchFile }
+            // Again: another rename may have put the new place into it meanwhile.
+            try self.checkNotInside(directory, new.parent)
             try await self.renameDirectory(directory, old, new, replaces: replaces)
         }
     }
@@ -186,7 +188,7 @@ extension FileSystem {
             guard isDone else { return nil }
         } catch {
             // Whether the target was replaced is not known: nothing of it is believed any more.
-            if let target { self.namespace.expireVersion(of: target) }
+            if let target { self.namespace.forgetVersion(of: target) }
             throw error
         }
         guard let staged, let snapshot else { return Copied(staged: nil) }

@@ -9,6 +9,8 @@ private struct CopiedTree {
         let from: RemotePath
         let to: RemotePath
         let kind: EntryKind
+        /// Whether it was made at the new place: a directory that was there and empty stays when all is taken back.
+        var isMade = true
     }
 
     /// A directory before what is in it.
@@ -40,7 +42,9 @@ extension FileSystem {
             try await self.copyTree(inode, from, to, isThere: targetIsThere, &copied)
         } catch {
             // The original is whole; what was copied is ours to take back.
-            for item in copied.items.reversed() { try? await self.deleteIfOurs(item.to, item.kind) }
+            for item in copied.items.reversed() where item.isMade {
+                try? await self.deleteIfOurs(item.to, item.kind)
+            }
             self.namespace.expireListing(new.parent)
             throw error
         }
@@ -64,17 +68,21 @@ extension FileSystem {
         isThere: Bool,
         _ copied: inout CopiedTree
     ) async throws(FileSystemError) {
-        try await self.fail { () throws(RemoteError) in
-            if !isThere { try await self.remote.makeDirectory(to) }
-            try await self.namespace.refresh(directory)
+        if !isThere {
+            try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
         }
-        copied.items.append(.init(from: from, to: to, kind: .directory))
+        copied.items.append(.init(from: from, to: to, kind: .directory, isMade: !isThere))
+        try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(directory) }
         // They could neither be copied nor may they be deleted.
         if self.namespace.holdsRefusedNames(directory) { throw .notSupported }
         let children = self.namespace.snapshot(directory)
         let files = children.filter { $0.kind == .file && self.namespace.isOnServer($0, in: directory) }
         try await self.copyFiles(files, in: directory, from, to, &copied)
         for child in children where child.kind == .directory {
+            // Also makes the number known where nobody has looked it up yet.
+            guard self.namespace.known(child.name, in: directory)?.inode == child.inode else {
+                throw .changedOnServer
+            }
             try await self.copyTree(
                 child.inode,
                 from.appending(child.name),

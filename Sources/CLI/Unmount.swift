@@ -18,7 +18,8 @@ struct Unmount {
             let isThere = FileStatus(of: text) != nil
             throw UserError(
                 isThere
-                    ? error.description : "\(Printable.text(text)) is not a tetherfs mount: it does not exist"
+                    ? error.description
+                    : "\(Printable.text(text)) does not exist, so nothing is mounted there"
             )
         }
         self.environment = environment

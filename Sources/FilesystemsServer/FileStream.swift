@@ -1,4 +1,5 @@
 import Hummingbird
+import NIOCore
 
 /// Bytes of an open file on their way to a client, with a bounded number of them in memory.
 struct FileStream: Sendable {
@@ -20,9 +21,14 @@ struct FileStream: Sendable {
     ///
     /// - Parameters:
     ///   - writer: The body; finished here.
+    ///   - loop: The loop of the connection.
     ///   - finished: Called with the number of bytes, before the last of them are sent or when sending failed.
     /// - Throws: ``FileShrank``, `FolderError`, or what the connection threw.
-    func send(to writer: inout any ResponseBodyWriter, finished: (Int) -> Void) async throws {
+    func send(
+        to writer: inout any ResponseBodyWriter,
+        on loop: any EventLoop,
+        finished: (Int) -> Void
+    ) async throws {
         var offset = self.range.lowerBound
         do {
             while offset < self.range.upperBound {
@@ -31,6 +37,9 @@ struct FileStream: Sendable {
                 offset += UInt64(count)
                 if offset == self.range.upperBound { finished(self.byteCount) }
                 try await writer.write(chunk)
+                // A write waits only once the loop has found the connection full: until it has looked, any number of
+                // chunks would be taken.
+                try await loop.submit {}.get()
             }
         } catch {
             if offset < self.range.upperBound { finished(Int(offset - self.range.lowerBound)) }

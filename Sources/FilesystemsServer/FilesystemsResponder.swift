@@ -3,7 +3,7 @@ import Logging
 
 /// Answers requests: who asks, what for, and which answer or error that makes.
 struct FilesystemsResponder: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = ConnectionContext
 
     let routes: Routes
     /// See ``RequestTarget``.
@@ -22,7 +22,7 @@ struct FilesystemsResponder: HTTPResponder {
         } catch {
             reply = self.reply(to: request, failedWith: error)
         }
-        return self.response(of: reply, to: request)
+        return self.response(of: reply, to: request, context)
     }
 
     private func reply(to request: Request) async throws -> Reply {
@@ -80,7 +80,7 @@ struct FilesystemsResponder: HTTPResponder {
         return ServerError(status: .internalServerError, message: "internal error \(id)")
     }
 
-    private func response(of reply: Reply, to request: Request) -> Response {
+    private func response(of reply: Reply, to request: Request, _ context: Context) -> Response {
         switch reply {
         case .empty:
             self.accessLog.record(request, status: .ok, byteCount: 0)
@@ -109,7 +109,7 @@ struct FilesystemsResponder: HTTPResponder {
             )
         case .file(let stream):
             let body = ResponseBody(contentLength: stream.byteCount) { writer in
-                try await stream.send(to: &writer) { byteCount in
+                try await stream.send(to: &writer, on: context.eventLoop) { byteCount in
                     self.accessLog.record(request, status: .ok, byteCount: byteCount)
                 }
             }

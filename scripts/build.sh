@@ -10,11 +10,18 @@ if ! $swift --version >/dev/null 2>&1; then
     exit 1
 fi
 
+# Only the programs, and not what is for tests.
+build_programs() {
+    for product in tetherfs tetherfs-server; do
+        $swift build --product "$product" "$@"
+    done
+}
+
 case "${1:-}" in
     # The Swift runtime goes into the programs: mount(8) starts the driver without an environment, and other users
     # or machines may not have the toolchain.
-    release) $swift build -c release --static-swift-stdlib ;;
-    debug) $swift build ;;
+    release) build_programs -c release --static-swift-stdlib ;;
+    debug) build_programs ;;
     tests) $swift build --build-tests ;;
     *)
         echo "build.sh: '${1:-}' is none of release, debug, tests" >&2

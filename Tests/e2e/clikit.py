@@ -18,6 +18,7 @@ import threading
 
 import pytest
 
+from mountkit import run
 from serverkit import binary, poll
 
 # What mount(8) and systemd take for "nothing was mounted".
@@ -42,11 +43,8 @@ def tetherfs(*arguments, server=None, api_key=None, endpoint=None, env=None, tim
 
     prefix: a command that runs it, such as `setpriv`. env: the whole environment, in place of the server's.
     """
-    return subprocess.run(
-        [*map(str, prefix), binary("tetherfs"), *map(str, arguments)],
-        env=env or environment(server, api_key, endpoint),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, **options,
-    )
+    env = env or environment(server, api_key, endpoint)
+    return run([*prefix, binary("tetherfs"), *arguments], env=env, timeout=timeout, **options)
 
 
 def fails(result, *words, status=None):

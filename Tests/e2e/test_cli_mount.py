@@ -1,5 +1,6 @@
 """`tetherfs mount` and `unmount` where there cannot be a mount: one line, status 32, and nothing is left behind."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -55,15 +56,14 @@ def mounts_below(directory):
     return found
 
 
-def drivers():
-    """The ids of all processes of our command."""
+def drivers(folder):
+    """The ids of the processes that were given a path in a directory and are of our command."""
     found = set()
     for process in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            if os.readlink(process / "exe") == os.path.realpath(binary("tetherfs")):
+        with contextlib.suppress(OSError):
+            is_ours = os.readlink(process / "exe") == os.path.realpath(binary("tetherfs"))
+            if is_ours and f"{folder}/".encode() in (process / "cmdline").read_bytes():
                 found.add(process.name)
-        except OSError:
-            continue
     return found
 
 
@@ -75,11 +75,11 @@ def mount(filesystem, directory, *flags, cache, **options):
 def refused(server, place, folder):
     """Tries a mount that must be refused with status 32, in the background and in front; nothing may be left."""
     def refused(filesystem, directory, *words, **options):
-        before = drivers(), mounts_below(folder)
+        before = mounts_below(folder)
         for flags in ([], ["--foreground"]):
             result = mount(filesystem, directory, *flags, cache=folder / "cache", server=server, **options)
             fails(result, *words, status=MOUNT_FAILURE)
-            assert (drivers() - before[0], mounts_below(folder)) == (set(), before[1])
+            assert (drivers(folder), mounts_below(folder)) == (set(), before)
     return refused
 
 
@@ -220,6 +220,6 @@ def test_unmount_of_what_is_no_mount_of_ours_fails_and_leaves_it(tmpfs, folder):
     fails(tetherfs("unmount", folder / "file", env=env), f"{folder}/file", status=1)
     fails(tetherfs("unmount", tmpfs, env=env), f"{tmpfs} is not a tetherfs mount", "tmpfs", status=1)
     assert mounts_below(folder) == [str(tmpfs)]
-    result = fails(tetherfs("unmount", folder / "missing", env=env), f"{folder}/missing does not exist", status=1)
+    result = fails(tetherfs("unmount", folder / "missing", env=env), f"{folder}/missing", "does not exist", status=1)
     assert "mkdir" not in result.stderr
     fails(tetherfs("unmount", "", env=env), "empty", status=1)

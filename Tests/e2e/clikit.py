@@ -4,7 +4,9 @@
     fails(tetherfs("mount", "nope", directory, server=server), "no filesystem 'nope'", status=32)
 """
 
+import atexit
 import contextlib
+import functools
 import http.server
 import os
 import pathlib
@@ -44,7 +46,8 @@ def tetherfs(*arguments, server=None, api_key=None, endpoint=None, env=None, tim
     prefix: a command that runs it, such as `setpriv`. env: the whole environment, in place of the server's.
     """
     env = env or environment(server, api_key, endpoint)
-    return run([*prefix, binary("tetherfs"), *arguments], env=env, timeout=timeout, **options)
+    program = public_binary() if prefix else binary("tetherfs")
+    return run([*prefix, program, *arguments], env=env, timeout=timeout, **options)
 
 
 def fails(result, *words, status=None):
@@ -73,6 +76,15 @@ def open_directory():
         yield pathlib.Path(path)
     finally:
         shutil.rmtree(path)
+
+
+@functools.cache
+def public_binary():
+    """A copy of `tetherfs` where every user may run it: a build may lie where only its owner can go."""
+    folder = tempfile.mkdtemp(prefix="tetherfs-program-")
+    atexit.register(shutil.rmtree, folder)
+    os.chmod(folder, 0o755)
+    return shutil.copy(binary("tetherfs"), folder)
 
 
 def as_user(*owned, user=65534):

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from clikit import MOUNT_FAILURE, as_user, environment, fails, needs_root, open_directory, tetherfs
-from serverkit import Server, binary
+from serverkit import Server
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,11 @@ def mounts_below(directory):
 
 
 def drivers(folder):
-    """The ids of the processes that were given a path in a directory and are of our command."""
+    """The ids of the processes that were given a path in a directory."""
     found = set()
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            is_ours = os.readlink(process / "exe") == os.path.realpath(binary("tetherfs"))
-            if is_ours and f"{folder}/".encode() in (process / "cmdline").read_bytes():
+            if f"{folder}/".encode() in (process / "cmdline").read_bytes():
                 found.add(process.name)
     return found
 
@@ -222,4 +221,4 @@ def test_unmount_of_what_is_no_mount_of_ours_fails_and_leaves_it(tmpfs, folder):
     assert mounts_below(folder) == [str(tmpfs)]
     result = fails(tetherfs("unmount", folder / "missing", env=env), f"{folder}/missing", "does not exist", status=1)
     assert "mkdir" not in result.stderr
-    fails(tetherfs("unmount", "", env=env), "empty", status=1)
+    fails(tetherfs("unmount", "", env=env), status=1)

@@ -1,6 +1,5 @@
 """`tetherfs mount` and `unmount` where there is a mount: their life, and what they say and leave behind."""
 
-import errno
 import json
 import os
 import pathlib
@@ -82,27 +81,6 @@ def test_a_second_mount_on_the_same_place_is_busy_and_the_first_goes_on(mount, f
             result = tetherfs("mount", *arguments, server=mount.server)
             fails(result, f"{mount.path} is busy", filesystem, "fuse.tetherfs", status=MOUNT_FAILURE)
     assert read(mount / "f") == b"data"
-
-
-def test_a_second_mount_of_a_filesystem_needs_a_cache_directory_of_its_own(mount, filesystem):
-    second = Mount(mount.server, filesystem, cache_dir=mount.cache_dir)
-    try:
-        result = second.mount()
-        fails(result, str(mount.cache_dir), "another mount", "--cache-dir", status=MOUNT_FAILURE)
-        assert not second.is_mounted
-    finally:
-        second.take_away()
-    with Mount(mount.server, filesystem, "--metadata-ttl", 0) as second:
-        write(mount / "f", b"data")
-        assert read(second / "f") == b"data"
-
-
-def test_two_filesystems_share_a_cache_directory(mount):
-    other = mount.server.create_filesystem(f"other {mount.filesystem}")
-    with Mount(mount.server, other, cache_dir=mount.cache_dir) as second:
-        write(mount / "f", b"one")
-        write(second / "f", b"other")
-        assert (read(mount / "f"), read(second / "f")) == (b"one", b"other")
 
 
 @pytest.mark.parametrize("name", [
@@ -265,50 +243,6 @@ def test_unmount_of_a_busy_mount_names_who_uses_it_and_leaves_it(mount):
         finally:
             user.communicate(timeout=30)
     assert mount.unmount().returncode == 0
-
-
-def test_unmount_says_what_cannot_be_uploaded_and_leaves_the_mount(deployed):
-    filesystem = deployed.create_filesystem(f"not uploaded {os.getpid()} {time.time_ns()}")
-    with Mount(deployed, filesystem, "--retries", 0) as mount:
-        deployed.faults.add("begin", faultplan.status(503), times=None)
-        assert run(["sh", "-c", 'echo data | dd status=none of="$0"', mount / "f"]).returncode != 0
-        result = fails(mount.unmount(), "stays mounted", "f ", "503", status=1)
-        # In words, not as the program has it.
-        assert "RemoteError" not in result.stderr and "rejected(" not in result.stderr
-        assert mount.is_mounted
-        deployed.faults.clear()
-        result = mount.unmount()
-        assert (result.returncode, result.stderr) == (0, "")
-        assert deployed.content(filesystem).read("f") == b"data\n"
-
-
-def test_a_mount_whose_driver_died_is_cleared_by_the_next_mount(mount):
-    write(mount / "f", b"data")
-    mount.kill()
-    poll(lambda: is_dead(mount.path), what="dead mount")
-    result = mount.mount()
-    assert result.returncode == 0
-    assert result.stderr.startswith("tetherfs: cleared the dead mount") and result.stderr.count("\n") == 1
-    assert read(mount / "f") == b"data"
-    with open("/proc/self/mounts") as mounts:
-        assert mounts.read().count(f" {mount.path} ") == 1
-
-
-def test_a_mount_whose_driver_died_is_cleared_by_unmount(mount):
-    mount.kill()
-    poll(lambda: is_dead(mount.path), what="dead mount")
-    result = mount.unmount()
-    assert result.returncode == 0
-    assert result.stderr.startswith("tetherfs: cleared ") and result.stderr.count("\n") == 1
-    assert not mount.is_mounted
-
-
-def is_dead(path):
-    try:
-        os.listdir(path)
-    except OSError as error:
-        return error.errno == errno.ENOTCONN
-    return False
 
 
 # Secrets.

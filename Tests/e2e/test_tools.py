@@ -338,6 +338,8 @@ def test_an_empty_file_that_the_server_refuses_is_an_error_of_close_and_of_unmou
         result = mount.unmount()
         assert result.returncode == 1 and mount.is_mounted
         assert "stays mounted" in result.stderr and "empty file" in result.stderr
+        # In words, not as the program has it.
+        assert "RemoteError" not in result.stderr and "rejected" not in result.stderr
         # With bytes in it, it is a file as any other.
         check(["sh", "-c", 'echo data > "$0"', mount / "filled"])
         assert deployed.content(filesystem).read("filled") == b"data\n"

@@ -4,7 +4,9 @@ import uuid
 
 import pytest
 
-import mountkit
+pytest.register_assert_rewrite("mountkit", "servercalls")
+
+import mountkit  # noqa: E402
 from deployedserver import DeployedServer
 from mountkit import Mount
 from serverkit import Server

@@ -79,6 +79,14 @@ def tetherfs(*arguments, timeout=60, env=None):
     return run([binary("tetherfs"), *arguments], timeout=timeout, env=env or environment())
 
 
+def has_ended(pid):
+    """Whether a process is gone, with all that it had open, whether or not its parent has taken note."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Mount:
     """A filesystem of a server, mounted in a temporary folder.
 
@@ -172,7 +180,7 @@ class Mount:
         """Kills the driver as a crash would (SIGKILL)."""
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
-            poll(lambda: self.pid != pid, what="end of the driver")
+            poll(lambda: has_ended(pid), what="end of the driver")
 
     # The end.
 

@@ -1,0 +1,86 @@
+"""A mount made by a user who is not root: by fusermount3, for that user alone."""
+
+import os
+import shutil
+
+import pytest
+
+from mountkit import Mount, environment, run
+from serverkit import binary, poll
+
+NOBODY = 65534
+
+
+class UsersMount(Mount):
+    """A mount of the user `nobody`."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.home = self.folder / "home"
+        self.home.mkdir()
+        # The build may lie where only its owner can go.
+        self.program = shutil.copy(binary("tetherfs"), self.folder)
+        for path in (self.folder, self.path, self.key_file, self.home):
+            os.chown(path, NOBODY, NOBODY)
+
+    def as_user(self, *command):
+        prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", f"HOME={self.home}"]
+        return run([*prefix, *command], env=environment())
+
+    def mount(self):
+        return self.as_user(self.program, *self.arguments)
+
+    def unmount(self):
+        return self.as_user(self.program, "unmount", self.path)
+
+
+@pytest.fixture(scope="module")
+def device_for_all():
+    """/dev/fuse as udev makes it; fusermount3 opens it as the user, and containers have it for root alone."""
+    mode = os.stat("/dev/fuse").st_mode & 0o777
+    os.chmod("/dev/fuse", 0o666)
+    yield
+    os.chmod("/dev/fuse", mode)
+
+
+@pytest.fixture
+def users_mount(device_for_all, server, filesystem, content):
+    content.write("f", b"hello")
+    with UsersMount(server, filesystem) as mount:
+        yield mount
+
+
+def test_a_user_mounts_uses_and_unmounts(content, users_mount):
+    assert users_mount.as_user("cat", users_mount / "f").stdout == "hello"
+    assert users_mount.as_user("sh", "-c", f"mkdir {users_mount / 'd'} && echo new > {users_mount / 'd/g'}").returncode == 0
+    assert content.read("d/g") == b"new\n"
+    listed = users_mount.as_user("stat", "-c", "%u %g %A", users_mount / "f").stdout
+    assert listed == f"{NOBODY} {NOBODY} -rw-r--r--\n"
+    result = users_mount.unmount()
+    assert result.returncode == 0 and not users_mount.is_mounted, result.stderr
+
+
+def test_others_are_kept_out_of_a_users_mount_even_root(users_mount):
+    with pytest.raises(PermissionError):
+        os.listdir(users_mount.path)
+
+
+def test_root_can_unmount_a_users_mount(content, users_mount):
+    users_mount.as_user("sh", "-c", f"echo new > {users_mount / 'g'}")
+    result = Mount.unmount(users_mount)
+    assert result.returncode == 0 and not users_mount.is_mounted, result.stderr
+    assert content.read("g") == b"new\n"
+
+
+def test_a_user_cannot_unmount_roots_mount(mount, users_mount):
+    os.chmod(mount.folder, 0o755)
+    result = users_mount.as_user(users_mount.program, "unmount", mount.path)
+    assert result.returncode != 0 and len(result.stderr.splitlines()) == 1
+    assert mount.is_mounted and os.listdir(mount.path) == ["f"]
+
+
+def test_a_users_dead_mount_is_mounted_again(users_mount):
+    users_mount.kill()
+    result = users_mount.mount()
+    assert result.returncode == 0, result.stderr
+    assert poll(lambda: users_mount.as_user("cat", users_mount / "f").stdout == "hello", what="mount")

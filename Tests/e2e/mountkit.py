@@ -30,6 +30,9 @@ MNT_FORCE, MNT_DETACH = 1, 2
 # The mounts of the test that is running, so that its report has their logs.
 MOUNTS = []
 
+# What the deployed service lists uploads under that are not, or never were, completed.
+UPLOAD = re.compile(r".*\.[A-Za-z0-9]{20}")
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -248,6 +251,11 @@ def counting(server):
     start = len(server.requests_log())
     yield seen
     seen.entries = server.requests_log(start)
+
+
+def without_uploads(content):
+    """What a server holds, but for uploads that are not completed, which the deployed service keeps for ever."""
+    return {path: data for path, data in content.tree().items() if not UPLOAD.fullmatch(path)}
 
 
 # What a program does.

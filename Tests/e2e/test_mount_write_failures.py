@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import re
 import signal
 import string
 import subprocess
@@ -14,12 +13,11 @@ import pytest
 
 import faultplan
 from deployedserver import DeployedServer
-from mountkit import Mount, check, counting, fails, has_ended, read, run, write
+from mountkit import UPLOAD, Mount, check, counting, fails, has_ended, read, run, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
 OLD, NEW = pattern(100_000), pattern(120_000, start=9)
-STAGING = re.compile(r".*\.[A-Za-z0-9]{20}")
 
 
 @pytest.fixture
@@ -39,11 +37,6 @@ def impatient(server, filesystem, content):
     """A mount that repeats nothing and waits for no answer longer than a second."""
     with Mount(server, filesystem, "--retries", 0, "--request-timeout", 1) as mount:
         yield mount
-
-
-def files(content):
-    """What the server holds, but for the staging names of uploads that were never completed."""
-    return {path: data for path, data in content.tree().items() if not STAGING.fullmatch(path)}
 
 
 # Uploads that fail.
@@ -76,7 +69,7 @@ def test_a_failed_upload_is_closes_error_and_the_next_one_succeeds(server, conte
 def test_an_upload_id_that_is_none_is_closes_error(server, content, impatient, value):
     server.faults.add("begin", faultplan.body(value), times=None)
     fails(errno.EIO, write, impatient / "f", NEW)
-    assert files(content) == {"f": OLD}
+    assert without_uploads(content) == {"f": OLD}
     server.faults.clear()
     os.close(os.open(impatient / "f", os.O_WRONLY))
     assert content.read("f") == NEW
@@ -119,10 +112,10 @@ def test_a_failed_upload_of_a_new_file_keeps_its_name_and_bytes(server, content,
     server.faults.add("put", faultplan.status(503), times=None)
     fails(errno.EIO, write, impatient / "new", NEW)
     assert sorted(os.listdir(impatient.path)) == ["f", "new"] and read(impatient / "new") == NEW
-    assert files(content) == {"f": OLD}
+    assert without_uploads(content) == {"f": OLD}
     server.faults.clear()
     os.close(os.open(impatient / "new", os.O_WRONLY))
-    assert files(content) == {"f": OLD, "new": NEW}
+    assert without_uploads(content) == {"f": OLD, "new": NEW}
 
 
 def test_bytes_whose_upload_failed_move_with_their_file(server, content, impatient):
@@ -130,7 +123,7 @@ def test_bytes_whose_upload_failed_move_with_their_file(server, content, impatie
     fails(errno.EIO, write, impatient / "new", NEW)
     server.faults.clear()
     os.rename(impatient / "new", impatient / "moved")
-    assert files(content) == {"f": OLD, "moved": NEW} and read(impatient / "moved") == NEW
+    assert without_uploads(content) == {"f": OLD, "moved": NEW} and read(impatient / "moved") == NEW
 
 
 def test_a_file_whose_upload_failed_can_be_removed(server, content, impatient):
@@ -140,7 +133,7 @@ def test_a_file_whose_upload_failed_can_be_removed(server, content, impatient):
     with counting(server) as seen:
         os.unlink(impatient / "new")
     assert "put" not in seen.calls
-    assert files(content) == {"f": OLD} and os.listdir(impatient.path) == ["f"]
+    assert without_uploads(content) == {"f": OLD} and os.listdir(impatient.path) == ["f"]
 
 
 def test_a_move_that_fails_leaves_the_file_where_it_was(server, content, impatient):
@@ -148,7 +141,7 @@ def test_a_move_that_fails_leaves_the_file_where_it_was(server, content, impatie
         server.faults.add(call, faultplan.status(503), times=None)
         fails(errno.EIO, os.rename, impatient / "f", impatient / "g")
         server.faults.clear()
-        assert files(content) == {"f": OLD}
+        assert without_uploads(content) == {"f": OLD}
         assert read(impatient / "f") == OLD
         fails(errno.ENOENT, os.stat, impatient / "g")
 
@@ -157,8 +150,8 @@ def test_a_move_whose_delete_fails_leaves_both_names(server, content, impatient)
     server.faults.add("delete", faultplan.status(503), times=None)
     fails(errno.EIO, os.rename, impatient / "f", impatient / "g")
     server.faults.clear()
-    assert files(content) == {"f": OLD, "g": OLD}
-    assert sorted(name for name in os.listdir(impatient.path) if not STAGING.fullmatch(name)) == ["f", "g"]
+    assert without_uploads(content) == {"f": OLD, "g": OLD}
+    assert sorted(name for name in os.listdir(impatient.path) if not UPLOAD.fullmatch(name)) == ["f", "g"]
 
 
 @pytest.mark.parametrize("call", ["mkdir", "begin", "put", "complete", "delete"])
@@ -168,7 +161,7 @@ def test_a_directory_whose_move_fails_loses_nothing(server, content, impatient, 
     server.faults.add(call, faultplan.status(503), times=None)
     fails(errno.EIO, os.rename, impatient / "d", impatient / "e")
     server.faults.clear()
-    tree = files(content)
+    tree = without_uploads(content)
     for name in ("a", "sub/b", "sub/c"):
         assert b"d/" + name.encode() in (tree.get("d/" + name), tree.get("e/" + name))
     if call != "delete":
@@ -247,7 +240,7 @@ def test_a_call_that_fails_once_is_repeated_and_nobody_notices(server, content, 
         write(mount / "d/new", NEW)
         os.unlink(mount / "f")
         assert rule.hits == 1
-    assert files(content) == {"d": None, "d/new": NEW}
+    assert without_uploads(content) == {"d": None, "d/new": NEW}
 
 
 # Quirks.
@@ -322,7 +315,7 @@ def test_a_close_that_ctrl_c_ends_does_not_end_the_upload(server, content, files
         server.faults.clear()
         with open("/etc/passwd", "rb") as passwords:
             wanted = passwords.read()
-        poll(lambda: files(content).get("new") == wanted, what="upload")
+        poll(lambda: without_uploads(content).get("new") == wanted, what="upload")
 
 
 def test_a_timers_signal_does_not_end_a_close_early(server, content, filesystem):

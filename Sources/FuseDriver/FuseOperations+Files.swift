@@ -20,9 +20,10 @@ extension FuseOperations {
             guard let request, let driver = FuseOperations.driver(of: request) else { return }
             driver.mknod(request, InodeNumber(parent), FuseOperations.name(name), mode)
         }
-        table.read = { request, _, size, offset, info in
+        table.read = { request, inode, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
-            driver.read(request, OpenFile.at(info.pointee.fh), UInt64(offset), UInt64(size))
+            let range = UInt64(offset)..<UInt64(offset) + UInt64(size)
+            driver.read(request, InodeNumber(inode), OpenFile.at(info.pointee.fh), range)
         }
         table.write = { request, _, bytes, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
@@ -152,19 +153,28 @@ extension FuseOperations {
         )
     }
 
-    private func read(_ request: fuse_req_t, _ file: OpenFile?, _ offset: UInt64, _ size: UInt64) {
+    private func read(
+        _ request: fuse_req_t,
+        _ inode: InodeNumber,
+        _ file: OpenFile?,
+        _ range: Range<UInt64>
+    ) {
         guard let file else {
             self.fail(request, "read", .badHandle)
             return
         }
         let pending = PendingRequest(request, self.interrupts)
+        @Sendable func fail(_ error: FileSystemError) {
+            self.note("read", error)
+            pending.fail(error.errno)
+            // What the kernel knows of it is old: the next open sees the file as it is.
+            if error == .changedOnServer || error == .stale { self.notifier.invalidate(inode) }
+        }
         do throws(FileSystemError) {
-            let outcome = try self.fileSystem.read(file.handle, offset..<offset + size) { result in
+            let outcome = try self.fileSystem.read(file.handle, range) { result in
                 switch result {
                 case .success(let slices): _ = pending.answer { Replies.data($0, slices) }
-                case .failure(let error):
-                    self.note("read", error)
-                    pending.fail(error.errno)
+                case .failure(let error): fail(error)
                 }
             }
             switch outcome {
@@ -172,8 +182,7 @@ extension FuseOperations {
             case .pending(let cancel): pending.allowInterruption(cancel)
             }
         } catch {
-            self.note("read", error)
-            pending.fail(error.errno)
+            fail(error)
         }
     }
 

@@ -3,7 +3,7 @@ import Dispatch
 import Primitives
 import Synchronization
 
-/// Tells the kernel to forget a name.
+/// Tells the kernel to forget a name, or what it knows of a file.
 ///
 /// From a thread of its own, holding no lock: the kernel may wait for requests on the same directory first.
 final class KernelNotifier: Sendable {
@@ -18,6 +18,12 @@ final class KernelNotifier: Sendable {
     /// Takes the session, once it is there.
     func attach(_ session: OpaquePointer) {
         self.session.withLock { $0 = Session(pointer: session) }
+    }
+
+    /// The kernel drops the pages of a file, and asks for its attributes before it believes anything about it.
+    func invalidate(_ inode: InodeNumber) {
+        guard let session = self.session.withLock({ $0 }) else { return }
+        self.queue.async { fuse_lowlevel_notify_inval_inode(session.pointer, inode.rawValue, 0, 0) }
     }
 
     /// The kernel looks a name up again before it believes anything about it.

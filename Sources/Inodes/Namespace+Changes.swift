@@ -51,6 +51,35 @@ extension Namespace {
         }
     }
 
+    /// The kernel is told a file's size.
+    public func tell(_ inode: InodeNumber, size: UInt64) {
+        self.state.withLock { $0.nodes[inode]?.toldSize = size }
+    }
+
+    /// The size that the kernel takes a file to have: a read that ends before it is shown as zeros.
+    public func toldSize(of inode: InodeNumber) -> UInt64 {
+        self.state.withLock { $0.nodes[inode]?.toldSize ?? 0 }
+    }
+
+    /// Bytes were written to a file here; the kernel takes it for at least so large.
+    public func didWrite(_ inode: InodeNumber, size: UInt64, at time: FileTime) {
+        self.state.withLock { state in
+            guard let node = state.nodes[inode] else { return }
+            state.nodes[inode]?.toldSize = max(node.toldSize, size)
+            state.touch(inode, at: time)
+            if !node.isDetached, state.directories[node.parent]?.entries[node.name]?.inode == inode {
+                state.directories[node.parent]?.entries[node.name]?.isHeld = true
+            }
+        }
+    }
+
+    /// Whether bytes of a file in a directory wait here.
+    public func holdsUnsentFile(_ directory: InodeNumber) -> Bool {
+        self.state.withLock { state in
+            state.directories[directory]?.entries.values.contains { $0.isHeld } ?? false
+        }
+    }
+
     /// Bytes of a file begin, or cease, to wait here.
     public func setHeld(_ inode: InodeNumber, _ isHeld: Bool) {
         self.updateEntry(of: inode) { $0.isHeld = isHeld }

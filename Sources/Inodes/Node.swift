@@ -15,6 +15,8 @@ struct Node {
     var pinCount = 0
     /// The version whose pages the kernel may hold.
     var servedContent: ContentID?
+    /// The size that the kernel takes the file to have, in bytes.
+    var toldSize: UInt64 = 0
     /// Set when its name is gone while the kernel or a handle still has it; its facts then live here.
     var detachedFacts: FileFacts?
 

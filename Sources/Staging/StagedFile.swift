@@ -168,6 +168,17 @@ public final class StagedFile: Sendable {
         }
     }
 
+    /// There is no place on the service where the bytes could go: they are put where a person finds them.
+    ///
+    /// - Returns: The file that holds them.
+    public func keepForRecovery() -> String {
+        self.state.withLock { state in
+            guard state.isDirty else { return "" }
+            state.isDirty = false
+            return self.store.keep(self.name.dirty)
+        }
+    }
+
     /// The bytes here are not wanted by anybody any more: nothing of them is kept for recovery.
     public func discard() {
         self.state.withLock { state in

@@ -108,7 +108,7 @@ public final class StagingStore: Sendable {
     }
 
     /// Moves a file to the recovery directory; where that fails it stays where it is.
-    private func keep(_ name: String) -> String {
+    func keep(_ name: String) -> String {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         let kept = self.recoveryDirectory.appending("\(time.tv_sec)-\(name)").string

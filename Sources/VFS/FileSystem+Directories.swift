@@ -84,6 +84,8 @@ extension FileSystem {
     ) async throws(FileSystemError) {
         let name = try self.name(name)
         let inode = try await self.directory(name, in: parent)
+        // Nobody needs to wait for its upload to know.
+        if self.namespace.holdsUnsentFile(inode) { throw .notEmpty }
         // Alone: nothing is made in it between the listing and the deletion.
         try await self.changingNames([NameKey(parent: parent, name: name)], moving: inode) {
             () throws(FileSystemError) in

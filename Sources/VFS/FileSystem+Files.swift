@@ -211,13 +211,15 @@ extension FileSystem {
         to staged: StagedFile,
         of content: FileContent
     ) throws(FileSystemError) -> Bool {
+        // Its name is gone, and not by an unlink of ours: there is no place where the bytes could go.
+        guard content.isUnlinked || self.namespace.location(of: content.inode) != nil else { throw .stale }
         do { try change(staged) } catch { throw .local(error) }
         // Once dirty it is not let go: it suffices to look after the change.
         guard content.staged === staged else {
             staged.discard()
             return false
         }
-        self.didWrite(content)
+        self.namespace.didWrite(content.inode, size: staged.size, at: .now())
         return true
     }
 
@@ -275,13 +277,6 @@ extension FileSystem {
     private func checkEnd(_ offset: UInt64, _ count: Int) throws(FileSystemError) {
         let (end, overflow) = offset.addingReportingOverflow(UInt64(count))
         guard !overflow, end <= self.maximumFileByteCount else { throw .fileTooLarge }
-    }
-
-    /// Bytes of a file now wait here.
-    func didWrite(_ content: FileContent) {
-        guard !content.isUnlinked else { return }
-        self.namespace.setHeld(content.inode, true)
-        self.namespace.touch(content.inode, at: .now())
     }
 
     /// Makes room for a range (fallocate(2) with mode 0); the file grows to it.

@@ -178,21 +178,33 @@ extension FileSystem {
 
     /// A file that could not be uploaded.
     public struct UnsentFile: Sendable {
-        /// Where it is; nothing if its place is gone from the service.
-        public let path: RemotePath?
+        /// Where it is, for a person.
+        public let place: String
         /// How many bytes wait.
         public let byteCount: UInt64
         /// Why.
         public let error: FileSystemError
-
-        /// Where it is, for a person.
-        public var place: String { self.path?.description ?? "a file that is gone from the server" }
     }
 
     /// The files that have bytes the service does not have, and how many bytes they are.
     public var unsent: (fileCount: Int, byteCount: UInt64) {
         let dirty = self.contents.withLock { Array($0.values) }.filter(\.isDirty)
         return (dirty.count, dirty.reduce(0) { $0 + ($1.staged?.size ?? 0) })
+    }
+
+    private func unsentFile(_ content: FileContent, _ error: FileSystemError) -> UnsentFile {
+        let byteCount = content.staged?.size ?? 0
+        if let path = self.namespace.path(of: content.inode) {
+            return UnsentFile(place: path.description, byteCount: byteCount, error: error)
+        }
+        // Told this once; it could never be uploaded.
+        let kept = content.staged?.keepForRecovery() ?? ""
+        self.letGo(content) { $0.staged = nil }
+        self.logger.error(
+            "the place of unsent bytes is gone from the server; they are kept here",
+            metadata: ["file": "\(kept)"]
+        )
+        return UnsentFile(place: "what is now in \(kept)", byteCount: byteCount, error: error)
     }
 
     /// Uploads everything that waits here, up to 8 files at once.
@@ -207,11 +219,7 @@ extension FileSystem {
                     do { try await places.acquire() } catch { return nil }
                     defer { places.release() }
                     guard case .failure(let error) = await self.uploadUntilClean(content) else { return nil }
-                    return UnsentFile(
-                        path: self.namespace.path(of: content.inode),
-                        byteCount: content.staged?.size ?? 0,
-                        error: error
-                    )
+                    return self.unsentFile(content, error)
                 }
             }
             var unsent: [UnsentFile] = []

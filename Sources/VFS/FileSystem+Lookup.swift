@@ -66,15 +66,23 @@ extension FileSystem {
     private func entry(_ inode: InodeNumber, validFor: Duration) -> LookupReply? {
         let known = self.getattrNow(inode)
         guard let counted = self.namespace.countLookup(inode) else { return nil }
+        let attributes = known?.0 ?? counted
+        self.namespace.tell(inode, size: attributes.size)
         return .entry(
-            known?.0 ?? counted,
+            attributes,
             nameValidFor: validFor,
             attributesValidFor: known?.validFor ?? .zero
         )
     }
 
-    /// What stat(2) shows, if it is known.
+    /// What stat(2) shows, if it is known; the kernel is told.
     public func getattrNow(_ inode: InodeNumber) -> (FileAttributes, validFor: Duration)? {
+        guard let known = self.knownAttributes(inode) else { return nil }
+        self.namespace.tell(inode, size: known.0.size)
+        return known
+    }
+
+    private func knownAttributes(_ inode: InodeNumber) -> (FileAttributes, validFor: Duration)? {
         guard var attributes = self.namespace.attributes(of: inode) else { return nil }
         guard attributes.kind == .file else { return (attributes, self.namespace.timeToLive) }
         let known = self.namespace.knownVersion(of: inode)
@@ -105,6 +113,7 @@ extension FileSystem {
         if let known = self.getattrNow(inode) { return known }
         guard var attributes = self.namespace.attributes(of: inode) else { throw .noSuchFile }
         attributes.size = version.size
+        self.namespace.tell(inode, size: version.size)
         return (attributes, version.validFor)
     }
 
@@ -137,11 +146,14 @@ extension FileSystem {
         if !content.isDirty, !content.isUnlinked, self.namespace.freshVersion(of: inode)?.size == size {
             // Nothing to upload: `> FILE` on an empty one, say.
             self.namespace.touch(inode, at: .now())
+            self.namespace.tell(inode, size: size)
             return
         }
         try await self.modify(content, emptied: size == 0) { staged throws(Errno) in
             try staged.truncate(to: size)
         }
+        // Also where it was emptied by open(2), which tells the kernel nothing more.
+        self.namespace.tell(inode, size: size)
         if handle == nil { try await self.upload(content) }
     }
 

@@ -71,6 +71,7 @@ extension FileSystem {
             }
         }
         guard let known else { throw .stale }
+        try self.checkNotShort(content, known, range)
         let source = self.blockSource(content, known)
         let attempts = ReadAttempts()
         let outcome = self.cache.read(source, range) { result in
@@ -88,6 +89,17 @@ extension FileSystem {
             attempts.begin { read.cancel() }
             return .pending(cancel: attempts.cancel)
         }
+    }
+
+    /// The kernel fills up with zeros what a read lacks of the size that it takes the file to have: then the file
+    /// changed under its reader, which must be told.
+    private func checkNotShort(
+        _ content: FileContent,
+        _ version: FileVersion,
+        _ range: Range<UInt64>
+    ) throws(FileSystemError) {
+        let expected = min(range.upperBound, self.namespace.toldSize(of: content.inode))
+        if version.size < expected { throw .changedOnServer }
     }
 
     private func blockSource(_ content: FileContent, _ version: FileVersion) -> BlockSource {
@@ -159,6 +171,7 @@ extension FileSystem {
             } catch {
                 throw error == .notFound ? .stale : FileSystemError(error)
             }
+            try self.checkNotShort(content, version, range)
             do throws(BlockError) {
                 return .success(try await self.cache.read(self.blockSource(content, version), range))
             } catch {

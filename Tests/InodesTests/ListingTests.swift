@@ -84,7 +84,7 @@ struct ListingTests {
         "A failure proves no absence, and does not last",
         arguments: [.unavailable("500"), .timedOut, .forbidden, .malformedAnswer("HTML")] as [RemoteError]
     )
-    func failure(error: RemoteError) async throws {
+    func failed(error: RemoteError) async throws {
         let fixture = Fixture()
         fixture.remote.put("a", [])
         fixture.faulty.fail(.list, with: error)
@@ -227,6 +227,65 @@ struct ListingTests {
         #expect(try await fixture.state("a") == "absent")
         #expect(try await fixture.inode("b") == file)
         #expect(fixture.namespace.path(of: file) == path("b"))
+    }
+
+    @Test("What was learnt of a file while its directory is listed is not forgotten")
+    func learntDuring() async throws {
+        let fixture = Fixture()
+        let hold = fixture.remote.hold(.list, .beforeAnswering)
+        let listing = Task { try await fixture.namespace.refresh(.root) }
+        await hold.reached()
+        let file = fixture.namespace.addLocalFile(name("a"), in: .root, at: Fixture.time)
+        fixture.namespace.didUpload(file, size: 7, isHeld: false)
+        fixture.namespace.setHeld(file, true)
+        hold.release()
+        try await listing.value
+        #expect(fixture.namespace.knownVersion(of: file)?.size == 7)
+        // Its bytes wait here: the next listing, which lacks it, takes nothing away.
+        try await fixture.namespace.refresh(.root)
+        #expect(try await fixture.inode("a") == file)
+    }
+
+    @Test("An upload that ends while its directory is listed leaves no name of its own behind")
+    func uploadEndsDuring() async throws {
+        let fixture = Fixture(.deployed)
+        let upload = try await fixture.remote.beginUpload(path("a"), size: 1)
+        let hidden = fixture.namespace.hideStagingName(of: upload, for: name("a"), in: .root)
+        let hold = fixture.remote.hold(.list, .beforeAnswering)
+        let listing = Task { try await fixture.namespace.refresh(.root) }
+        await hold.reached()
+        fixture.namespace.unhideStagingName(try #require(hidden), in: .root)
+        hold.release()
+        try await listing.value
+        #expect(fixture.names().isEmpty)
+    }
+
+    @Test("A directory that is listed but cannot be is an error of the service, not an absence")
+    func listedButMissing() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("d/a", [])
+        let directory = try await fixture.inode("d")
+        for inode in [directory, .root] {
+            fixture.faulty.fail(.list, with: .notFound)
+            let error = await failure { () async throws(RemoteError) in
+                try await fixture.namespace.refresh(inode)
+            }
+            guard case .malformedAnswer = error else {
+                Issue.record("\(String(describing: error))")
+                continue
+            }
+        }
+    }
+
+    @Test("A directory of names that cannot be shown is not empty")
+    func refusedNamesCount() async throws {
+        let fixture = Fixture()
+        fixture.remote.makeDirectory("d")
+        fixture.remote.putRefusedNames(in: "d", count: 1)
+        let directory = try await fixture.inode("d")
+        try await fixture.namespace.refresh(directory)
+        #expect(!fixture.namespace.isKnownEmpty(directory))
+        #expect(fixture.namespace.holdsRefusedNames(directory))
     }
 
     @Test("A directory removed here while it is listed is not brought back")

@@ -163,7 +163,7 @@ struct NodeTests {
         fixture.remote.makeDirectory("d")
         let directory = fixture.namespace.addDirectory(name("d"), in: .root, at: Fixture.time)
         #expect(try await fixture.state("x", in: directory) == "absent")
-        #expect(fixture.namespace.knownNameCount(directory) == 0)
+        #expect(fixture.namespace.isKnownEmpty(directory))
         #expect(fixture.remote.count(.list) == 1)
     }
 

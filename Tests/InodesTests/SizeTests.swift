@@ -134,6 +134,36 @@ struct SizeTests {
         #expect(try await fixture.state("a") == "file")
     }
 
+    @Test("A 404 of what is still listed is no absence, be nothing believed for any time")
+    func listedButMissingNow() async throws {
+        let fixture = Fixture(timeToLive: .zero)
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        fixture.faulty.fail(.size, with: .notFound)
+        let error = await failure { () async throws(RemoteError) in
+            try await fixture.namespace.version(of: file)
+        }
+        guard case .malformedAnswer = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
+    @Test("A file that is renamed while its size is asked for is asked for under its new name")
+    func renamedMeanwhile() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let hold = fixture.remote.hold(.size)
+        let probe = Task { try await fixture.namespace.version(of: file).size }
+        await hold.reached()
+        fixture.remote.remove("a")
+        fixture.remote.put("b", pattern(7))
+        fixture.namespace.move(name("a"), in: .root, to: name("b"), in: .root, at: Fixture.time)
+        hold.release()
+        #expect(try await probe.value == 7)
+    }
+
     @Test("A 404 whose listing fails is that failure, not an absence")
     func missingUnknown() async throws {
         let fixture = Fixture()
@@ -185,21 +215,57 @@ struct SizeTests {
         #expect(fixture.namespace.serve(uploaded, of: file))
     }
 
-    @Test("Sizes are asked for ahead of a program that stats a directory in order, each once")
+    @Test(
+        "Sizes are asked for ahead of a program that stats a directory in order, each once and many at once"
+    )
     func sweep() async throws {
         let fixture = Fixture()
         for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
         try await fixture.namespace.refresh(.root)
         fixture.namespace.beginSweep(.root)
         let entries = fixture.namespace.snapshot(.root)
+        let hold = fixture.remote.hold(.size)
         for entry in entries {
             _ = fixture.namespace.peek(entry.name, in: .root)
             fixture.namespace.noteSizeAsked(entry.inode)
+            if entry.inode == entries[0].inode {
+                await hold.reached(16)
+                hold.release()
+            }
             #expect(try await fixture.namespace.version(of: entry.inode).size == 1)
         }
         fixture.namespace.endSweep(.root)
         #expect(fixture.remote.count(.size) == 200)
-        #expect(fixture.remote.inFlightMaximum(.size) > 1)
+    }
+
+    @Test("Whoever waits for a size does not wait behind those that are asked for ahead")
+    func sweepLeavesPlaces() async throws {
+        let fixture = Fixture()
+        for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
+        try await fixture.namespace.refresh(.root)
+        fixture.namespace.beginSweep(.root)
+        let entries = fixture.namespace.snapshot(.root)
+        let hold = fixture.remote.hold(.size)
+        _ = fixture.namespace.peek(entries[0].name, in: .root)
+        fixture.namespace.noteSizeAsked(entries[0].inode)
+        await hold.reached(56)
+        _ = fixture.namespace.peek(entries[199].name, in: .root)
+        let waiting = Task { try await fixture.namespace.version(of: entries[199].inode).size }
+        await hold.reached(57)
+        #expect(fixture.remote.calls.last == "size f299")
+        hold.release()
+        #expect(try await waiting.value == 1)
+    }
+
+    @Test("A stat in the middle of a directory that was just read is no walk through it")
+    func noSweepFromTheMiddle() async throws {
+        let fixture = Fixture()
+        for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
+        let file = try await fixture.inode("f150")
+        fixture.namespace.beginSweep(.root)
+        fixture.namespace.noteSizeAsked(file)
+        _ = try await fixture.namespace.version(of: file)
+        #expect(fixture.remote.count(.size) == 1)
     }
 
     @Test("Without the directory open, a stat asks for one size alone")

@@ -92,22 +92,6 @@ struct AnswerTests {
         #expect(error?.isMalformedAnswer() == true)
     }
 
-    @Test("A server that refuses empty files is asked twice, not again and again")
-    func emptyFile() async throws {
-        let service = try ScriptedService([Step](repeating: .text(500, "division by zero"), count: 5))
-        let error = await failure { () async throws(RemoteError) in
-            try await service.files.beginUpload(path("a"), size: 0)
-        }
-        #expect(error == .rejected(status: 500, message: "this server refuses to take an empty file"))
-        #expect(service.lines.count == 2)
-    }
-
-    @Test("A server that only stumbled over an empty file gets it, also with no retries")
-    func emptyFileAfterAll() async throws {
-        let service = try ScriptedService([.text(500), .text(200, #"{"uploadId":"u"}"#)], retries: 0)
-        #expect(try await service.files.beginUpload(path("a"), size: 0) == uploadID("u"))
-    }
-
     @Test("A part that cannot be read from here is not sent again and again")
     func unreadablePart() async throws {
         let service = try ScriptedService([.text(200)])

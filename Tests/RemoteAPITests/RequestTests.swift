@@ -110,16 +110,6 @@ struct RequestTests {
         #expect(service.transport.sent[0].stallLimit == .seconds(34))
     }
 
-    @Test("An upload is abandoned with one request, whatever it comes to")
-    func abandon() async throws {
-        let service = try ScriptedService([.text(503), .text(200)])
-        await service.files.abandonUpload(path("a"), uploadID("abc"))
-        #expect(service.lines == ["POST files/a"])
-        #expect(
-            service.transport.sent[0].body == #"{"complete":false,"uploadId":"abc","upload_id":"abc"}"#
-        )
-    }
-
     @Test("A deletion is one request")
     func delete() async throws {
         let service = try ScriptedService([.text(200), .text(200)])

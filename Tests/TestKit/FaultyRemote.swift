@@ -107,11 +107,6 @@ public final class FaultyRemote: RemoteFilesystem {
     }
 
     /// See ``RemoteFilesystem``; fails as it was told to.
-    public func abandonUpload(_ file: RemotePath, _ upload: UploadID) async {
-        await self.remote.abandonUpload(file, upload)
-    }
-
-    /// See ``RemoteFilesystem``; fails as it was told to.
     public func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError) {
         try await self.pass(.delete) { () async throws(RemoteError) in
             try await self.remote.delete(path, kind: kind)

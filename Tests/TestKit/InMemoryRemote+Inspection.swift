@@ -56,7 +56,7 @@ extension InMemoryRemote {
         }
     }
 
-    /// Uploads that were begun and neither completed nor abandoned.
+    /// Uploads that were begun and not completed.
     public var uploadCount: Int { self.state.withLock { $0.uploads.count } }
 
     /// Every call since the last ``forgetCalls()``, a line each, such as `read a/b 0-10`; the root is empty.

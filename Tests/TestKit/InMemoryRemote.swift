@@ -5,7 +5,7 @@ import WireFormat
 
 /// The kinds of calls, as tests count and hold them.
 public enum CallKind: Hashable, Sendable, CaseIterable {
-    case list, size, read, makeDirectory, beginUpload, putPart, completeUpload, abandonUpload, delete
+    case list, size, read, makeDirectory, beginUpload, putPart, completeUpload, delete
 }
 
 /// The service as a tree in memory: acts at once, writes every call down, and can hold calls.
@@ -203,13 +203,6 @@ public final class InMemoryRemote: RemoteFilesystem {
                 throw .rejected(status: 400, message: "not every byte has arrived")
             }
             state.files[file] = known.bytes
-            state.uploads[upload] = nil
-        }
-    }
-
-    /// Forgets an upload.
-    public func abandonUpload(_ file: RemotePath, _ upload: UploadID) async {
-        _ = try? await self.call(.abandonUpload, "abandon \(file)") { state throws(RemoteError) in
             state.uploads[upload] = nil
         }
     }

@@ -103,14 +103,12 @@ struct MultipartUploadTests {
         #expect(self.remote.calls.isEmpty)
     }
 
-    @Test("A part that fails stops the others, and the upload is abandoned without being completed")
+    @Test("A part that fails stops the others, and nothing more is sent")
     func failedPart() async {
         let faulty = FaultyRemote(self.remote)
         faulty.fail(.putPart, with: .timedOut, skipping: 2)
         #expect(await self.upload(size: 1000, to: faulty, concurrency: 1) == .remote(.timedOut))
-        await self.remote.ended(.abandonUpload)
-        #expect(self.remote.calls == ["begin a 1000", "put a 0-10", "put a 10-20", "abandon a"])
-        #expect(self.remote.uploadCount == 0)
+        #expect(self.remote.calls == ["begin a 1000", "put a 0-10", "put a 10-20"])
     }
 
     @Test("Parts under way are cancelled when one fails, and its failure is what is told")
@@ -120,7 +118,6 @@ struct MultipartUploadTests {
         let hold = self.remote.hold(.putPart)
         // Never released: the three others end by being cancelled.
         #expect(await self.upload(size: 1000, to: faulty, concurrency: 4) == .remote(.outOfSpace))
-        await self.remote.ended(.abandonUpload)
         #expect(self.remote.count(.putPart) <= 3)
         #expect(self.remote.count(.completeUpload) == 0)
         hold.release()
@@ -134,7 +131,6 @@ struct MultipartUploadTests {
         }
         let error = await self.upload(size: 1000, concurrency: 1, body: body)
         #expect(error == .local(.stopped))
-        await self.remote.ended(.abandonUpload)
         #expect(self.remote.count(.putPart) == 2)
     }
 
@@ -142,8 +138,7 @@ struct MultipartUploadTests {
     func shortBody() async {
         let error = await self.upload(size: 30, concurrency: 1, body: { _ in ArrayReader(pattern(9)) })
         #expect(error == .remote(.unreadableBody))
-        await self.remote.ended(.abandonUpload)
-        #expect(self.remote.calls == ["begin a 30", "abandon a"])
+        #expect(self.remote.calls == ["begin a 30"])
     }
 
     @Test("The caller can stop it when all parts have arrived, and the old file stays")
@@ -152,7 +147,6 @@ struct MultipartUploadTests {
         let stop = { @Sendable () async throws(OwnFailure) in throw OwnFailure.stopped }
         let error = await self.upload(size: 20, beforeComplete: stop)
         #expect(error == .local(.stopped))
-        await self.remote.ended(.abandonUpload)
         #expect(self.remote.count(.completeUpload) == 0)
         #expect(self.remote.bytes(of: "a") == [1, 2, 3])
     }
@@ -162,28 +156,24 @@ struct MultipartUploadTests {
         let stop = { @Sendable (_: UploadID) async throws(OwnFailure) in throw OwnFailure.stopped }
         let error = await self.upload(size: 20, onBegin: stop)
         #expect(error == .local(.stopped))
-        await self.remote.ended(.abandonUpload)
-        #expect(self.remote.calls == ["begin a 20", "abandon a"])
+        #expect(self.remote.calls == ["begin a 20"])
     }
 
-    @Test("A completion that fails is told, and the upload abandoned")
+    @Test("A completion that fails is told, and nothing more is sent")
     func failedCompletion() async {
         let faulty = FaultyRemote(self.remote)
         faulty.fail(.completeUpload, with: .unavailable("x"))
         #expect(await self.upload(size: 20, to: faulty) == .remote(.unavailable("x")))
-        await self.remote.ended(.abandonUpload)
         #expect(self.remote.bytes(of: "a") == nil)
     }
 
-    @Test("A cancelled upload ends at once, is not completed, and is abandoned all the same")
+    @Test("A cancelled upload ends at once and is not completed")
     func cancelled() async {
         let hold = self.remote.hold(.putPart)
         let task = Task { await self.upload(size: 100) }
         await hold.reached(4)
         task.cancel()
         #expect(await task.value == .remote(.cancelled))
-        await self.remote.ended(.abandonUpload)
-        #expect(self.remote.uploadCount == 0)
         #expect(self.remote.count(.completeUpload) == 0)
     }
 }

@@ -1,6 +1,6 @@
 """What people run on a mount: cp, mv, rm, rsync, tar, sed, find and others, against both servers.
 
-Sources have no empty files where the deployed service refuses those; one test says what happens with one.
+Sources have no empty files, which the deployed service refuses: two tests say what happens with those.
 """
 
 import os
@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from deployedserver import DeployedServer
 from mountkit import Mount, check, counting, python, run
 from servercalls import pattern
 from sources import LONG_AGO, described, tree
@@ -313,35 +314,42 @@ def test_an_installed_program_can_be_executed(mount, source):
 # Empty files.
 
 
-def test_an_empty_file_can_be_made_and_found_again(our_server):
-    filesystem = our_server.create_filesystem(f"empty files {os.getpid()}")
-    with Mount(our_server, filesystem) as mount:
-        check(["touch", mount / "touched"])
-        check(["sh", "-c", ': > "$0"', mount / "redirected"])
-        check(["cp", "/dev/null", mount / "copied"])
-        check(["truncate", "-s", "0", mount / "truncated"])
-        assert our_server.content(filesystem).tree() == dict.fromkeys(os.listdir(mount.path), b"")
-    with Mount(our_server, filesystem) as mount:
-        assert sorted(os.listdir(mount.path)) == ["copied", "redirected", "touched", "truncated"]
-        assert check(["cat", mount / "touched", mount / "copied"]) == ""
+def test_empty_files_can_be_made_and_are_found_again(server, filesystem, mount, content, remounted):
+    """Also on the server that answers 500 to them: its refusal leaves something that can be completed."""
+    names = ["copied", "made empty", "redirected", "touched", "truncated"]
+    content.write("made empty", b"data")
+    check(["cp", "/dev/null", mount / "copied"])
+    check(["sh", "-c", ': > "$0" && : > "$1"', mount / "redirected", mount / "made empty"])
+    check(["touch", mount / "touched"])
+    check(["truncate", "-s", "0", mount / "truncated"])
+    assert sorted(os.listdir(mount.path)) == names
+    assert mount.unmount().returncode == 0
+    # What the first refusal left cannot be known for ours, and stays.
+    litter = [name for name in content.names() if re.fullmatch("copied[.][A-Za-z0-9]{20}", name)]
+    assert len(litter) == (1 if isinstance(server, DeployedServer) else 0)
+    with remounted() as again:
+        assert sorted(os.listdir(again.path)) == sorted(names + litter)
+        assert check(["cat", *[again / name for name in names]]) == ""
 
 
-def test_an_empty_file_that_the_server_refuses_is_an_error_of_close_and_of_unmount(deployed):
-    filesystem = deployed.create_filesystem(f"empty files {os.getpid()}")
-    with Mount(deployed, filesystem) as mount:
-        for name in ("filled", "removed"):
-            result = run(["cp", "/dev/null", mount / name], env={**os.environ, "LC_ALL": "C"})
-            assert result.returncode == 1
-            assert re.fullmatch(rf"cp: .*'.*/{name}': Input/output error\n", result.stderr)
-        # It is not forgotten, and cannot be left behind unseen.
-        assert sorted(os.listdir(mount.path)) == ["filled", "removed"]
-        result = mount.unmount()
-        assert result.returncode == 1 and mount.is_mounted
-        assert "stays mounted" in result.stderr and "empty file" in result.stderr
-        # In words, not as the program has it.
-        assert "RemoteError" not in result.stderr and "rejected" not in result.stderr
-        # With bytes in it, it is a file as any other.
-        check(["sh", "-c", 'echo data > "$0"', mount / "filled"])
-        assert deployed.content(filesystem).read("filled") == b"data\n"
-        os.unlink(mount / "removed")
-        assert mount.unmount().returncode == 0
+def test_an_empty_file_that_cannot_be_made_is_an_error_of_close_and_of_unmount():
+    """Where the name that a refusal leaves does not tell the upload's id, nothing can be completed."""
+    with DeployedServer(staging_is_id=False) as server:
+        filesystem = server.create_filesystem("empty files")
+        with Mount(server, filesystem) as mount:
+            for name in ("filled", "removed"):
+                result = run(["cp", "/dev/null", mount / name], env={**os.environ, "LC_ALL": "C"})
+                assert result.returncode == 1
+                assert re.fullmatch(rf"cp: .*'.*/{name}': Input/output error\n", result.stderr)
+            # It is not forgotten, and cannot be left behind unseen.
+            assert sorted(os.listdir(mount.path)) == ["filled", "removed"]
+            result = mount.unmount()
+            assert result.returncode == 1 and mount.is_mounted
+            assert "stays mounted" in result.stderr and "empty file" in result.stderr
+            # In words, not as the program has it.
+            assert "RemoteError" not in result.stderr and "rejected" not in result.stderr
+            # With bytes in it, it is a file as any other.
+            check(["sh", "-c", 'echo data > "$0"', mount / "filled"])
+            assert server.content(filesystem).read("filled") == b"data\n"
+            os.unlink(mount / "removed")
+            assert mount.unmount().returncode == 0

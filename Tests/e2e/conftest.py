@@ -1,5 +1,7 @@
 """What the tests of mounts share: both servers, a filesystem and a mount of it for each test, and logs in reports."""
 
+import shutil
+import tempfile
 import uuid
 
 import pytest
@@ -56,6 +58,21 @@ def mount(server, filesystem):
     """The filesystem, mounted with no options beyond what it takes to reach it."""
     with Mount(server, filesystem) as mount:
         yield mount
+
+
+@pytest.fixture
+def cache_dir():
+    folder = tempfile.mkdtemp(prefix="tetherfs-cache-")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def prepared(server, filesystem):
+    """A mount with all that it takes but the command."""
+    mount = Mount(server, filesystem)
+    yield mount
+    mount.take_away()
 
 
 @pytest.hookimpl(wrapper=True)

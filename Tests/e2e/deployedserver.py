@@ -10,33 +10,17 @@ listings are in no order and show files being uploaded under a staging name; a d
 meaningless size; an upload of 0 bytes is answered 500, and leaves its staging name; DELETE takes a whole tree.
 """
 
-import http.server
-import json
-import os
 import random
 import re
-import socket
 import string
-import struct
 import threading
-import urllib.parse
 import uuid
 import zlib
 
 from contents import MemoryContent
+from deployedhttp import Handler, Listener, Refusal
 from faultplan import FaultPlan, Gauge
 from serverkit import LoggedRequest
-
-KEY = "0123456789abcdef-the-key-of-the-test-server"
-
-
-class Refusal(Exception):
-    """An answer that is not 200."""
-
-    def __init__(self, status, text):
-        super().__init__(text)
-        self.status, self.text = status, text
-
 
 class DeployedServer:
     """The server, on a loopback port, in threads of this process.
@@ -48,12 +32,12 @@ class DeployedServer:
     early: spell `upload_id`, as the early version did. refuses_empty: answer 500 to uploads of 0 bytes.
     """
 
+    api_key = "0123456789abcdef-the-key-of-the-test-server"
     user_id = str(uuid.UUID(int=1))
 
     def __init__(self, staging_is_id=True, early=False, refuses_empty=True):
         self.staging_is_id, self.early, self.refuses_empty = staging_is_id, early, refuses_empty
-        self.api_key = KEY
-        self.headers = {"Authorization": KEY}
+        self.headers = {"Authorization": self.api_key}
         self.tls = None
         self.faults = FaultPlan()
         self.gauge = Gauge()
@@ -61,7 +45,7 @@ class DeployedServer:
         self.filesystems = {}
         self.contents = {}
         self.uploads = {}
-        # Names that listings show beside the true ones: {(filesystem, directory): {"files": […], "directories": […]}}.
+        # Names that listings show beside the true ones, by filesystem and directory: {"files": […]}.
         self.extra_names = {}
         self.log = []
         self.listener = Listener(("127.0.0.1", 0), Handler)
@@ -134,7 +118,9 @@ class DeployedServer:
         for kind, more in self.extra_names.get((exchange.filesystem, exchange.path), {}).items():
             names[kind] += more
         # In no order, but in the same each time.
-        return {kind: sorted(found, key=lambda name: zlib.crc32(repr(name).encode())) for kind, found in names.items()}
+        return {
+            kind: sorted(found, key=lambda name: zlib.crc32(repr(name).encode())) for kind, found in names.items()
+        }
 
     def call_mkdir(self, exchange):
         parent, name = exchange.content.parent(exchange.path)
@@ -218,136 +204,3 @@ class DeployedServer:
 
     def call_abandon(self, exchange):
         """Documented, its effect is not: here it has none, so that the staging name stays."""
-
-
-class Listener(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 256
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """One connection: reads requests and has each answered as the fault plan says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def exchange(self):
-        Exchange(self).run()
-
-    do_GET = do_POST = do_PUT = do_DELETE = exchange
-
-    def log_message(self, *_):
-        """Standard error stays the tests' own."""
-
-
-class Exchange:
-    """One request on its way to its answer: what faults work with."""
-
-    def __init__(self, handler):
-        self.handler = handler
-        self.server = handler.server.service
-        self.method, self.target, self.headers = handler.command, handler.path, handler.headers
-        self.body = handler.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.filesystem, self.path, self.call, self.json = None, "", "unknown", {}
-        self.was_acted = False
-        self.was_logged = False
-        self._classify()
-
-    def _classify(self):
-        raw, _, query = self.target.partition("?")
-        parts = raw.removeprefix("/v1/").split("/", 3)
-        self.filesystem = parts[1] if len(parts) > 1 else None
-        # Non-UTF-8 bytes stay what they are, as in os.fsdecode.
-        if len(parts) > 3:
-            self.path = urllib.parse.unquote(parts[3], errors="surrogateescape").strip("/")
-        if self.method in ("POST", "DELETE"):
-            try:
-                self.json = json.loads(self.body or b"{}")
-            except ValueError:
-                self.json = {}
-        branch = parts[2] if len(parts) > 2 else "remove" if self.filesystem else "filesystems"
-        self.call = branch
-        if branch == "files":
-            isInit = "init" in urllib.parse.parse_qs(query, keep_blank_values=True)
-            isDone = str(self.json.get("complete", "")).lower() == "true"
-            self.call = {
-                "GET": "size" if isInit else "read", "PUT": "put", "DELETE": "delete",
-                "POST": "begin" if "complete" not in self.json else "complete" if isDone else "abandon",
-            }[self.method]
-
-    def run(self):
-        fault, self.released = self.server.faults.take(self.call, self.path)
-        self.server.gauge.add(self.call, 1)
-        try:
-            if fault:
-                fault(self)
-            else:
-                self.answer()
-        except OSError:
-            # The other side went away.
-            self.handler.close_connection = True
-        finally:
-            self.server.gauge.add(self.call, -1)
-
-    # What a fault can do.
-
-    @property
-    def content(self):
-        return self.server.contents[self.filesystem]
-
-    def act(self):
-        """Does what is asked; returns the true status and body."""
-        with self.server.lock:
-            try:
-                if self.headers.get("Authorization", "").removeprefix("Bearer ") != KEY:
-                    raise Refusal(401, "who are you?")
-                if self.filesystem and self.filesystem not in self.server.filesystems:
-                    raise Refusal(404, "no such filesystem")
-                if ".." in self.path.split("/"):
-                    raise Refusal(403, "outside the filesystem")
-                call = getattr(self.server, "call_" + self.call, None)
-                if call is None:
-                    raise Refusal(404, "no such call")
-                answer = call(self)
-            except Refusal as refusal:
-                return refusal.status, refusal.text.encode() + b"\n"
-        if answer is None:
-            return 200, b""
-        return 200, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-
-    def answer(self):
-        """Does what is asked and says how it went."""
-        self.send(*self.act())
-
-    def send(self, status, data, headers=(), length=None):
-        """Sends an answer; with a `length` other than the body's it lies about it."""
-        self._record(status, len(data))
-        lines = [f"HTTP/1.1 {status} Status", f"Content-Length: {len(data) if length is None else length}"]
-        lines += [f"{name}: {value}" for name, value in dict(headers).items()]
-        self.handler.wfile.write("\r\n".join(lines + ["", ""]).encode() + data)
-
-    def more(self, data):
-        """Sends what was held back of a body."""
-        self.handler.wfile.write(data)
-
-    def wait(self):
-        """Waits until the plan is cleared."""
-        self.released.wait()
-
-    def end(self):
-        """Ends the connection in good order."""
-        self.handler.close_connection = True
-
-    def reset(self):
-        """Breaks the connection off."""
-        self._record(0, 0)
-        connection = self.handler.connection
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        os.close(connection.detach())
-        self.handler.close_connection = True
-
-    def _record(self, status, count):
-        # Before the answer leaves: whoever has seen it finds it in the log.
-        if not self.was_logged:
-            self.was_logged = True
-            self.server.record(self, status, count)

@@ -1,4 +1,4 @@
-"""What goes wrong on a DeployedServer, and when: rules that tests add, taken in order, and a gauge of what is under way.
+"""What goes wrong on a DeployedServer, and when: rules that tests add, and a gauge of what is under way.
 
     rule = server.faults.add("read", faults.reset(), path="big", times=2)
     ...
@@ -10,6 +10,7 @@ in its place, whole or not, and `reset` the connection.
 
 import re
 import threading
+import time
 
 
 class Rule:
@@ -56,8 +57,8 @@ class FaultPlan:
         """The fault for a request, if a rule has one, and what ends its stall."""
         with self.lock:
             for rule in self.rules:
-                isMeant = rule.call in (call, "any") and rule.path.fullmatch(path)
-                if isMeant and (rule.times is None or rule.hits < rule.times):
+                is_meant = rule.call in (call, "any") and rule.path.fullmatch(path)
+                if is_meant and (rule.times is None or rule.hits < rule.times):
                     rule.hits += 1
                     rule.hit.set()
                     return rule.fault, self.released
@@ -164,6 +165,26 @@ def stall(after=None):
         exchange.wait()
         exchange.more(data[after:])
     return fault
+
+
+class Closed:
+    """Closed for some seconds from its first request on, by the server's own clock, as it says by Retry-After."""
+
+    def __init__(self, code, seconds):
+        self.code, self.seconds = code, seconds
+        self.lock = threading.Lock()
+        self.opens = None
+        self.refused = 0
+
+    def __call__(self, exchange):
+        with self.lock:
+            self.opens = self.opens or time.monotonic() + self.seconds
+            is_closed = time.monotonic() < self.opens
+            self.refused += is_closed
+        if is_closed:
+            exchange.send(self.code, b"later\n", headers={"Retry-After": str(self.seconds)})
+        else:
+            exchange.answer()
 
 
 def until_under_way(gauge, call, count, timeout=20):

@@ -1,4 +1,4 @@
-"""A real kernel mount for a test: made by the command `tetherfs`, always taken away again, and never waited for in vain.
+"""A real kernel mount for a test: made by the command `tetherfs`, always taken away again, never waited for in vain.
 
     with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
         os.listdir(mount.path)
@@ -85,7 +85,9 @@ def tetherfs(*arguments, timeout=60, env=None):
 def has_ended(pid):
     """Whether a process is gone, with all that it had open, whether or not its parent has taken note."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # The first thread can be over while others still hold what is open.
+        return state in "ZX" and len(os.listdir(f"/proc/{pid}/task")) == 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -265,6 +267,15 @@ def fails(number, call, *arguments):
     with pytest.raises(OSError) as caught:
         call(*arguments)
     assert errno.errorcode[caught.value.errno] == errno.errorcode[number]
+
+
+def refused(result, *words):
+    """Asserts that a command said in one line, with these words, why it did nothing."""
+    assert result.returncode != 0 and result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("tetherfs: "), result.stderr
+    for word in words:
+        assert word in lines[0], result.stderr
 
 
 def write(path, data, flags=os.O_WRONLY | os.O_CREAT | os.O_TRUNC):

@@ -1,4 +1,4 @@
-"""The test server behaves as wire-protocol.md says that the deployed service does, so that tests over it mean something."""
+"""The test server behaves as wire-protocol.md says that the deployed service does: else tests over it mean nothing."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What others do to a file meanwhile, and what is done to a file while it is uploaded: never a mix, never a made-up byte."""
+"""What is done to a file by others meanwhile, and during its upload: never a mix, never a made-up byte."""
 
 import concurrent.futures
 import contextlib

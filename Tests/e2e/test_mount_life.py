@@ -2,16 +2,14 @@
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 
 import pytest
 
 import faultplan
 from deployedserver import DeployedServer
-from mountkit import Mount, check, environment, fails, poll, read, run, tetherfs, write
+from mountkit import Mount, check, environment, fails, poll, read, refused, run, tetherfs, write
 from servercalls import pattern
 from serverkit import binary
 
@@ -21,30 +19,6 @@ DATA = pattern(50_000)
 @pytest.fixture
 def server(deployed):
     return deployed
-
-
-@pytest.fixture
-def cache_dir():
-    folder = tempfile.mkdtemp(prefix="tetherfs-cache-")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def prepared(server, filesystem):
-    """A mount with all that it takes but the command."""
-    mount = Mount(server, filesystem)
-    yield mount
-    mount.take_away()
-
-
-def refused(result, *words):
-    """Asserts that a command said in one line, with these words, why it did nothing."""
-    assert result.returncode != 0 and result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("tetherfs: "), result.stderr
-    for word in words:
-        assert word in lines[0], result.stderr
 
 
 # Starting.
@@ -101,7 +75,8 @@ def test_an_unreachable_server_is_told(server, prepared):
 def test_a_server_of_something_else_is_told(server, prepared, answer):
     prepared.options += ["--retries", "0"]
     fault = {
-        "HTML": faultplan.html(), "wrong types": faultplan.body(b'[{"filesystem_id": 7}]'), "503": faultplan.status(503),
+        "HTML": faultplan.html(), "wrong types": faultplan.body(b'[{"filesystem_id": 7}]'),
+        "503": faultplan.status(503),
     }[answer]
     server.faults.add("filesystems", fault, times=None)
     refused(prepared.mount(), server.url.split("/")[2])
@@ -124,78 +99,9 @@ def test_a_busy_mount_point_is_told(server, filesystem):
 def test_a_missing_dev_fuse_is_told(prepared):
     # In a mount namespace of its own, where nothing is at that path.
     command = "mount -t tmpfs none /dev && exec \"$@\""
-    result = run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-c", command, "sh", binary("tetherfs"), *prepared.arguments],
-        env=environment(),
-    )
+    apart = ["unshare", "-m", "--propagation", "private", "sh", "-c", command, "sh"]
+    result = run([*apart, binary("tetherfs"), *prepared.arguments], env=environment())
     refused(result, "/dev/fuse")
-
-
-# The cache directory.
-
-@pytest.mark.parametrize("found", [b"tetherfs cache 999\n", b"", b"\xff\x00garbage", b"x" * 100_000])
-def test_a_cache_directory_of_another_version_is_refused_and_left_alone(server, filesystem, prepared, found):
-    folder = prepared.cache_dir / filesystem
-    folder.mkdir(parents=True)
-    (folder / "FORMAT").write_bytes(found)
-    (folder / "precious").write_bytes(DATA)
-    refused(prepared.mount(), str(folder), "--cache-dir")
-    assert (folder / "FORMAT").read_bytes() == found and (folder / "precious").read_bytes() == DATA
-    assert not prepared.is_mounted and prepared.pid is None
-
-
-def test_a_directory_with_other_things_in_it_is_no_cache_directory(server, filesystem, prepared):
-    folder = prepared.cache_dir / filesystem
-    folder.mkdir(parents=True)
-    (folder / "thesis.tex").write_bytes(DATA)
-    refused(prepared.mount(), str(folder), "--cache-dir")
-    assert (folder / "thesis.tex").read_bytes() == DATA
-
-
-@pytest.mark.parametrize("kind", ["file", "file for the filesystem", "below a file"])
-def test_a_cache_directory_that_cannot_be_is_told(filesystem, prepared, kind):
-    if kind == "file for the filesystem":
-        prepared.cache_dir.mkdir()
-        (prepared.cache_dir / filesystem).write_text("a file")
-    elif kind == "file":
-        prepared.cache_dir.write_text("a file")
-    else:
-        prepared.cache_dir.write_text("a file")
-        prepared.cache_dir /= "cache"
-    refused(prepared.mount(), str(prepared.cache_dir), "--cache-dir")
-
-
-def test_garbage_in_a_cache_directory_harms_nothing(server, filesystem, content, cache_dir):
-    content.write("f", DATA)
-    with Mount(server, filesystem, cache_dir=cache_dir):
-        pass
-    for folder in ("staging", "recovered", ""):
-        for name in ("garbage", "clean-1", "dirty-x", "dirty-99-f"):
-            with open(os.path.join(cache_dir, filesystem, folder, name), "wb") as file:
-                file.write(os.urandom(1000))
-    with Mount(server, filesystem, cache_dir=cache_dir) as mount:
-        assert os.listdir(mount.path) == ["f"] and read(mount / "f") == DATA
-        write(mount / "f", b"new")
-    assert content.tree() == {"f": b"new"}
-
-
-def test_two_mounts_of_a_filesystem_do_not_share_a_cache_directory(server, filesystem, content, cache_dir):
-    content.write("f", DATA)
-    with Mount(server, filesystem, cache_dir=cache_dir) as mount:
-        second = Mount(server, filesystem, cache_dir=cache_dir)
-        refused(second.mount(), cache_dir, "--cache-dir")
-        second.take_away()
-        assert read(mount / "f") == DATA
-        with Mount(server, filesystem) as other:
-            assert read(other / "f") == DATA
-
-
-def test_mounts_of_two_filesystems_share_a_cache_directory(server, filesystem, content, cache_dir):
-    content.write("f", DATA)
-    another = server.create_filesystem("another")
-    with Mount(server, filesystem, cache_dir=cache_dir) as one, Mount(server, another, cache_dir=cache_dir) as two:
-        write(two / "g", b"x")
-        assert (os.listdir(one.path), os.listdir(two.path)) == (["f"], ["g"])
 
 
 # The end.
@@ -299,7 +205,8 @@ def test_sigterm_with_bytes_that_cannot_be_uploaded_keeps_them(server, filesyste
         os.kill(mount.pid, signal.SIGTERM)
         poll(lambda: mount.pid is None, timeout=60, what="end of the driver")
     kept = [
-        os.path.join(folder, name) for folder, _, names in os.walk(os.path.join(cache_dir, filesystem)) for name in names
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(os.path.join(cache_dir, filesystem)) for name in names
         if os.path.getsize(os.path.join(folder, name)) == len(DATA)
     ]
     assert len(kept) == 1

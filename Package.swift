@@ -174,5 +174,13 @@ let package = Package(
             dependencies: ["Inodes", "RemoteAPI", "WireFormat", "Primitives", "TestKit"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "VFSTests",
+            dependencies: [
+                "VFS", "BlockCaching", "Inodes", "Staging", "RemoteAPI", "Primitives", "WireFormat",
+                "TestKit", system,
+            ],
+            swiftSettings: settings
+        ),
     ]
 )

@@ -13,6 +13,9 @@ public final class TemporaryDirectory: Sendable {
         self.path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// Takes away all that is in it, and itself.
+    public func removeAll() { try? FileManager.default.removeItem(atPath: self.path) }
+
     deinit {
         try? FileManager.default.removeItem(atPath: self.path)
     }

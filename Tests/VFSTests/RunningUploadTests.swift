@@ -1,0 +1,192 @@
+import RemoteAPI
+import TestKit
+import Testing
+
+@testable import VFS
+
+@Suite("What is done to a file while it is uploaded", .timeLimit(.minutes(1)))
+struct RunningUploadTests {
+    /// A new file whose close waits in a call.
+    private func closing(
+        _ mount: Mount,
+        _ bytes: [UInt8],
+        heldAt kind: CallKind,
+        while body: (FileHandle, Hold) async throws -> Void
+    ) async throws {
+        let handle = try await mount.create("a")
+        try await mount.write(handle, bytes)
+        let hold = mount.remote.hold(kind)
+        let closing = Task {
+            try await mount.fileSystem.flush(handle, by: Mount.process)
+        }
+        await hold.reached()
+        try await body(handle, hold)
+        hold.release()
+        try await closing.value
+        mount.fileSystem.release(handle)
+    }
+
+    @Test(
+        "A write is in what the close put on the service, whole",
+        arguments: [CallKind.beginUpload, .putPart]
+    )
+    func write(kind: CallKind) async throws {
+        let mount = try Mount()
+        try await self.closing(mount, pattern(100), heldAt: kind) { handle, _ in
+            try await mount.write(handle, [255], at: 50)
+            #expect(try await mount.read(handle, 50..<51) == [255])
+        }
+        #expect(mount.fileSystem.unsent.fileCount == 0)
+        var expected = pattern(100)
+        expected[50] = 255
+        #expect(mount.remote.bytes(of: "a") == expected)
+    }
+
+    @Test(
+        "A file that is cut is uploaded anew, and the close does not fail",
+        arguments: [CallKind.beginUpload, .putPart]
+    )
+    func truncate(kind: CallKind) async throws {
+        let mount = try Mount()
+        try await self.closing(mount, pattern(100), heldAt: kind) { handle, _ in
+            try await mount.fileSystem.truncate(handle.content.inode, to: 10, through: handle)
+        }
+        #expect(mount.remote.bytes(of: "a") == pattern(10))
+    }
+
+    @Test("A write after the last moment to stop waits here for the next close")
+    func writeTooLate() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        let hold = mount.remote.hold(.completeUpload)
+        let closing = Task {
+            try await mount.fileSystem.flush(handle, by: Mount.process)
+        }
+        await hold.reached()
+        try await mount.write(handle, [2])
+        hold.release()
+        try await closing.value
+        #expect(try await mount.read(handle) == [2])
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == [2])
+        #expect(mount.fileSystem.unsent.fileCount == 0)
+    }
+
+    @Test(
+        "A writer that is always faster is made to wait after two attempts, and then is not kept from writing"
+    )
+    func fasterWriter() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [0])
+        var closing: Task<Void, any Error>?
+        for attempt in 1...2 {
+            let hold = mount.remote.hold(.putPart)
+            if closing == nil {
+                closing = Task { try await mount.fileSystem.flush(handle, by: Mount.process) }
+            }
+            await hold.reached()
+            try await mount.write(handle, [UInt8(attempt)])
+            hold.release()
+            // Until the next attempt has begun, or the last one ended.
+            await mount.remote.ended(.beginUpload, attempt + 1)
+        }
+        try await closing?.value
+        #expect(mount.remote.bytes(of: "a") == [2])
+        try await mount.write(handle, [3])
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == [3])
+    }
+
+    @Test("A cancelled close stops waiting; the upload goes on")
+    func cancelledClose() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        let hold = mount.remote.hold(.putPart)
+        let closing = Task { () async -> FileSystemError? in
+            await failure { () throws(FileSystemError) in
+                try await mount.fileSystem.flush(handle, by: Mount.process)
+            }
+        }
+        await hold.reached()
+        closing.cancel()
+        #expect(await closing.value == .interrupted)
+        hold.release()
+        await mount.remote.ended(.completeUpload)
+        #expect(mount.remote.bytes(of: "a") == [1])
+        mount.fileSystem.release(handle)
+    }
+
+    @Test("Two closes at once upload once")
+    func twoCloses() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        let hold = mount.remote.hold(.putPart)
+        let first = Task { try await mount.fileSystem.fsync(handle) }
+        await hold.reached()
+        let second = Task.immediate { try await mount.fileSystem.fsync(handle) }
+        hold.release()
+        try await first.value
+        try await second.value
+        #expect(mount.remote.count(.completeUpload) == 1)
+        try await mount.close(handle)
+    }
+
+    @Test("A rename waits for the upload, and what was written meanwhile goes to the new name")
+    func rename() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        let hold = mount.remote.hold(.putPart)
+        let closing = Task { try await mount.fileSystem.flush(handle, by: Mount.process) }
+        await hold.reached()
+        let renaming = Task.immediate { try await mount.rename("a", "b") }
+        hold.release()
+        try await closing.value
+        try await renaming.value
+        try await mount.write(handle, [2])
+        try await mount.close(handle)
+        #expect(mount.remote.tree == ["b"])
+        #expect(mount.remote.bytes(of: "b") == [2])
+    }
+
+    @Test("A file that is unlinked while it is uploaded is not on the service afterwards")
+    func unlink() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        let hold = mount.remote.hold(.putPart)
+        let closing = Task { try await mount.fileSystem.flush(handle, by: Mount.process) }
+        await hold.reached()
+        let unlinking = Task.immediate { try await mount.unlink("a") }
+        hold.release()
+        try await closing.value
+        try await unlinking.value
+        mount.fileSystem.release(handle)
+        #expect(mount.remote.tree.isEmpty)
+        #expect(try await !mount.exists("a"))
+    }
+
+    @Test(
+        "A reader of the old bytes that is under way when the file is replaced gets whole bytes of one version"
+    )
+    func readerMeetsReplacement() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100))
+        let reader = try await mount.open("a")
+        let hold = mount.remote.hold(.read)
+        let reading = Task { try await mount.read(reader, 0..<100) }
+        await hold.reached()
+        hold.release()
+        try await mount.put("b", pattern(100, from: 7))
+        try await mount.rename("b", "a")
+        let bytes = try await reading.value
+        #expect(bytes == pattern(100) || bytes == pattern(100, from: 7))
+        #expect(try await mount.read(reader, 0..<100) == pattern(100))
+        mount.fileSystem.release(reader)
+        #expect(try await mount.get("a") == pattern(100, from: 7))
+    }
+}

@@ -1,0 +1,253 @@
+import RemoteAPI
+import TestKit
+import Testing
+
+@testable import VFS
+
+@Suite("Writing", .timeLimit(.minutes(1)))
+struct WriteTests {
+    @Test("What is written is read through the same handle and others before it is on the service")
+    func readBack() async throws {
+        let mount = try Mount()
+        let writer = try await mount.create("a")
+        try await mount.write(writer, pattern(100))
+        let reader = try await mount.open("a")
+        #expect(try await mount.read(writer) == pattern(100))
+        #expect(try await mount.read(reader, 10..<20) == pattern(10, from: 10))
+        #expect(try await mount.size("a") == 100)
+        #expect(mount.remote.tree.isEmpty)
+        mount.fileSystem.release(reader)
+        try await mount.close(writer)
+        #expect(mount.remote.bytes(of: "a") == pattern(100))
+    }
+
+    @Test("Several handles write one content, and the last close finds nothing left to do")
+    func severalHandles() async throws {
+        let mount = try Mount()
+        let first = try await mount.create("a")
+        let second = try await mount.open("a", writes: true)
+        try await mount.write(first, [1, 2, 3])
+        try await mount.write(second, [9], at: 1)
+        #expect(try await mount.read(first) == [1, 9, 3])
+        try await mount.close(first)
+        #expect(mount.remote.bytes(of: "a") == [1, 9, 3])
+        try await mount.write(second, [7], at: 3)
+        try await mount.close(second)
+        #expect(mount.remote.bytes(of: "a") == [1, 9, 3, 7])
+    }
+
+    @Test("A write into the middle keeps what is around it")
+    func middle() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(200_000))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, [255, 255], at: 100_000)
+        #expect(
+            try await mount.read(handle, 99_999..<100_003) == [
+                pattern(1, from: 99_999)[0], 255, 255, pattern(1, from: 100_002)[0],
+            ]
+        )
+        try await mount.close(handle)
+        var expected = pattern(200_000)
+        expected.replaceSubrange(100_000..<100_002, with: [255, 255])
+        #expect(mount.remote.bytes(of: "a") == expected)
+    }
+
+    @Test("An append downloads what was there and adds to it")
+    func append() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100_000))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, pattern(100, from: 100_000), at: 100_000)
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(100_100))
+    }
+
+    @Test("A write beyond the end leaves zeros between")
+    func beyondEnd() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, [1], at: 20)
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(10) + [UInt8](repeating: 0, count: 10) + [1])
+    }
+
+    @Test("A file made exclusively must not be there; a directory is none")
+    func exclusive() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", [1])
+        mount.remote.makeDirectory("d")
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.create("a", isExclusive: true) }
+                == .exists
+        )
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.create("d", isExclusive: true) }
+                == .exists
+        )
+        #expect(await failure { () throws(FileSystemError) in try await mount.create("d") } == .isDirectory)
+        #expect(mount.remote.bytes(of: "a") == [1])
+    }
+
+    @Test("A file that was made and emptied again is empty on the service")
+    func empty() async throws {
+        let mount = try Mount()
+        try await mount.put("a", [])
+        #expect(mount.remote.bytes(of: "a") == [])
+        #expect(try await mount.get("a") == [])
+    }
+
+    @Test("O_TRUNC empties a file although nothing is written")
+    func truncatedOnOpen() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        try await mount.close(try await mount.open("a", writes: true, truncates: true))
+        #expect(mount.remote.bytes(of: "a") == [])
+        #expect(mount.remote.count(.read) == 0)
+    }
+
+    @Test("truncate(2) cuts and grows, and is on the service when it returns", arguments: [0, 4, 10, 25])
+    func truncate(size: Int) async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        try await mount.truncate("a", to: UInt64(size))
+        let expected = pattern(min(size, 10)) + [UInt8](repeating: 0, count: max(0, size - 10))
+        #expect(mount.remote.bytes(of: "a") == expected)
+        #expect(try await mount.get("a") == expected)
+    }
+
+    @Test("A file cut and grown before it was ever read has zeros, not its old bytes")
+    func cutAndGrown() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(200_000))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.fileSystem.truncate(handle.content.inode, to: 10, through: handle)
+        try await mount.fileSystem.truncate(handle.content.inode, to: 100_000, through: handle)
+        #expect(try await mount.read(handle, 0..<20) == pattern(10) + [UInt8](repeating: 0, count: 10))
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(10) + [UInt8](repeating: 0, count: 99_990))
+    }
+
+    @Test("Through a handle a new size waits for the close")
+    func truncateThroughHandle() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.fileSystem.truncate(handle.content.inode, to: 5, through: handle)
+        #expect(try await mount.size("a") == 5)
+        #expect(mount.remote.bytes(of: "a")?.count == 10)
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(5))
+    }
+
+    @Test("Room that was made shows as zeros, and takes nothing away")
+    func allocate() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(10))
+        try await mount.fileSystem.allocate(handle, 5..<20)
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(10) + [UInt8](repeating: 0, count: 10))
+    }
+
+    @Test("A file larger than there may be is refused before anything is done")
+    func tooLarge() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true)
+        let limit = Int(mount.fileSystem.maximumFileByteCount)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.write(handle, [1], at: limit) }
+                == .fileTooLarge
+        )
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.write(handle, [1], at: .max) }
+                == .fileTooLarge
+        )
+        #expect(
+            await failure { () throws(FileSystemError) in
+                try await mount.truncate("a", to: UInt64(limit) + 1)
+            } == .fileTooLarge
+        )
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(10))
+    }
+
+    @Test("A child that only inherited the descriptor does not end the file early when it closes")
+    func bystander() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a", by: 1)
+        try await mount.write(handle, [1], by: 1)
+        try await mount.fileSystem.flush(handle, by: 2)
+        #expect(mount.remote.calls(without: "list").isEmpty)
+        try await mount.write(handle, [2], at: 1, by: 1)
+        try await mount.close(handle, by: 1)
+        #expect(mount.remote.bytes(of: "a") == [1, 2])
+        #expect(mount.remote.count(.completeUpload) == 1)
+    }
+
+    @Test("A child that writes through an inherited descriptor uploads when it closes")
+    func writingChild() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a", by: 1)
+        try await mount.write(handle, [1], by: 2)
+        try await mount.fileSystem.flush(handle, by: 2)
+        #expect(mount.remote.bytes(of: "a") == [1])
+        mount.fileSystem.release(handle)
+    }
+
+    @Test("A file that nobody flushed is uploaded when its last handle goes")
+    func releasedUnflushed() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a", by: 1)
+        try await mount.write(handle, [1], by: 0)
+        mount.fileSystem.release(handle)
+        await mount.remote.ended(.completeUpload)
+        #expect(mount.remote.bytes(of: "a") == [1])
+    }
+
+    @Test("fsync puts on the service what is there, and the file goes on")
+    func fsync() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        try await mount.fileSystem.fsync(handle)
+        #expect(mount.remote.bytes(of: "a") == [1])
+        try await mount.write(handle, [2], at: 1)
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == [1, 2])
+    }
+
+    @Test(
+        "The completion is told the size of the file it replaces where that is known, and never a wrong one"
+    )
+    func previousSizes() async throws {
+        let mount = try Mount()
+        mount.remote.put("known", pattern(7))
+        mount.remote.put("unknown", pattern(10))
+        try await mount.put("new", pattern(10))
+        _ = try await mount.get("known")
+        let handle = try await mount.open("known", writes: true)
+        try await mount.write(handle, [1])
+        try await mount.close(handle)
+        // Where the old size is not known, the new one's proves nothing.
+        try await mount.put("unknown", pattern(10, from: 5))
+        #expect(mount.remote.previousSizes == [nil, 7, 10])
+    }
+
+    @Test("A local disk that is full, or a cache that went, fails the write and not the mount")
+    func lostCache() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true)
+        mount.directory.removeAll()
+        let error = await failure { () throws(FileSystemError) in try await mount.write(handle, [1]) }
+        guard case .local = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(try await mount.read(handle) == pattern(10))
+        mount.fileSystem.release(handle)
+    }
+}

@@ -68,6 +68,12 @@ struct ServiceConfiguration: Sendable {
     private static func keySource(_ file: Setting?, environment: Environment) throws(UserError) -> KeySource {
         if let file {
             guard !file.text.isEmpty else { throw UserError("\(file.origin) needs the path of a file") }
+            // Not repeated: whoever takes it for the key's own place gives the key.
+            guard file.text.contains("/") || FileStatus(of: FilePath.absolute(file.text)) != nil else {
+                throw UserError(
+                    "\(file.origin) must be the path of a file that holds the key: there is no such file"
+                )
+            }
             return .file(FilePath.absolute(file.text))
         }
         if environment["ET_ENGINE_API_KEY"] != nil { return .environment("ET_ENGINE_API_KEY") }

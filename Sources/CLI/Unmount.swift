@@ -12,6 +12,7 @@ struct Unmount {
     ///
     /// - Throws: If there is no such place.
     init(_ text: String, environment: Environment) throws(UserError) {
+        guard !text.isEmpty else { throw UserError("MOUNTPOINT is empty") }
         do throws(UserError) {
             self.mountPoint = try MountPoint(text).path
         } catch {

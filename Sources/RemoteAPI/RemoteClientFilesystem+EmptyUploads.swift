@@ -27,9 +27,7 @@ extension RemoteClientFilesystem {
                 if let names, let upload = try await self.left(now.subtracting(names), of: file) {
                     return upload
                 }
-                if names != nil {
-                    throw .rejected(status: 500, message: "this server refuses to take an empty file")
-                }
+                if names != nil { throw Self.emptyFileRefusal }
                 names = now
                 continue
             }
@@ -41,6 +39,12 @@ extension RemoteClientFilesystem {
             if names != nil { names = try await self.stagingNames(of: file) }
         }
     }
+
+    /// What an empty file ends with where there is no way; also if what was left cannot be completed by its name.
+    static let emptyFileRefusal = RemoteError.rejected(
+        status: 500,
+        message: "this server refuses to take an empty file"
+    )
 
     /// The upload that a refused call left: the one name that is new, if it is an empty file.
     private func left(_ names: Set<FileName>, of file: RemotePath) async throws(RemoteError) -> UploadID? {

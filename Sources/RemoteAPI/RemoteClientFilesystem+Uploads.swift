@@ -70,6 +70,7 @@ extension RemoteClientFilesystem {
                 if previousSize != size { return }
                 if hasLostAnswer, failure.isRefusal { return }
             }
+            if size == 0, self.client.refusesEmptyFiles, failure.isRefusal { throw Self.emptyFileRefusal }
             hasLostAnswer = hasLostAnswer || failure.isLostAnswer
             guard failure.isTransient, attempt <= self.client.retry.retries else {
                 throw self.client.givingUp(call, failure, attempt)

@@ -41,7 +41,9 @@ def test_a_file_seen_to_have_changed_while_it_is_read_is_read_anew(server, files
         assert os.pread(descriptor, 1000, 0) == OLD[:1000]
         content.write("f", new)
         with contextlib.suppress(OSError):
-            assert os.pread(descriptor, 50_000, 150_000) in (new[150_000:200_000], OLD[150_000:200_000])
+            # It may be cut short where the error is met.
+            got = os.pread(descriptor, 50_000, 150_000)
+            assert got in (new[150_000:150_000 + len(got)], OLD[150_000:150_000 + len(got)])
         with contextlib.suppress(OSError):
             os.pread(descriptor, 50_000, 250_000)
         os.close(descriptor)

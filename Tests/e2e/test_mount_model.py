@@ -1,15 +1,18 @@
 """Random operations on a mount and on a local directory side by side: results, errors and content must be the same."""
 
+import concurrent.futures
 import errno
 import os
 import random
+import threading
 
 import pytest
 
+import faultplan
 from mountkit import Mount, read, without_uploads, write
 from servercalls import pattern
 
-NAMES = ["a", "b", "c", "a/a", "a/b", "b/a", "b/c", "a/b/a", "a/b/c", "c/b/a"]
+NAMES = ["a", "b", "c", "a/x", "a/y", "b/x", "b/y", "a/x/p", "a/x/q", "b/x/p"]
 CHECKED = 25
 
 
@@ -42,7 +45,7 @@ class Operations:
     def op_mkdir(self, path, *_):
         os.mkdir(path)
 
-    op_mkdir_more = op_mkdir
+    op_mkdir_more = op_mkdir_again = op_mkdir
 
     def op_rmdir(self, path, *_):
         os.rmdir(path)
@@ -53,7 +56,7 @@ class Operations:
     def op_write(self, path, _, data, __):
         write(path, data)
 
-    op_write_more = op_write
+    op_write_more = op_write_again = op_write
 
     def op_overwrite(self, path, _, data, offset):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -117,18 +120,77 @@ def tree(root):
     return found
 
 
-@pytest.mark.parametrize("ttl", [0, 0.05, 600])
-def test_random_operations_do_what_they_do_on_a_local_disk(server, filesystem, content, tmp_path, ttl):
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
+def compare(root, local, seed, count, check=lambda: None):
+    """Does so many random operations in both places."""
     operations = Operations(random.Random(seed))
     done = []
+    for index in range(count):
+        operation, text = operations.choose()
+        done.append(text)
+        assert operation(root) == operation(local), (seed, done[-40:])
+        if index % CHECKED == 0:
+            check()
+    assert tree(root) == tree(local), (seed, done[-40:])
+
+
+def new_seed():
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    return seed
+
+
+@pytest.mark.parametrize("ttl", [0, 0.05, 600])
+def test_random_operations_do_what_they_do_on_a_local_disk(server, filesystem, content, tmp_path, ttl):
+    def check():
+        assert without_uploads(content) == tree(tmp_path)
+
     with Mount(server, filesystem, "--metadata-ttl", ttl) as mount:
-        for count in range(400):
-            operation, text = operations.choose()
-            done.append(text)
-            assert operation(mount.path) == operation(str(tmp_path)), done[-40:]
-            if count % CHECKED == 0:
-                assert without_uploads(content) == tree(tmp_path), done[-40:]
-        assert tree(mount.path) == tree(tmp_path)
-    assert without_uploads(content) == tree(tmp_path)
+        compare(mount.path, str(tmp_path), new_seed(), 400, check)
+        check()
+
+
+@pytest.mark.parametrize("ttl", [0, 0.05, 600])
+def test_random_operations_of_many_at_once_do_not_disturb_one_another(server, filesystem, content, tmp_path, ttl):
+    seed = new_seed()
+    done = threading.Event()
+
+    def forget():
+        while not done.wait(0.2):
+            with open("/proc/sys/vm/drop_caches", "w") as caches:
+                caches.write("2")
+
+    def work(mount, index):
+        for folder in (mount.path, tmp_path):
+            os.mkdir(f"{folder}/{index}")
+        compare(f"{mount.path}/{index}", f"{tmp_path}/{index}", seed + index, 150)
+
+    with Mount(server, filesystem, "--metadata-ttl", ttl) as mount, concurrent.futures.ThreadPoolExecutor(7) as pool:
+        forgetting = pool.submit(forget)
+        try:
+            for worker in [pool.submit(work, mount, index) for index in range(6)]:
+                worker.result()
+        finally:
+            done.set()
+        forgetting.result()
+        assert tree(mount.path) == tree(tmp_path) == without_uploads(content)
+
+
+def test_a_service_that_fails_now_and_then_is_not_noticed(deployed, request, tmp_path):
+    filesystem = deployed.create_filesystem(request.node.name)
+    seed = new_seed()
+    chance = random.Random(seed)
+    refusals = [faultplan.status(500), faultplan.status(503), faultplan.status(429), faultplan.reset()]
+    losses = [faultplan.lost(), faultplan.acted_status(502), faultplan.acted_status(504), faultplan.cut(1)]
+
+    def sometimes(exchange):
+        if chance.random() < 0.9:
+            exchange.answer()
+        else:
+            # An upload whose id was lost leaves its staging name in sight, as anybody's would be.
+            chance.choice(refusals if exchange.call == "begin" else refusals + losses)(exchange)
+
+    with Mount(deployed, filesystem, "--retries", 9, "--metadata-ttl", 0.05) as mount:
+        rule = deployed.faults.add("any", sometimes, times=None)
+        compare(mount.path, str(tmp_path), seed, 300)
+        assert rule.hits > 20
+        assert without_uploads(deployed.content(filesystem)) == tree(tmp_path)

@@ -49,7 +49,8 @@ public final class InMemoryRemote: RemoteFilesystem {
     }
 
     let state = Mutex(State())
-    private let behaviour: Behaviour
+    /// Which of the two it has.
+    public let behaviour: Behaviour
     private let ended: [CallKind: Tally]
 
     /// Makes a service with an empty filesystem.

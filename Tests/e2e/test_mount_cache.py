@@ -1,10 +1,11 @@
 """The cache directory of a mount: which ones are refused and left alone, and that no two mounts share one."""
 
+import errno
 import os
 
 import pytest
 
-from mountkit import Mount, read, refused, write
+from mountkit import Mount, check, read, refused, write
 from servercalls import pattern
 
 DATA = pattern(50_000)
@@ -78,3 +79,27 @@ def test_mounts_of_two_filesystems_share_a_cache_directory(server, filesystem, c
     with Mount(server, filesystem, cache_dir=cache_dir) as one, Mount(server, another, cache_dir=cache_dir) as two:
         write(two / "g", b"x")
         assert (os.listdir(one.path), os.listdir(two.path)) == (["f"], ["g"])
+
+
+@pytest.fixture
+def small_disk(cache_dir):
+    """A cache directory on a disk of 2 MiB."""
+    check(["mount", "-t", "tmpfs", "-o", "size=2m", "none", cache_dir])
+    yield cache_dir
+    check(["umount", cache_dir])
+
+
+def test_a_full_local_disk_is_the_writers_error_before_anything_is_replaced(server, filesystem, content, small_disk):
+    content.write("f", DATA)
+    with Mount(server, filesystem, cache_dir=small_disk) as mount:
+        descriptor = os.open(mount / "f", os.O_RDWR)
+        written = 0
+        with pytest.raises(OSError) as caught:
+            while True:
+                written += os.pwrite(descriptor, bytes(100_000), len(DATA) + written)
+        assert caught.value.errno == errno.ENOSPC
+        assert content.read("f") == DATA
+        os.ftruncate(descriptor, len(DATA))
+        os.close(descriptor)
+        write(mount / "g", b"there is room again")
+    assert content.tree() == {"f": DATA, "g": b"there is room again"}

@@ -8,6 +8,7 @@ import os
 import pytest
 
 import faultplan
+from deployedserver import DeployedServer
 from mountkit import Mount, check, counting, fails, read, run, write
 from servercalls import pattern
 from serverkit import poll
@@ -250,3 +251,15 @@ def test_the_key_is_in_no_log_and_no_command_line(server, filesystem, content):
         assert "500" in mount.log
         with open(f"/proc/{mount.pid}/cmdline") as line:
             assert server.api_key not in mount.log + line.read()
+
+
+def test_a_key_that_was_changed_is_read_again(request):
+    with DeployedServer() as server:
+        filesystem = server.create_filesystem(request.node.name)
+        server.content(filesystem).write("f", FILE)
+        with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+            os.listdir(mount.path)
+            server.api_key = "another-key-that-the-server-takes-from-now-on"
+            fails(errno.EACCES, os.listdir, mount.path)
+            mount.key_file.write_text(server.api_key)
+            assert os.listdir(mount.path) == ["f"] and read(mount / "f") == FILE

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from mountkit import Mount, check, counting, read, write
+from mountkit import Mount, check, counting, read, run, write
 from servercalls import pattern
+from serverkit import poll
 
 
 def test_all_handles_see_one_content(content, mount):
@@ -124,6 +125,21 @@ def test_a_redirection_over_a_file_never_shows_it_empty(server, content, mount):
     assert content.read("f") == b"the new content\n"
     # One upload: that of an empty file first would lose the old content if anything ended in between.
     assert seen.calls["post"] == 2
+
+
+def test_what_a_killed_program_wrote_reaches_the_server(content, mount):
+    content.write("g", pattern(100_000))
+    code = """
+new, old = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), os.open(sys.argv[2], os.O_RDWR)
+os.write(new, b"written ")
+os.pwrite(old, b"changed", 0)
+print("written", flush=True)
+os.kill(os.getpid(), 9)
+"""
+    killed = run([sys.executable, "-c", "import os, sys\n" + code, mount / "f", mount / "g"])
+    assert (killed.returncode, killed.stdout) == (-9, "written\n")
+    poll(lambda: content.exists("f") and content.read("f") == b"written ", what="upload of the new file")
+    poll(lambda: content.read("g") == b"changed" + pattern(99_993, start=7), what="upload of the old file")
 
 
 def test_threads_may_open_write_and_close_a_file_between_them(content, mount):

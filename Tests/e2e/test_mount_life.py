@@ -39,6 +39,14 @@ def test_a_filesystem_can_be_named_or_given_by_id(server, filesystem):
             assert os.listdir(mount.path) == []
 
 
+def test_a_mount_point_can_be_named_by_a_link(server, filesystem, prepared):
+    os.symlink(prepared.path, prepared.folder / "link")
+    link = f"{prepared.folder}/link/"
+    arguments = [link if argument == prepared.path else argument for argument in prepared.arguments]
+    assert tetherfs(*arguments).returncode == 0 and prepared.is_mounted
+    assert tetherfs("unmount", prepared.folder / "link").returncode == 0 and not prepared.is_mounted
+
+
 def test_in_the_foreground_the_driver_stays_and_sigint_ends_it(server, filesystem, content, prepared):
     process = subprocess.Popen(
         [binary("tetherfs"), *prepared.arguments, "--foreground"], env=environment(), stderr=subprocess.PIPE, text=True

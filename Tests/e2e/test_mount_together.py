@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mountkit import Mount, check, counting, read, write
+from mountkit import Mount, check, counting, python, read, write
 from servercalls import pattern
 
 
@@ -29,6 +29,22 @@ def test_many_files_written_at_once_are_all_there(content, mount):
         wanted[f"{index}/renamed"] = pattern(index + 1)
         wanted |= {f"{index}/{number}": pattern(1000 * number + index + 1) for number in range(2, 10)}
     assert content.tree() == wanted
+
+
+def test_more_files_can_be_open_and_unsent_than_a_process_may_open_by_default(deployed, request):
+    filesystem = deployed.create_filesystem(request.node.name)
+    code = """
+import concurrent.futures, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+descriptors = [os.open(f"{sys.argv[1]}/{index}", os.O_RDWR | os.O_CREAT) for index in range(1100)]
+for index, descriptor in enumerate(descriptors):
+    os.write(descriptor, b"%d" % index)
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    list(pool.map(os.close, descriptors))
+"""
+    with Mount(deployed, filesystem) as mount:
+        python(code, mount.path)
+    assert deployed.content(filesystem).tree() == {f"{index}": b"%d" % index for index in range(1100)}
 
 
 def test_a_name_that_many_want_to_make_is_made_by_one(content, mount):

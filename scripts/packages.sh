@@ -7,7 +7,7 @@ for purpose in "$@"; do
     case "$purpose" in
         build) packages+=(pkg-config libfuse3-dev libcurl4-openssl-dev libsqlite3-dev) ;;
         run) packages+=(fuse3 libcurl4 libsqlite3-0 ca-certificates) ;;
-        test) packages+=(rsync git sqlite3 python3 python3-venv tar openssl util-linux) ;;
+        test) packages+=(rsync git sqlite3 python3 python3-venv tar openssl mount util-linux) ;;
         *)
             echo "packages.sh: '$purpose' is none of build, run, test" >&2
             exit 1

@@ -100,37 +100,64 @@ struct Uploader: Sendable {
     }
 
     /// Bytes of a source, waiting for those that only the service has.
+    ///
+    /// - Returns: The bytes in order: fewer than asked for at the source's end, or if a writer cut it meanwhile.
     func slices(of range: Range<UInt64>, _ source: Source) async throws(FileSystemError) -> [ByteSlice] {
         let range = range.clamped(to: 0..<source.size)
-        var slices: [ByteSlice] = []
-        let pieces = source.staged?.pieces(of: range) ?? [(range, false)]
-        let missing = pieces.lazy.filter { !$0.isHere }.map(\.range)
-        if let base = source.base, let first = missing.first, let last = missing.last, first != last {
-            // In one request, not piece by piece.
-            let version = BlockSource(content: base.content, size: base.size, path: source.path)
-            self.cache.readAhead(version, first.lowerBound..<last.upperBound)
-        }
+        guard let staged = source.staged else { return try await self.baseSlices(of: range, source) }
+        let pieces = staged.pieces(of: range)
+        guard pieces.contains(where: \.isHere) else { return try await self.baseSlices(of: range, source) }
+        self.fetchMissing(pieces.filter { !$0.isHere }.map(\.range), source)
+        // One buffer: there may be a piece for every other byte.
+        let buffer = ByteBuffer(count: range.count)
+        var filled = 0
         for (piece, isHere) in pieces {
-            if isHere, let staged = source.staged {
-                let buffer = ByteBuffer(count: piece.count)
-                let count: Int
+            let room = UnsafeMutableRawBufferPointer(rebasing: buffer.uninitialized[filled...])
+            let count: Int
+            if isHere {
                 do throws(Errno) {
-                    count = try staged.read(into: buffer.uninitialized, at: piece.lowerBound)
+                    let part = UnsafeMutableRawBufferPointer(rebasing: room[..<piece.count])
+                    count = try staged.read(into: part, at: piece.lowerBound)
                 } catch {
                     throw .local(error)
                 }
-                slices.append(ByteSlice(buffer, 0..<count))
             } else {
-                guard let base = source.base else { throw .stale }
-                do throws(BlockError) {
-                    let version = BlockSource(content: base.content, size: base.size, path: source.path)
-                    slices += try await self.cache.read(version, piece)
-                } catch {
-                    throw FileSystemError(error)
+                var copied = 0
+                for slice in try await self.baseSlices(of: piece, source) {
+                    UnsafeMutableRawBufferPointer(rebasing: room[copied...]).copyMemory(from: slice.bytes)
+                    copied += slice.range.count
                 }
+                count = copied
             }
+            filled += count
+            if count < piece.count { break }
         }
-        return slices
+        return [ByteSlice(buffer, 0..<filled)]
+    }
+
+    /// Asks for all that is missing at once, not piece by piece.
+    private func fetchMissing(_ missing: [Range<UInt64>], _ source: Source) {
+        guard missing.count > 1, let base = source.base, let first = missing.first, let last = missing.last
+        else {
+            return
+        }
+        let version = BlockSource(content: base.content, size: base.size, path: source.path)
+        self.cache.readAhead(version, first.lowerBound..<last.upperBound)
+    }
+
+    /// Bytes of the version on the service.
+    private func baseSlices(
+        of range: Range<UInt64>,
+        _ source: Source
+    ) async throws(FileSystemError) -> [ByteSlice] {
+        guard !range.isEmpty else { return [] }
+        guard let base = source.base else { throw .stale }
+        do throws(BlockError) {
+            let version = BlockSource(content: base.content, size: base.size, path: source.path)
+            return try await self.cache.read(version, range)
+        } catch {
+            throw FileSystemError(error)
+        }
     }
 }
 

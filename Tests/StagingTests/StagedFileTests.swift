@@ -82,6 +82,7 @@ struct StagedFileTests {
         try self.fill(file, pattern(100), at: 0)
         try file.truncate(to: 10)
         #expect(file.size == 10)
+        #expect(file.localByteCount == 10)
         try file.truncate(to: 20)
         #expect(try self.content(file) == pattern(10) + [UInt8](repeating: 0, count: 10))
         #expect(file.pieces(of: 0..<20).map(\.isHere) == [true])
@@ -188,6 +189,19 @@ struct StagedFileTests {
         #expect(self.recovered.count == 1)
         let kept = try #require(self.recovered.first)
         #expect(self.directory.bytes(of: "cache/f-1/recovered/\(kept)") == pattern(10))
+    }
+
+    @Test("Bytes that have no place on the service are put where a person finds them, once")
+    func keptForRecovery() throws {
+        var file: StagedFile? = try self.store.makeFile(for: path("a"), size: 0)
+        if let file { try self.write(file, pattern(10), at: 0) }
+        let kept = try #require(file?.keepForRecovery())
+        #expect(file?.isDirty == false)
+        #expect(file?.keepForRecovery() == "")
+        file = nil
+        #expect(self.staged.isEmpty)
+        #expect(self.recovered.count == 1)
+        #expect(kept.hasSuffix("/recovered/\(self.recovered.first ?? "?")"))
     }
 
     @Test("Bytes that nobody wants any more are not kept")

@@ -1,0 +1,110 @@
+import Primitives
+import Synchronization
+import TestKit
+import Testing
+
+@testable import VFS
+
+@Suite("Directories that stand still, and one that moves", .timeLimit(.minutes(1)))
+struct TreeGatesTests {
+    private func inodes(_ numbers: UInt64...) -> Set<InodeNumber> {
+        Set(numbers.map { InodeNumber(rawValue: $0) })
+    }
+
+    @Test("Changes below one directory go on side by side")
+    func shared() async {
+        let gates = TreeGates()
+        let hold = Hold()
+        let first = Task.immediate { await gates.hold(self.inodes(2, 3)) { _ = await hold.pass() } }
+        let second = Task.immediate { await gates.hold(self.inodes(3)) { _ = await hold.pass() } }
+        await hold.reached(2)
+        hold.release()
+        await first.value
+        await second.value
+    }
+
+    @Test("A directory moves only when nothing below it changes, and others go on meanwhile")
+    func alone() async {
+        let gates = TreeGates()
+        let hold = Hold()
+        let moved = Tally()
+        let change = Task.immediate { await gates.hold(self.inodes(2, 3)) { _ = await hold.pass() } }
+        await hold.reached()
+        let move = Task.immediate {
+            await gates.hold(self.inodes(2), alone: InodeNumber(rawValue: 3)) { moved.add() }
+        }
+        await gates.hold(self.inodes(2, 4)) {}
+        #expect(moved.count == 0)
+        hold.release()
+        await change.value
+        await move.value
+        #expect(moved.count == 1)
+    }
+
+    @Test("A change below a directory that moves waits until it has moved")
+    func waits() async {
+        let gates = TreeGates()
+        let hold = Hold()
+        let changed = Tally()
+        let move = Task.immediate {
+            await gates.hold([], alone: InodeNumber(rawValue: 3)) { _ = await hold.pass() }
+        }
+        await hold.reached()
+        let change = Task.immediate { await gates.hold(self.inodes(2, 3)) { changed.add() } }
+        await gates.hold(self.inodes(2)) {}
+        #expect(changed.count == 0)
+        hold.release()
+        await move.value
+        await change.value
+        #expect(changed.count == 1)
+    }
+
+    @Test("Moves of directories in one another's paths do not wait for each other for ever")
+    func storm() async {
+        let gates = TreeGates()
+        let done = Tally()
+        await withTaskGroup(of: Void.self) { group in
+            for index in 0..<200 {
+                let alone = InodeNumber(rawValue: UInt64(2 + index % 5))
+                let others = self.inodes(UInt64(2 + (index + 1) % 5), UInt64(2 + (index + 3) % 5))
+                group.addTask {
+                    await gates.hold(others, alone: index % 3 == 0 ? alone : nil) { await Task.yield() }
+                    done.add()
+                }
+            }
+        }
+        #expect(done.count == 200)
+    }
+}
+
+@Suite("Which staged bytes are kept after their upload")
+struct RetainedStagingTests {
+    private func inode(_ number: Int) -> InodeNumber { InodeNumber(rawValue: UInt64(number)) }
+
+    @Test("The oldest go when there are more than 256")
+    func count() {
+        let retained = RetainedStaging()
+        for number in 0..<256 { #expect(retained.add(self.inode(number), byteCount: 1).isEmpty) }
+        #expect(retained.add(self.inode(256), byteCount: 1) == [self.inode(0)])
+        #expect(retained.add(self.inode(256), byteCount: 1).isEmpty)
+    }
+
+    @Test("The oldest go when they take more than 2 GiB, as many as it needs")
+    func byteCount() {
+        let retained = RetainedStaging()
+        for number in 0..<4 { #expect(retained.add(self.inode(number), byteCount: 512 << 20).isEmpty) }
+        #expect(retained.add(self.inode(4), byteCount: 600 << 20) == [self.inode(0), self.inode(1)])
+    }
+
+    @Test("A file that grew, or was let go, is counted as it is now")
+    func changed() {
+        let retained = RetainedStaging()
+        _ = retained.add(self.inode(1), byteCount: 1 << 30)
+        _ = retained.add(self.inode(2), byteCount: 1 << 30)
+        #expect(retained.add(self.inode(2), byteCount: 1 << 20).isEmpty)
+        #expect(retained.add(self.inode(3), byteCount: 1 << 30) == [self.inode(1)])
+        retained.remove(self.inode(3))
+        retained.remove(self.inode(3))
+        #expect(retained.add(self.inode(4), byteCount: 1 << 30).isEmpty)
+    }
+}

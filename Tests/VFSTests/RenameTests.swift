@@ -167,6 +167,23 @@ struct RenameTests {
         #expect(mount.recovered.isEmpty)
     }
 
+    @Test("Unsent bytes of a replaced file are nobody's any more, also if the old name cannot be deleted")
+    func replacedDirtyAndFailing() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100))
+        mount.faulty.fail(.putPart, with: .timedOut)
+        #expect(await failure { () throws(FileSystemError) in try await mount.put("b", [1]) } != nil)
+        mount.faulty.fail(.delete, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.rename("a", "b") }
+                == .remote(.timedOut)
+        )
+        #expect(try await mount.get("b") == pattern(100))
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.recovered.isEmpty)
+        #expect(mount.remote.bytes(of: "b") == pattern(100))
+    }
+
     @Test("RENAME_NOREPLACE replaces nothing, and a rename onto itself does nothing")
     func noReplace() async throws {
         let mount = try Mount()

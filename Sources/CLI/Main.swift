@@ -23,7 +23,8 @@ struct TetherfsCommand: ParsableCommand {
         self.holdStandardDescriptors()
         // A peer that is gone is an error where it is written to.
         signal(SIGPIPE, SIG_IGN)
-        Glibc.exit(self.run(Array(CommandLine.arguments.dropFirst())))
+        // Not exit(3): OpenSSL's clean-up would run beside the HTTP thread. What is printed is written at once.
+        _exit(self.run(Array(CommandLine.arguments.dropFirst())))
     }
 
     /// Runs the command of these arguments, without the program's name; where mount(8) calls, by another name and

@@ -82,7 +82,16 @@ struct MountRunner {
         environment: Environment,
         ready: @escaping @Sendable () -> Void
     ) throws(UserError) -> Int32 {
-        let session = try self.mount(ready)
+        let session = try self.session(ready)
+        let isEnding = Atomic<Bool>(false)
+        // Before there is a mount, so that none stays behind.
+        signals.handle { [self] in
+            guard !isEnding.exchange(true, ordering: .relaxed) else {
+                return self.logger.notice("already ending: what is not uploaded yet goes first")
+            }
+            DetachedThread.start { self.end(session) }
+        }
+        try self.mount(session)
         let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
         let control: ControlServer
         do {
@@ -95,41 +104,53 @@ struct MountRunner {
             _ = Unmounting.unmount(self.configuration.mountPoint, .lazily)
             throw error.asMountFailure
         }
-        let isEnding = Atomic<Bool>(false)
-        signals.handle { [self] in
-            if isEnding.exchange(true, ordering: .relaxed) {
-                self.logger.notice("already ending: what is not uploaded yet goes first")
-                return
-            }
-            self.end(session)
-        }
         let code = session.run(device: device)
         isEnding.store(true, ordering: .relaxed)
         control.stop()
         if code < 0 {
             self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
         }
+        self.takeAway(device)
         return self.finish()
     }
 
-    private func mount(_ ready: @escaping @Sendable () -> Void) throws(UserError) -> FuseSession {
-        do throws(FuseSessionError) {
-            let options = FuseMountOptions(
-                source: self.configuration.sourceName,
-                isReadOnly: self.configuration.isReadOnly,
-                allowsOthers: self.configuration.allowsOthers,
-                kernelOptions: self.configuration.kernelOptions
-            )
-            let session = try FuseSession(self.fileSystem, options, logger: self.logger, ready: ready)
-            try session.mount(at: self.configuration.mountPoint)
-            return session
-        } catch {
-            throw UserError(
-                "cannot mount on \(Printable.text(self.configuration.mountPoint)): "
-                    + Printable.text(error.description),
-                status: .mountFailure
-            )
+    /// Takes the mount away if it is still there, as after an error, or a signal that came before it.
+    private func takeAway(_ device: String?) {
+        let path = self.configuration.mountPoint
+        guard let device, let mount = try? MountTable.current().mount(at: path), mount.device == device else {
+            return
         }
+        _ = Unmounting.unmount(path, .lazily)
+    }
+
+    private func session(_ ready: @escaping @Sendable () -> Void) throws(UserError) -> FuseSession {
+        let options = FuseMountOptions(
+            source: self.configuration.sourceName,
+            isReadOnly: self.configuration.isReadOnly,
+            allowsOthers: self.configuration.allowsOthers,
+            kernelOptions: self.configuration.kernelOptions
+        )
+        do throws(FuseSessionError) {
+            return try FuseSession(self.fileSystem, options, logger: self.logger, ready: ready)
+        } catch {
+            throw self.failure(error)
+        }
+    }
+
+    private func mount(_ session: FuseSession) throws(UserError) {
+        do throws(FuseSessionError) {
+            try session.mount(at: self.configuration.mountPoint)
+        } catch {
+            throw self.failure(error)
+        }
+    }
+
+    private func failure(_ error: FuseSessionError) -> UserError {
+        UserError(
+            "cannot mount on \(Printable.text(self.configuration.mountPoint)): "
+                + Printable.text(error.description),
+            status: .mountFailure
+        )
     }
 
     /// A signal asks for the end: nobody new comes in, who has files open may go on until all is uploaded.

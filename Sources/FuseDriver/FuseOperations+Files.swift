@@ -71,7 +71,11 @@ extension FuseOperations {
                 changes: mode.truncates,
                 { () throws(FileSystemError) in try await self.fileSystem.open(inode, mode, by: opener) },
                 reply: reply,
-                undo: { self.fileSystem.release($0.0) }
+                undo: { opened in
+                    self.fileSystem.release(opened.0)
+                    // The kernel did not hear that it was emptied.
+                    if mode.truncates { self.notifier.invalidate(inode) }
+                }
             )
         }
     }

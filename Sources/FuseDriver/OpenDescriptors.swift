@@ -1,9 +1,9 @@
 import Glibc
 import Primitives
 
-/// Which descriptors of a process are open on a file of ours, as proc(5) shows them without touching the mount.
+/// Which descriptors of a process are open for writing on a file of ours, as proc(5) shows them without touching the mount.
 enum OpenDescriptors {
-    /// Whether a process has a descriptor open on a file.
+    /// Whether a process has a descriptor open for writing on a file.
     ///
     /// - Parameters:
     ///   - process: The process; 0 for an unknown one has none.
@@ -23,7 +23,10 @@ enum OpenDescriptors {
                 continue
             }
             let fields = self.fields(text)
-            guard fields["ino"] == String(inode.rawValue)[...], let mount = fields["mnt_id"] else { continue }
+            guard fields["ino"] == String(inode.rawValue)[...], let mount = fields["mnt_id"],
+                // One for reading alone uploads nothing when it is closed.
+                let flags = fields["flags"].flatMap({ Int32($0, radix: 8) }), flags & O_ACCMODE != O_RDONLY
+            else { continue }
             // Inode numbers are small here, and other filesystems have the same.
             let isHere = isOurs[mount] ?? self.isMount(mount, of: process, on: device)
             isOurs[mount] = isHere

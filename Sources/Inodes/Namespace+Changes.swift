@@ -110,8 +110,8 @@ extension Namespace {
     /// Nothing is known of a file's bytes any more.
     public func forgetVersion(of inode: InodeNumber) {
         self.state.withLock { state in
+            // The size stays: it is what the kernel was told, and holds for no time.
             state.updateFacts(of: inode) { facts in
-                facts.size = nil
                 facts.sizeAsOf = nil
                 facts.content = nil
                 facts.epoch += 1
@@ -247,6 +247,7 @@ extension Namespace {
             state.node(for: entry, dirent.name, in: parent)
             guard let attributes = self.attributes(of: entry.inode, state) else { return nil }
             state.nodes[entry.inode]?.lookupCount += 1
+            state.nodes[entry.inode]?.toldSize = attributes.size
             return (
                 attributes, self.remaining(directory.listedAsOf),
                 entry.kind == .directory ? self.timeToLive : self.remaining(entry.facts.sizeAsOf)

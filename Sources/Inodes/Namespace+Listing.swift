@@ -97,13 +97,18 @@ extension Namespace {
     }
 
     private func fetchListing(_ directory: InodeNumber) async -> Result<Void, RemoteError> {
-        let asOf = self.now()
-        let path: RemotePath? = self.state.withLock { state in
-            guard let path = state.path(of: directory) else { return nil }
-            state.directories[directory, default: Directory()].flightCount += 1
-            return path
+        while true {
+            guard let path = self.path(of: directory) else { return .failure(.notFound) }
+            let result = await self.fetchListing(directory, path)
+            // Renamed meanwhile, what was asked for the old path says nothing.
+            if self.path(of: directory) == path { return result }
         }
-        guard let path else { return .failure(.notFound) }
+    }
+
+    private func fetchListing(_ directory: InodeNumber, _ path: RemotePath) async -> Result<Void, RemoteError>
+    {
+        let asOf = self.now()
+        self.state.withLock { $0.directories[directory, default: Directory()].flightCount += 1 }
         defer {
             self.state.withLock { state in
                 state.directories[directory]?.flightCount -= 1
@@ -121,7 +126,7 @@ extension Namespace {
             }
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
-            self.store(listing, for: directory, asOf: asOf)
+            self.store(listing, for: directory, at: path, asOf: asOf)
             return .success(())
         } catch {
             return .failure(error)
@@ -148,10 +153,17 @@ extension Namespace {
         }
     }
 
-    private func store(_ listing: RemoteListing, for inode: InodeNumber, asOf: ContinuousClock.Instant) {
+    private func store(
+        _ listing: RemoteListing,
+        for inode: InodeNumber,
+        at path: RemotePath,
+        asOf: ContinuousClock.Instant
+    ) {
         let shouldLog: Bool = self.state.withLock { state in
-            // A directory that went away while it was listed is not brought back.
-            guard state.path(of: inode) != nil, let directory = state.directories[inode] else { return false }
+            // A directory that went away, or elsewhere, while it was listed is not brought back.
+            guard state.path(of: inode) == path, let directory = state.directories[inode] else {
+                return false
+            }
             let old = directory.entries
             var entries: [FileName: Entry] = [:]
             entries.reserveCapacity(listing.entries.count)
@@ -199,6 +211,11 @@ extension Namespace {
             state.directories[parent]?.remove(staging)
         }
         return staging
+    }
+
+    /// The names that are hidden in a directory.
+    public func hiddenNames(in directory: InodeNumber) -> Set<FileName> {
+        self.state.withLock { $0.stagingNames[directory] ?? [] }
     }
 
     /// Ends the hiding, after the upload was completed.

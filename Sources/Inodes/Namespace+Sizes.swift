@@ -46,8 +46,10 @@ extension Namespace {
     /// - Throws: `.notFound` only if a listing asked for after the server's 404 does not have the name either.
     public func version(of inode: InodeNumber) async throws(RemoteError) -> FileVersion {
         if let version = self.freshVersion(of: inode) { return version }
-        guard var (parent, name) = self.location(of: inode) else { throw .notFound }
         while true {
+            guard let (parent, name) = self.location(of: inode), let path = self.path(of: inode) else {
+                throw .notFound
+            }
             do throws(RemoteError) {
                 let size = try await self.probe(inode, name, in: parent)
                 // Seen just now: true for this one question even if the time to live is 0 or a change of ours came
@@ -56,10 +58,7 @@ extension Namespace {
                 return known ?? FileVersion(content: self.makeContentID(), size: size, validFor: .zero)
             } catch .notFound {
                 // Renamed meanwhile: it is asked for under the name that it has now.
-                guard let (newParent, newName) = self.location(of: inode),
-                    newParent != parent || newName != name
-                else { throw .notFound }
-                (parent, name) = (newParent, newName)
+                guard let now = self.path(of: inode), now != path else { throw .notFound }
             }
         }
     }
@@ -93,6 +92,10 @@ extension Namespace {
             self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch)
             return .success(size)
         } catch .notFound {
+            // Its directory was renamed meanwhile: the answer is about another path.
+            guard self.state.withLock({ $0.path(of: parent)?.appending(name) }) == path else {
+                return .failure(.notFound)
+            }
             return .failure(await self.explainMissing(inode, name, in: parent))
         } catch {
             return .failure(error)
@@ -126,7 +129,7 @@ extension Namespace {
             guard var entry = state.directories[parent]?.entries[name], entry.inode == inode,
                 entry.facts.epoch == epoch
             else { return }
-            if entry.facts.size != size {
+            if entry.facts.size != size || entry.facts.content == nil {
                 // Times that a program set were those of the old content.
                 if entry.facts.size != nil { state.touch(inode, at: .now()) }
                 entry.facts.size = size

@@ -6,8 +6,15 @@ extension RemoteClientFilesystem {
     /// Asks for a file's size; see ``RemoteFilesystem/size(of:)``.
     public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
         let call = RemoteCall(name: "size", method: .get, url: self.url("files", file) + "?init=true")
-        return try JSONBody.decode(FileInfoBody.self, try await self.client.repeating(call).body).size
+        let size = try JSONBody.decode(FileInfoBody.self, try await self.client.repeating(call).body).size
+        guard size <= Self.maximumFileByteCount else {
+            throw .malformedAnswer("the server names a size that no file here can have: \(size)")
+        }
+        return size
     }
+
+    /// 16 TiB: what this driver can address.
+    private static let maximumFileByteCount: UInt64 = 1 << 44
 
     /// Reads bytes of a file into a sink; see ``RemoteFilesystem/read(_:_:into:)``.
     ///

@@ -147,8 +147,7 @@ extension FileSystem {
         self.namespace.unpin(inode)
         let handle = FileHandle(content, mode, opener: process)
         do throws(FileSystemError) {
-            let staged = try self.stage(content, base: nil)
-            do throws(Errno) { try staged.markDirty() } catch { throw .local(error) }
+            _ = try self.stageEmpty(content)
             guard let attributes = self.namespace.countLookup(inode) else { throw .noSuchFile }
             let validFor = self.namespace.timeToLive
             return (.entry(attributes, nameValidFor: validFor, attributesValidFor: validFor), handle)
@@ -170,10 +169,10 @@ extension FileSystem {
     /// - Returns: The staged file; while it is clean it may be let go at any time.
     /// - Throws: Why the size cannot be had, or the local disk's error.
     func stagedForWriting(_ content: FileContent, emptied: Bool) async throws(FileSystemError) -> StagedFile {
-        if let staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file {
-            return staged
-        }
-        if emptied { return try self.stage(content, base: nil) }
+        let staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file
+        if let staged, emptied || staged.isDirty || content.isUnlinked { return staged }
+        if emptied { return try self.stageEmpty(content) }
+        // What is here and clean may be of a version that is long past.
         let base = try await self.fail { () throws(RemoteError) in
             try await self.namespace.version(of: content.inode)
         }
@@ -193,6 +192,7 @@ extension FileSystem {
         _ change: @Sendable (StagedFile) throws(Errno) -> Void
     ) async throws(FileSystemError) {
         while true {
+            try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
             let result = await content.writers.shared { () -> Result<Bool, FileSystemError> in
                 do throws(FileSystemError) {
@@ -211,9 +211,13 @@ extension FileSystem {
         to staged: StagedFile,
         of content: FileContent
     ) throws(FileSystemError) -> Bool {
-        // Its name is gone, and not by an unlink of ours: there is no place where the bytes could go.
-        guard content.isUnlinked || self.namespace.location(of: content.inode) != nil else { throw .stale }
-        do { try change(staged) } catch { throw .local(error) }
+        try self.checkPlace(of: content)
+        do {
+            try change(staged)
+        } catch {
+            self.namespace.setHeld(content.inode, staged.isDirty)
+            throw .local(error)
+        }
         // Once dirty it is not let go: it suffices to look after the change.
         guard content.staged === staged else {
             staged.discard()
@@ -221,6 +225,11 @@ extension FileSystem {
         }
         self.namespace.didWrite(content.inode, size: staged.size, at: .now())
         return true
+    }
+
+    /// Where a name is gone, and not by an unlink of ours, there is no place where bytes could go.
+    private func checkPlace(of content: FileContent) throws(FileSystemError) {
+        guard content.isUnlinked || self.namespace.location(of: content.inode) != nil else { throw .stale }
     }
 
     /// Writes bytes to a file whose size is known and that no upload holds still.
@@ -244,13 +253,23 @@ extension FileSystem {
         defer { content.writers.leaveShared() }
         // The first write must not go over a version that is long past.
         let known = self.namespace.freshVersion(of: content.inode)
-        guard content.currentStaged(known: known) != nil || known != nil else { return false }
-        handle.writers.withLock { _ = $0.processes.insert(process) }
-        return try self.apply(
+        let staged: StagedFile
+        if let current = content.currentStaged(known: known)?.file,
+            current.isDirty || content.isUnlinked || known != nil
+        {
+            staged = current
+        } else if let known {
+            staged = try self.stage(content, base: known)
+        } else {
+            return false
+        }
+        let isDone = try self.apply(
             { staged throws(Errno) in try staged.write(bytes, at: offset) },
-            to: try self.stage(content, base: known),
+            to: staged,
             of: content
         )
+        if isDone { handle.writers.withLock { _ = $0.processes.insert(process) } }
+        return isDone
     }
 
     /// Writes bytes to a file, waiting for an upload that holds it still.
@@ -268,10 +287,10 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) {
         try self.checkEnd(offset, bytes.count)
-        handle.writers.withLock { _ = $0.processes.insert(process) }
         try await self.modify(handle.content) { staged throws(Errno) in
             try staged.write(bytes.bytes, at: offset)
         }
+        handle.writers.withLock { _ = $0.processes.insert(process) }
     }
 
     private func checkEnd(_ offset: UInt64, _ count: Int) throws(FileSystemError) {
@@ -289,14 +308,15 @@ extension FileSystem {
     public func release(_ handle: FileHandle) {
         let content = handle.content
         if handle.isReadable { content.state.withLock { $0.readerCount -= 1 } }
-        let isUntold = content.isDirty && content.state.withLock { $0.useCount == 1 && $0.lastError == nil }
-        guard isUntold else {
-            self.retain(content)
-            return self.endUse(content)
-        }
+        self.retain(content)
+        self.endUse(content)
+        let isUntold = content.isDirty && content.state.withLock { $0.useCount == 0 && $0.lastError == nil }
+        guard isUntold else { return }
+        // The same one: it has unsent bytes.
+        let kept = self.use(content.inode)
         Task {
-            _ = await self.uploadUntilClean(content)
-            self.endUse(content)
+            _ = await self.uploadUntilClean(kept)
+            self.endUse(kept)
         }
     }
 }

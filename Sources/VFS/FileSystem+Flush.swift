@@ -26,20 +26,13 @@ extension FileSystem {
     /// - Throws: Why the bytes are not on the service; they are kept here.
     public func flush(_ handle: FileHandle, by process: Int32) async throws(FileSystemError) {
         guard self.needsFlush(handle) else { return }
-        let writers = handle.writers.withLock { writers in
-            defer { writers.processes = [] }
-            return writers.processes
-        }
+        let writers = handle.writers.withLock { $0.processes }
         let isBystander =
             process != 0 && handle.opener != 0 && process != handle.opener && !writers.contains(process)
             && !writers.contains(0)
-        do throws(FileSystemError) {
-            if !isBystander { return try await self.upload(handle.content) }
-        } catch {
-            handle.writers.withLock { $0.processes.formUnion(writers) }
-            throw error
-        }
-        handle.writers.withLock { $0.processes.formUnion(writers) }
+        if isBystander { return }
+        try await self.upload(handle.content)
+        if !handle.content.isDirty { handle.writers.withLock { $0.processes = [] } }
     }
 
     /// What fsync(2) waits for: all that was written to the file is on the service when this returns.
@@ -112,6 +105,7 @@ extension FileSystem {
                 if try result.get() { return }
             }
         }
+        if content.isDirty { throw .changedOnServer }
     }
 
     /// Uploads what is here at this moment.
@@ -144,7 +138,10 @@ extension FileSystem {
             }
             guard isDone else { return false }
         } catch {
-            if case .remote = error { self.namespace.mayBeOnServer(content.inode) }
+            switch error {
+            case .remote, .interrupted: self.namespace.mayBeOnServer(content.inode)
+            default: break
+            }
             throw error
         }
         self.didUpload(content, staged, snapshot)
@@ -156,6 +153,7 @@ extension FileSystem {
         // The new base first and clean last: in between the staged file is still the one to read and write.
         let version = self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: true)
         content.state.withLock { state in
+            state.lastError = nil
             guard state.staged === staged else { return }
             state.base = FileVersion(content: version, size: snapshot.size, validFor: .zero)
         }
@@ -192,7 +190,8 @@ extension FileSystem {
         return (dirty.count, dirty.reduce(0) { $0 + ($1.staged?.size ?? 0) })
     }
 
-    private func unsentFile(_ content: FileContent, _ error: FileSystemError) -> UnsentFile {
+    private func unsentFile(_ content: FileContent, _ error: FileSystemError) -> UnsentFile? {
+        guard !content.isUnlinked else { return nil }
         let byteCount = content.staged?.size ?? 0
         if let path = self.namespace.path(of: content.inode) {
             return UnsentFile(place: path.description, byteCount: byteCount, error: error)
@@ -218,8 +217,13 @@ extension FileSystem {
                 group.addTask {
                     do { try await places.acquire() } catch { return nil }
                     defer { places.release() }
-                    guard case .failure(let error) = await self.uploadUntilClean(content) else { return nil }
-                    return self.unsentFile(content, error)
+                    // Who waits may go away; what was begun goes on.
+                    do throws(FileSystemError) {
+                        try await self.upload(content)
+                        return nil
+                    } catch {
+                        return error == .interrupted ? nil : self.unsentFile(content, error)
+                    }
                 }
             }
             var unsent: [UnsentFile] = []

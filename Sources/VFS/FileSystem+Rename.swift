@@ -92,38 +92,57 @@ extension FileSystem {
         defer { self.endUse(content) }
         try await content.transfer.alone { () throws(FileSystemError) in
             let isOnServer = self.namespace.isOnServer(inode)
+            let path = self.namespace.path(of: old.parent)?.appending(old.name)
             // Only here yet, and still being written: it goes to its new name with its first upload.
-            if isOnServer || content.state.withLock({ $0.lastError }) != nil {
-                let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target)
-                if isOnServer { try await self.confirmFile(old) }
-                let path = self.namespace.path(of: old.parent)?.appending(old.name)
-                // The new name first: whoever reads goes to what is whole.
-                self.move(content, old, new, copied)
-                if isOnServer, let path { try await self.deleteOldName(path, old) }
-            } else {
+            guard isOnServer || content.state.withLock({ $0.lastError }) != nil else {
                 self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+                return
             }
+            let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target)
+            // The listing that shows it to be a file; asked for again below if it is too old by now.
+            let isListed = self.namespace.isListed(old.parent)
+            // The new name first: whoever reads goes to what is whole.
+            self.move(content, old, new, copied, replacing: target)
+            if isOnServer, let path { try await self.deleteOldName(path, old, isListed: isListed) }
         }
         self.retain(content)
     }
 
-    private func move(_ content: FileContent, _ old: Place, _ new: Place, _ copied: Copied) {
+    private func move(
+        _ content: FileContent,
+        _ old: Place,
+        _ new: Place,
+        _ copied: Copied,
+        replacing target: InodeNumber?
+    ) {
         self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+        if let replaced = target.flatMap(self.existingContent) {
+            // Who has it open goes on with what is here of it.
+            replaced.state.withLock { state in
+                state.isUnlinked = true
+                state.staged?.discard()
+            }
+        }
+        // The file vanished from a listing while it was copied: the next one shows its new name.
+        guard self.namespace.known(new.name, in: new.parent)?.inode == content.inode else {
+            return self.namespace.expireListing(new.parent)
+        }
         // Without unsent bytes the content is the version that it was.
         guard let (staged, snapshot) = copied.staged, staged.isDirty else { return }
         self.didUpload(content, staged, snapshot)
     }
 
-    /// Makes sure that what is about to be deleted is a file, as a listing within its time to live has it.
-    private func confirmFile(_ place: Place) async throws(FileSystemError) {
-        try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(place.parent) }
-        guard self.namespace.known(place.name, in: place.parent)?.kind != .directory else {
-            throw .isDirectory
-        }
-    }
-
-    private func deleteOldName(_ path: RemotePath, _ old: Place) async throws(FileSystemError) {
+    /// Deletes a file's old name, if a listing within its time to live shows it to be a file.
+    private func deleteOldName(
+        _ path: RemotePath,
+        _ old: Place,
+        isListed: Bool
+    ) async throws(FileSystemError) {
         do throws(RemoteError) {
+            if !isListed {
+                try await self.namespace.refresh(old.parent)
+                guard self.namespace.known(old.name, in: old.parent)?.kind == .file else { return }
+            }
             try await self.remote.delete(path, kind: .file)
         } catch {
             // Both names may be there: the next listing shows it.
@@ -188,11 +207,19 @@ extension FileSystem {
             guard isDone else { return nil }
         } catch {
             // Whether the target was replaced is not known: nothing of it is believed any more.
-            if let target { self.namespace.forgetVersion(of: target) }
+            if let target { self.forgetVersion(of: target) }
             throw error
         }
         guard let staged, let snapshot else { return Copied(staged: nil) }
         return Copied(staged: (staged.file, snapshot))
+    }
+
+    /// What the service has of a file is not known any more.
+    private func forgetVersion(of inode: InodeNumber) {
+        self.namespace.forgetVersion(of: inode)
+        self.existingContent(of: inode)?.state.withLock { state in
+            if state.staged?.isDirty == false { state.staged = nil }
+        }
     }
 
     /// The size that the service has of a file that is to be replaced: nothing if there is none; the size of what

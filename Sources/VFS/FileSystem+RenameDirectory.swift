@@ -3,18 +3,23 @@ import Primitives
 import RemoteAPI
 import WireFormat
 
-/// What of a directory was copied to its new place, and no more than that: only this is deleted at the old one.
-private struct CopiedTree {
-    struct Item {
-        let from: RemotePath
-        let to: RemotePath
-        let kind: EntryKind
-        /// Whether it was made at the new place: a directory that was there and empty stays when all is taken back.
-        var isMade = true
-    }
+/// A directory of which something was copied to its new place, and no more than that: only this is deleted at the old
+/// one, or taken back at the new one.
+private final class CopiedDirectory {
+    let inode: InodeNumber
+    let from: RemotePath
+    let to: RemotePath
+    /// Whether it was made at the new place: one that was there and empty stays when all is taken back.
+    let isMade: Bool
+    var files: [FileName] = []
+    var directories: [CopiedDirectory] = []
 
-    /// A directory before what is in it.
-    var items: [Item] = []
+    init(_ inode: InodeNumber, from: RemotePath, to: RemotePath, isMade: Bool) {
+        self.inode = inode
+        self.from = from
+        self.to = to
+        self.isMade = isMade
+    }
 }
 
 extension FileSystem {
@@ -37,21 +42,22 @@ extension FileSystem {
         guard let from = self.namespace.path(of: inode),
             let to = self.namespace.path(of: new.parent)?.appending(new.name)
         else { throw .noSuchFile }
-        var copied = CopiedTree()
+        if !targetIsThere {
+            try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
+        }
+        let copied = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
         do throws(FileSystemError) {
-            try await self.copyTree(inode, from, to, isThere: targetIsThere, &copied)
+            try await self.copyTree(copied)
         } catch {
             // The original is whole; what was copied is ours to take back.
-            for item in copied.items.reversed() where item.isMade {
-                try? await self.deleteIfOurs(item.to, item.kind)
-            }
+            try? await self.deleteCopied(copied, at: \.to, isTakenBack: true)
             self.namespace.expireListing(new.parent)
             throw error
         }
         // The new place is whole: whoever reads goes there from now on.
         self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
         do throws(FileSystemError) {
-            for item in copied.items.reversed() { try await self.deleteIfOurs(item.from, item.kind) }
+            try await self.deleteCopied(copied, at: \.from)
             self.namespace.remove(old.name, in: old.parent, at: .now())
         } catch {
             // What is left at the old place shows in the next listing.
@@ -60,46 +66,39 @@ extension FileSystem {
         }
     }
 
-    /// Copies a directory with all that is in it; files that are only here go to their new place with their upload.
-    private func copyTree(
-        _ directory: InodeNumber,
-        _ from: RemotePath,
-        _ to: RemotePath,
-        isThere: Bool,
-        _ copied: inout CopiedTree
-    ) async throws(FileSystemError) {
-        if !isThere {
-            try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
-        }
-        copied.items.append(.init(from: from, to: to, kind: .directory, isMade: !isThere))
+    /// Copies all that is in a directory; files that are only here go to their new place with their upload.
+    private func copyTree(_ copied: CopiedDirectory) async throws(FileSystemError) {
+        let directory = copied.inode
         try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(directory) }
         // They could neither be copied nor may they be deleted.
         if self.namespace.holdsRefusedNames(directory) { throw .notSupported }
         let children = self.namespace.snapshot(directory)
-        let files = children.filter { $0.kind == .file && self.namespace.isOnServer($0, in: directory) }
-        try await self.copyFiles(files, in: directory, from, to, &copied)
+        try await self.copyFiles(
+            children.filter { $0.kind == .file && self.namespace.isOnServer($0, in: directory) },
+            of: copied
+        )
         for child in children where child.kind == .directory {
             // Also makes the number known where nobody has looked it up yet.
             guard self.namespace.known(child.name, in: directory)?.inode == child.inode else {
                 throw .changedOnServer
             }
-            try await self.copyTree(
+            let below = CopiedDirectory(
                 child.inode,
-                from.appending(child.name),
-                to.appending(child.name),
-                isThere: false,
-                &copied
+                from: copied.from.appending(child.name),
+                to: copied.to.appending(child.name),
+                isMade: true
             )
+            try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(below.to) }
+            copied.directories.append(below)
+            try await self.copyTree(below)
         }
     }
 
     private func copyFiles(
         _ files: [Namespace.Dirent],
-        in directory: InodeNumber,
-        _ from: RemotePath,
-        _ to: RemotePath,
-        _ copied: inout CopiedTree
+        of copied: CopiedDirectory
     ) async throws(FileSystemError) {
+        let (directory, to) = (copied.inode, copied.to)
         let places = AsyncSemaphore(8)
         let results = await withTaskGroup(of: Result<FileName, FileSystemError>.self) { group in
             for file in files {
@@ -121,9 +120,7 @@ extension FileSystem {
             }
             return results
         }
-        for case .success(let name) in results {
-            copied.items.append(.init(from: from.appending(name), to: to.appending(name), kind: .file))
-        }
+        for case .success(let name) in results { copied.files.append(name) }
         for case .failure(let error) in results where error != .interrupted { throw error }
         for result in results { _ = try result.get() }
     }
@@ -141,35 +138,67 @@ extension FileSystem {
         try await content.transfer.alone { () throws(FileSystemError) in
             // What waits here goes to the old name first: then the copy is of one known version.
             try await self.uploadHoldingTransfer(content)
-            let version = try await self.fail { () throws(RemoteError) in
-                try await self.namespace.version(of: file.inode)
+            // If a writer outruns the first copy, the second is of what the service has; what was written goes to the
+            // new place with its own upload.
+            for _ in 0..<2 {
+                if try await self.copyUnlessOutrun(content, in: directory, to: target) { return }
             }
-            // Bytes written from now on wait here, and go to the new place with their own upload.
-            let staged = content.isDirty ? nil : content.currentStaged(known: version)
-            let snapshot = staged?.file.snapshot
-            let source = Uploader.Source(
-                staged: staged?.file,
-                base: staged?.base ?? version,
-                size: snapshot?.size ?? version.size
-            ) { self.namespace.path(of: file.inode) }
-            let isDone = try await self.uploader.upload(source, to: target, in: directory, previousSize: nil)
-            {
-                snapshot == nil || content.staged?.snapshot == snapshot
-            }
-            // Whoever writes to a file of a directory that moves may try again.
-            guard isDone else { throw .changedOnServer }
+            throw .changedOnServer
         }
     }
 
-    /// Deletes a file, or a directory that a listing asked for now shows to be empty: the server would delete a whole
-    /// tree, also what others put there meanwhile.
-    private func deleteIfOurs(_ path: RemotePath, _ kind: EntryKind) async throws(FileSystemError) {
+    private func copyUnlessOutrun(
+        _ content: FileContent,
+        in directory: InodeNumber,
+        to target: RemotePath
+    ) async throws(FileSystemError) -> Bool {
+        let version = try await self.fail { () throws(RemoteError) in
+            try await self.namespace.version(of: content.inode)
+        }
+        let staged = content.isDirty ? nil : content.currentStaged(known: version)
+        let snapshot = staged?.file.snapshot
+        let source = Uploader.Source(
+            staged: staged?.file,
+            base: staged?.base ?? version,
+            size: snapshot?.size ?? version.size
+        ) { self.namespace.path(of: content.inode) }
+        return try await self.uploader.upload(source, to: target, in: directory, previousSize: nil) {
+            snapshot == nil || content.staged?.snapshot == snapshot
+        }
+    }
+
+    /// Deletes what was copied, at its old place or (taking it back) at its new one: files that a listing asked for now
+    /// shows to be files, and directories that one shows to be empty. The server would delete a whole tree, also what
+    /// others put there meanwhile.
+    private func deleteCopied(
+        _ copied: CopiedDirectory,
+        at place: KeyPath<CopiedDirectory, RemotePath>,
+        isTakenBack: Bool = false
+    ) async throws(FileSystemError) {
+        for below in copied.directories.reversed() {
+            try await self.deleteCopied(below, at: place, isTakenBack: isTakenBack)
+        }
+        let path = copied[keyPath: place]
         do throws(RemoteError) {
-            if kind == .directory {
-                let left = try await self.remote.list(path)
-                guard left.entries.isEmpty, left.refusedNameCount == 0 else { throw .changedKind }
+            if !copied.files.isEmpty {
+                let files = Set(
+                    try await self.remote.list(path).entries.filter { $0.kind == .file }.map(\.name)
+                )
+                for name in copied.files where files.contains(name) {
+                    do throws(RemoteError) {
+                        try await self.remote.delete(path.appending(name), kind: .file)
+                    } catch .notFound {
+                        continue
+                    }
+                }
             }
-            try await self.remote.delete(path, kind: kind)
+            if isTakenBack, !copied.isMade { return }
+            let left = try await self.remote.list(path)
+            let hidden = self.namespace.hiddenNames(in: copied.inode)
+            guard left.refusedNameCount == 0, left.entries.allSatisfy({ hidden.contains($0.name) }) else {
+                throw .changedKind
+            }
+            try await self.remote.delete(path, kind: .directory)
         } catch .notFound {
             return
         } catch .changedKind {

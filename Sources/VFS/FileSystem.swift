@@ -103,22 +103,45 @@ public final class FileSystem: Sendable {
     ///
     /// - Parameters:
     ///   - content: The content.
-    ///   - base: The version that bytes not written here come from; nothing for an empty file.
+    ///   - base: The version that bytes not written here come from.
     /// - Returns: The staged file, also if there was one.
     /// - Throws: The local disk's error.
-    func stage(_ content: FileContent, base: FileVersion?) throws(FileSystemError) -> StagedFile {
+    func stage(_ content: FileContent, base: FileVersion) throws(FileSystemError) -> StagedFile {
         if let current = content.currentStaged(known: base) { return current.file }
-        let made: StagedFile
+        return self.publish(try self.makeStaged(content, size: base.size), base: base, in: content)
+    }
+
+    /// Makes the staged file of a content that has none, as an empty file that the service does not have.
+    ///
+    /// - Parameter content: The content.
+    /// - Returns: The staged file, also if there was one.
+    /// - Throws: The local disk's error.
+    func stageEmpty(_ content: FileContent) throws(FileSystemError) -> StagedFile {
+        if let current = content.currentStaged(known: nil) { return current.file }
+        let made = try self.makeStaged(content, size: 0)
+        // Before anybody sees it: clean, it would be taken for what the service has.
+        do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
+        return self.publish(made, base: nil, in: content)
+    }
+
+    private func makeStaged(_ content: FileContent, size: UInt64) throws(FileSystemError) -> StagedFile {
         do throws(Errno) {
-            made = try self.staging.makeFile(
-                for: self.namespace.path(of: content.inode),
-                size: base?.size ?? 0
-            )
+            return try self.staging.makeFile(for: self.namespace.path(of: content.inode), size: size)
         } catch {
             throw .local(error)
         }
-        return content.state.withLock { state in
-            if let staged = state.staged { return staged }
+    }
+
+    private func publish(
+        _ made: StagedFile,
+        base: FileVersion?,
+        in content: FileContent
+    ) -> StagedFile {
+        content.state.withLock { state in
+            if let staged = state.staged {
+                made.discard()
+                return staged
+            }
             state.staged = made
             state.base = base
             return made

@@ -16,6 +16,16 @@ struct Uploader: Sendable {
     let namespace: Namespace
     let cache: BlockCache
     let logger: Logger
+    /// Bounds the parts that are put together in memory, of all uploads.
+    private let assemblies = AsyncSemaphore(4)
+
+    /// Takes what an upload needs.
+    init(remote: any RemoteFilesystem, namespace: Namespace, cache: BlockCache, logger: Logger) {
+        self.remote = remote
+        self.namespace = namespace
+        self.cache = cache
+        self.logger = logger
+    }
 
     /// The bytes to upload: what was written here over the version on the service.
     struct Source: Sendable {
@@ -96,7 +106,14 @@ struct Uploader: Sendable {
         if let staged = source.staged, staged.pieces(of: range).allSatisfy(\.isHere) {
             return StagedBodyReader(staged, range)
         }
-        return SlicesBodyReader(try await self.slices(of: range, source))
+        do { try await self.assemblies.acquire() } catch { throw .interrupted }
+        let places = self.assemblies
+        do throws(FileSystemError) {
+            return SlicesBodyReader(try await self.slices(of: range, source)) { places.release() }
+        } catch {
+            places.release()
+            throw error
+        }
     }
 
     /// Bytes of a source, waiting for those that only the service has.
@@ -162,14 +179,19 @@ struct Uploader: Sendable {
 }
 
 /// A body put together from pieces of memory.
-struct SlicesBodyReader: BodyReader {
+private final class SlicesBodyReader: BodyReader {
     private let slices: [ByteSlice]
     let count: UInt64
+    private let onEnd: @Sendable () -> Void
 
-    init(_ slices: [ByteSlice]) {
+    /// Takes pieces; `onEnd` is called when they are let go.
+    init(_ slices: [ByteSlice], onEnd: @escaping @Sendable () -> Void) {
         self.slices = slices
         self.count = slices.reduce(0) { $0 + UInt64($1.range.count) }
+        self.onEnd = onEnd
     }
+
+    deinit { self.onEnd() }
 
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
         var skipped: UInt64 = 0

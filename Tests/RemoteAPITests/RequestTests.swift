@@ -32,10 +32,22 @@ struct RequestTests {
 
     @Test("A size is asked for with ?init=true")
     func size() async throws {
-        let service = try ScriptedService([.text(200, #"{"size":18446744073709551615}"#)])
-        #expect(try await service.files.size(of: path("a%/b")) == .max)
+        let service = try ScriptedService([.size(1 << 44)])
+        #expect(try await service.files.size(of: path("a%/b")) == 1 << 44)
         #expect(service.lines == ["GET files/a%25/b?init=true"])
         #expect(service.transport.sent[0].headers == [self.authorization])
+    }
+
+    @Test(
+        "A size that no file here can have is an error",
+        arguments: ["17592186044417", "18446744073709551615"]
+    )
+    func impossibleSize(size: String) async throws {
+        let service = try ScriptedService([.text(200, "{\"size\":\(size)}")])
+        let error = await failure { () async throws(RemoteError) in
+            try await service.files.size(of: path("a"))
+        }
+        #expect(error?.isMalformedAnswer("size") == true)
     }
 
     @Test("A read names its range in Content-Range, END exclusive, and gets time by its length")

@@ -206,11 +206,24 @@ extension Namespace {
     public func hideStagingName(of upload: UploadID, for name: FileName, in parent: InodeNumber) -> FileName?
     {
         guard let staging = FileName("\(name.string).\(upload.rawValue)") else { return nil }
-        self.state.withLock { state in
-            state.stagingNames[parent, default: []].insert(staging)
-            state.directories[parent]?.remove(staging)
-        }
+        self.hide(staging, in: parent)
         return staging
+    }
+
+    /// Hides a name that is being made on the service and is not whole yet, until ``unhide(_:in:)``.
+    public func hide(_ name: FileName, in parent: InodeNumber) {
+        self.state.withLock { state in
+            state.stagingNames[parent, default: []].insert(name)
+            state.directories[parent]?.remove(name)
+        }
+    }
+
+    /// Ends ``hide(_:in:)``: what is known under the name now stays, and listings show it again.
+    public func unhide(_ name: FileName, in parent: InodeNumber) {
+        self.state.withLock { state in
+            state.stagingNames[parent]?.remove(name)
+            if state.stagingNames[parent]?.isEmpty == true { state.stagingNames[parent] = nil }
+        }
     }
 
     /// The names that are hidden in a directory.

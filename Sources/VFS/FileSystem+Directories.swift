@@ -87,7 +87,7 @@ extension FileSystem {
         // Nobody needs to wait for its upload to know.
         if self.namespace.holdsUnsentFile(inode) { throw .notEmpty }
         // Alone: nothing is made in it between the listing and the deletion.
-        try await self.changingNames([NameKey(parent: parent, name: name)], moving: inode) {
+        try await self.changingNames([NameKey(parent: parent, name: name)], moving: [inode]) {
             () throws(FileSystemError) in
             guard try await self.directory(name, in: parent) == inode else { throw .noSuchFile }
             try await self.removeEmptyDirectory(inode, name, in: parent)
@@ -173,11 +173,16 @@ extension FileSystem {
         defer { self.endUse(content) }
         try await content.transfer.alone { () throws(FileSystemError) in
             if content.hasReaders { try await self.fetchAll(content) }
-            try await remove()
-            content.state.withLock { state in
-                state.isUnlinked = true
-                state.staged?.discard()
+            defer {
+                // Also where what came after it failed.
+                if self.namespace.location(of: inode) == nil {
+                    content.state.withLock { state in
+                        state.isUnlinked = true
+                        state.staged?.discard()
+                    }
+                }
             }
+            try await remove()
         }
     }
 
@@ -205,10 +210,10 @@ extension FileSystem {
     /// Does something that looks at names and then changes them, while the directories above them stand still.
     func changingNames<Value: Sendable>(
         _ keys: [NameKey],
-        moving directory: InodeNumber? = nil,
+        moving directories: Set<InodeNumber> = [],
         _ body: () async throws(FileSystemError) -> Value
     ) async throws(FileSystemError) -> Value {
-        try await self.holding({ keys.map(\.parent) }, alone: directory) { () throws(FileSystemError) in
+        try await self.holding({ keys.map(\.parent) }, alone: directories) { () throws(FileSystemError) in
             try await self.names.withLocks(keys, body)
         }
     }

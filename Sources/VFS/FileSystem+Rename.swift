@@ -43,8 +43,10 @@ extension FileSystem {
         }
         guard let directory else { return }
         try self.checkNotInside(directory, new.parent)
-        // Nothing may change below it while it is copied, so that it is looked at again alone.
-        try await self.changingNames([old.key, new.key], moving: directory) { () throws(FileSystemError) in
+        // Nothing may change below it while it is copied, nor in what it replaces, so that both are looked at again alone.
+        let target = self.namespace.known(new.name, in: new.parent)?.inode
+        let alone = Set([directory, target].compactMap(\.self))
+        try await self.changingNames([old.key, new.key], moving: alone) { () throws(FileSystemError) in
             guard try await self.present(old) == (directory, .directory) else { throw .noSuchFile }
             // Again: another rename may have put the new place into it meanwhile.
             try self.checkNotInside(directory, new.parent)
@@ -98,11 +100,17 @@ extension FileSystem {
                 self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
                 return
             }
+            // A listing would show what is new there as another file.
+            var isHidden = target == nil
+            if isHidden { self.namespace.hide(new.name, in: new.parent) }
+            defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
             let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target)
             // The listing that shows it to be a file; asked for again below if it is too old by now.
             let isListed = self.namespace.isListed(old.parent)
             // The new name first: whoever reads goes to what is whole.
             self.move(content, old, new, copied, replacing: target)
+            if isHidden { self.namespace.unhide(new.name, in: new.parent) }
+            isHidden = false
             if isOnServer, let path { try await self.deleteOldName(path, old, isListed: isListed) }
         }
         self.retain(content)

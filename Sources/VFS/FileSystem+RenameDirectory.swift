@@ -44,7 +44,11 @@ extension FileSystem {
         else { throw .noSuchFile }
         if !targetIsThere {
             try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
+            // Nobody goes in before it is the directory that moves: a listing would show it as another one.
+            self.namespace.hide(new.name, in: new.parent)
         }
+        var isHidden = !targetIsThere
+        defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
         let copied = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
         do throws(FileSystemError) {
             try await self.copyTree(copied)
@@ -56,6 +60,8 @@ extension FileSystem {
         }
         // The new place is whole: whoever reads goes there from now on.
         self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+        if isHidden { self.namespace.unhide(new.name, in: new.parent) }
+        isHidden = false
         do throws(FileSystemError) {
             try await self.deleteCopied(copied, at: \.from)
             self.namespace.remove(old.name, in: old.parent, at: .now())

@@ -152,13 +152,13 @@ public final class FileSystem: Sendable {
     ///
     /// - Parameters:
     ///   - directories: Where something changes, asked for again until they have stood still.
-    ///   - alone: The directory that moves, if one does.
+    ///   - alone: The directories that move, or are replaced.
     ///   - body: What is done.
     /// - Returns: What it returned.
     /// - Throws: What it threw.
     func holding<Value: Sendable, Failure: Error>(
         _ directories: () -> [InodeNumber],
-        alone: InodeNumber? = nil,
+        alone: Set<InodeNumber> = [],
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         while true {

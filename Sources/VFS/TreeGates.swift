@@ -16,22 +16,21 @@ final class TreeGates: Sendable {
     ///
     /// - Parameters:
     ///   - shared: The directories below which something changes.
-    ///   - alone: The directory that moves, if one does; not among `shared`.
+    ///   - alone: The directories that move, or are replaced.
     ///   - body: What is done.
     /// - Returns: What it returned.
     /// - Throws: What it threw.
     func hold<Value: Sendable, Failure: Error>(
         _ shared: Set<InodeNumber>,
-        alone: InodeNumber? = nil,
+        alone: Set<InodeNumber> = [],
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
-        let all = alone.map { shared.union([$0]) } ?? shared
-        return try await self.enter(all.sorted()[...], alone: alone, body)
+        return try await self.enter(shared.union(alone).sorted()[...], alone: alone, body)
     }
 
     private func enter<Value: Sendable, Failure: Error>(
         _ directories: ArraySlice<InodeNumber>,
-        alone: InodeNumber?,
+        alone: Set<InodeNumber>,
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         guard let first = directories.first else { return try await body() }
@@ -48,6 +47,6 @@ final class TreeGates: Sendable {
         let inner = { () async throws(Failure) -> Value in
             try await self.enter(directories.dropFirst(), alone: alone, body)
         }
-        return first == alone ? try await gate.alone(inner) : try await gate.shared(inner)
+        return alone.contains(first) ? try await gate.alone(inner) : try await gate.shared(inner)
     }
 }

@@ -245,4 +245,68 @@ struct RenameDirectoryTests {
         }
         #expect(mount.remote.tree == ["a/", "a/d/", "a/d/f", "c/", "c/b/", "c/b/f"])
     }
+
+    @Test("A file made in an empty directory while that is replaced is refused, or is there afterwards")
+    func createdInTarget() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/f", [1])
+        mount.remote.makeDirectory("e")
+        _ = try await mount.list("e")
+        let target = try await mount.inode("e")
+        let hold = mount.remote.hold(.completeUpload)
+        let renaming = Task { () async -> FileSystemError? in
+            await failure { () throws(FileSystemError) in try await mount.rename("d", "e") }
+        }
+        await hold.reached()
+        let creating = Task.immediate { () async -> (FileHandle?, FileSystemError?) in
+            do throws(FileSystemError) {
+                let mode = OpenMode(reads: true, writes: true)
+                let made = try await mount.fileSystem.create(
+                    target,
+                    Array("new".utf8),
+                    mode: mode,
+                    attributes: .init(),
+                    by: Mount.process
+                )
+                try await mount.write(made.1, [7])
+                return (made.1, nil)
+            } catch {
+                return (nil, error)
+            }
+        }
+        hold.release()
+        let renamed = await renaming.value
+        #expect(renamed == nil || renamed == .notEmpty)
+        let (handle, refused) = await creating.value
+        guard let handle else {
+            #expect(refused == .noSuchFile)
+            return
+        }
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "e/new") == [7])
+    }
+
+    @Test("A file made in the half-made copy of a directory, which a listing shows, does not lose its place")
+    func createdInCopy() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/f", [1])
+        _ = try await mount.list()
+        let hold = mount.remote.hold(.completeUpload)
+        let renaming = Task { try await mount.rename("d", "e") }
+        await hold.reached()
+        mount.expire()
+        var handle: FileHandle?
+        do throws(FileSystemError) {
+            let made = try await mount.create("e/new")
+            handle = made
+            try await mount.write(made, [7])
+        } catch {
+            #expect(error == .noSuchFile)
+        }
+        hold.release()
+        try await renaming.value
+        guard let handle else { return }
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "e/new") == [7])
+    }
 }

@@ -54,6 +54,23 @@ struct RunningUploadTests {
         #expect(mount.remote.bytes(of: "a") == pattern(10))
     }
 
+    @Test("Who waits for all uploads and goes away leaves them alone")
+    func abandonedDrain() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(100))
+        let hold = mount.remote.hold(.putPart)
+        let draining = Task { await mount.fileSystem.drain() }
+        await hold.reached()
+        draining.cancel()
+        #expect(await draining.value.isEmpty)
+        hold.release()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.bytes(of: "a") == pattern(100))
+        #expect(mount.remote.count(.putPart) == 1)
+        mount.fileSystem.release(handle)
+    }
+
     @Test("A write after the last moment to stop waits here for the next close")
     func writeTooLate() async throws {
         let mount = try Mount()

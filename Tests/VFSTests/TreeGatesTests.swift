@@ -31,7 +31,7 @@ struct TreeGatesTests {
         let change = Task.immediate { await gates.hold(self.inodes(2, 3)) { _ = await hold.pass() } }
         await hold.reached()
         let move = Task.immediate {
-            await gates.hold(self.inodes(2), alone: InodeNumber(rawValue: 3)) { moved.add() }
+            await gates.hold(self.inodes(2), alone: self.inodes(3)) { moved.add() }
         }
         await gates.hold(self.inodes(2, 4)) {}
         #expect(moved.count == 0)
@@ -47,7 +47,7 @@ struct TreeGatesTests {
         let hold = Hold()
         let changed = Tally()
         let move = Task.immediate {
-            await gates.hold([], alone: InodeNumber(rawValue: 3)) { _ = await hold.pass() }
+            await gates.hold([], alone: self.inodes(3)) { _ = await hold.pass() }
         }
         await hold.reached()
         let change = Task.immediate { await gates.hold(self.inodes(2, 3)) { changed.add() } }
@@ -65,10 +65,10 @@ struct TreeGatesTests {
         let done = Tally()
         await withTaskGroup(of: Void.self) { group in
             for index in 0..<200 {
-                let alone = InodeNumber(rawValue: UInt64(2 + index % 5))
+                let alone = self.inodes(UInt64(2 + index % 5))
                 let others = self.inodes(UInt64(2 + (index + 1) % 5), UInt64(2 + (index + 3) % 5))
                 group.addTask {
-                    await gates.hold(others, alone: index % 3 == 0 ? alone : nil) { await Task.yield() }
+                    await gates.hold(others, alone: index % 3 == 0 ? alone : []) { await Task.yield() }
                     done.add()
                 }
             }

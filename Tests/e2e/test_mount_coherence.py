@@ -9,7 +9,7 @@ import os
 import pytest
 
 import faultplan
-from mountkit import Mount, counting, fails, read, without_uploads, write
+from mountkit import Mount, check, counting, fails, read, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -30,6 +30,44 @@ def test_a_file_replaced_after_its_size_was_asked_is_read_as_one_version(server,
             assert read(mount / "f") in (new, new[:len(OLD)])
         if len(new) < len(OLD):
             assert read(mount / "f") == new and os.stat(mount / "f").st_size == len(new)
+
+
+def test_a_size_told_by_a_directory_listing_is_never_filled_up_with_zeros(server, filesystem, content):
+    content.write("d/f", OLD)
+    with Mount(server, filesystem, "--metadata-ttl", 600) as mount:
+        check(["ls", "-l", mount / "d"])
+        # The kernel forgets; its next listing brings names and sizes in one answer.
+        with open("/proc/sys/vm/drop_caches", "w") as drop:
+            drop.write("2")
+        check(["ls", "-l", mount / "d"])
+        content.write("d/f", SHORTER)
+        with contextlib.suppress(OSError):
+            assert read(mount / "d/f") in (SHORTER, OLD)
+        assert read(mount / "d/f") == SHORTER
+
+
+def test_the_first_write_after_a_pause_is_not_over_a_version_that_is_past(server, filesystem, content):
+    with Mount(server, filesystem, "--metadata-ttl", 1) as mount:
+        descriptor = os.open(mount / "f", os.O_RDWR | os.O_CREAT)
+        os.write(descriptor, OLD)
+        os.fsync(descriptor)
+        content.write("f", LONGER)
+        poll(lambda: os.stat(mount / "f").st_size == len(LONGER), what="news of the other version")
+        os.pwrite(descriptor, b"x", 0)
+        os.close(descriptor)
+        assert content.read("f") == b"x" + LONGER[1:]
+
+
+def test_the_first_write_after_a_pause_asks_for_the_size_that_the_file_has(server, filesystem, content):
+    """Nobody looked at the file meanwhile, and what was written before is still kept here."""
+    with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+        descriptor = os.open(mount / "f", os.O_RDWR | os.O_CREAT)
+        os.write(descriptor, OLD)
+        os.fsync(descriptor)
+        content.write("f", LONGER)
+        os.pwrite(descriptor, b"x", 0)
+        os.close(descriptor)
+        assert content.read("f") == b"x" + LONGER[1:]
 
 
 @pytest.mark.parametrize("new", [SHORTER, pattern(10)], ids=["shorter", "tiny"])

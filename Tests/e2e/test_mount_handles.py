@@ -50,6 +50,14 @@ def test_a_duplicate_that_is_closed_does_not_end_the_file(content, mount):
     assert content.read("f") == b"one two"
 
 
+def test_a_writers_close_waits_although_the_program_reads_the_file_too(content, mount):
+    content.write("f", b"old")
+    reader = os.open(mount / "f", os.O_RDONLY)
+    os.close(os.open(mount / "f", os.O_WRONLY | os.O_TRUNC))
+    assert content.read("f") == b""
+    os.close(reader)
+
+
 def test_a_child_that_only_inherited_a_file_does_not_upload_it(server, content, mount):
     code = """
 descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)

@@ -59,6 +59,16 @@ def test_a_failed_upload_is_closes_error_and_the_next_one_succeeds(server, conte
     assert content.read("f") == NEW
 
 
+def test_a_directory_moves_although_a_failed_upload_of_ours_is_left_in_it(server, content, impatient):
+    content.mkdir("d")
+    server.faults.add("put", faultplan.status(500))
+    fails(errno.EIO, write, impatient / "d/f", NEW)
+    write(impatient / "d/f", NEW)
+    assert len(content.names("d")) == 2
+    os.rename(impatient / "d", impatient / "e")
+    assert content.names() == ["e", "f"] and content.read("e/f") == NEW
+
+
 @pytest.mark.parametrize("value", [b"{}", b"[]", b'{"uploadId": 7}', b'{"uploadId": ""}', b'{"uploadId": "a]b"}', b""])
 def test_an_upload_id_that_is_none_is_closes_error(server, content, impatient, value):
     server.faults.add("begin", faultplan.body(value), times=None)

@@ -50,15 +50,15 @@ let package = Package(
         .target(name: "Primitives", dependencies: [deque], swiftSettings: settings),
 
         // Layers 2 to 4: the service, and what is known of it here.
-        .target(name: "Transport", dependencies: ["CCurl", "Primitives"], swiftSettings: settings),
+        .target(name: "Transport", dependencies: ["CCurl"], swiftSettings: settings),
         .target(
             name: "RemoteAPI",
-            dependencies: ["Transport", "WireFormat", "Primitives", logging],
+            dependencies: ["Transport", "WireFormat", logging],
             swiftSettings: settings
         ),
         .target(
             name: "Transfers",
-            dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives", logging],
+            dependencies: ["RemoteAPI", "Transport", "WireFormat"],
             swiftSettings: settings
         ),
         .target(
@@ -75,7 +75,7 @@ let package = Package(
         // Layers 5 to 8: what is not on the service yet, POSIX, the kernel, the command.
         .target(
             name: "Staging",
-            dependencies: ["CLinux", "Transport", "WireFormat", "Primitives", logging, system],
+            dependencies: ["Transport", "WireFormat", logging, system],
             swiftSettings: settings
         ),
         .target(
@@ -94,8 +94,9 @@ let package = Package(
         .executableTarget(
             name: "CLI",
             dependencies: [
-                "CLinux", "FuseDriver", "VFS", "Staging", "BlockCaching", "Inodes", "Transfers", "RemoteAPI",
-                "Transport", "WireFormat", "Primitives", argumentParser, logging, system,
+                "FuseDriver", "VFS", "Staging", "BlockCaching", "Inodes", "RemoteAPI", "Transport",
+                "WireFormat",
+                argumentParser, logging, system,
             ],
             swiftSettings: settings
         ),

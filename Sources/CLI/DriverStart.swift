@@ -3,7 +3,7 @@ import Glibc
 /// Starts the driver as a process of its own and waits until its mount answers.
 ///
 /// It starts this program anew, with the same arguments: a forked child would have none of the threads that are
-/// running by now (platform-notes.md, Process life).
+/// running by now.
 struct DriverStart {
     /// The number of the pipe's descriptor in the driver.
     private static let readyDescriptor: Int32 = 3

@@ -3,7 +3,7 @@ import Glibc
 
 /// The command `tetherfs`.
 ///
-/// Synchronous: libfuse's loop must run on the main thread (platform-notes.md, Process life).
+/// Synchronous: libfuse's loop must run on the main thread.
 @main
 struct TetherfsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

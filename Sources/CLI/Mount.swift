@@ -52,8 +52,8 @@ struct Mount {
         }
     }
 
-    /// Connects and runs the driver on this thread, which is the main one: libfuse's loop must be there
-    /// (platform-notes.md, Process life).
+    /// Connects and runs the driver on this thread, which is the main one: libfuse's loop must be there, or it would
+    /// notice signals only with the next request.
     private func serve() throws -> Int32 {
         Self.allowManyDescriptors()
         // Before any thread is started.

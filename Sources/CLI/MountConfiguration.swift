@@ -6,7 +6,7 @@ struct MountConfiguration: Sendable {
     /// How the service is reached.
     var service: ServiceConfiguration
     /// FILESYSTEM as it was typed, byte for byte: a name or an id, and the mount's source in /proc/self/mounts.
-    // systemd-notes.md: with any other source `mount -a` run twice stacks a second mount.
+    // With any other source `mount -a` run twice stacks a second mount.
     var sourceName: String
     /// The mount point's absolute path, links followed.
     var mountPoint: String

@@ -77,7 +77,7 @@ struct ServiceConfiguration: Sendable {
             return .file(FilePath.absolute(file.text))
         }
         if environment["ET_ENGINE_API_KEY"] != nil { return .environment("ET_ENGINE_API_KEY") }
-        // systemd-notes.md: systemd 252 sets the directory for a mount unit but does not make it.
+        // systemd 252 sets the directory for a mount unit but does not make it.
         if let directory = environment["CREDENTIALS_DIRECTORY"], FileStatus(of: directory + "/api-key") != nil
         {
             return .file(directory + "/api-key")

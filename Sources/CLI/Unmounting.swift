@@ -20,7 +20,7 @@ enum Unmounting {
         case lazily
     }
 
-    /// Where Debian and others have it: mount(8) leaves no PATH to look in (systemd-notes.md).
+    /// Where Debian and others have it: mount(8) leaves no PATH to look in.
     static var fusermount: String? {
         ["/bin/fusermount3", "/usr/bin/fusermount3"].first { access($0, X_OK) == 0 }
     }

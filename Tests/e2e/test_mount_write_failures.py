@@ -26,13 +26,6 @@ def content(server, filesystem):
     return content
 
 
-@pytest.fixture
-def impatient(server, filesystem, content):
-    """A mount that repeats nothing and waits for no answer longer than a second."""
-    with Mount(server, filesystem, "--retries", 0, "--request-timeout", 1) as mount:
-        yield mount
-
-
 # Uploads that fail.
 
 FAILED = {

@@ -118,7 +118,7 @@ let package = Package(
             swiftSettings: settings
         ),
 
-        .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: settings),
+        .testTarget(name: "TransportTests", dependencies: ["TestKit", "Transport"], swiftSettings: settings),
         .testTarget(
             name: "CLITests",
             dependencies: ["CLI", "RemoteAPI", "Transport", "WireFormat", logging],

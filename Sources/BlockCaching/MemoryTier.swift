@@ -39,12 +39,6 @@ struct MemoryTier {
         while self.byteCount > self.budget, self.queue.count > 1 { self.evictOne() }
     }
 
-    mutating func remove(_ key: BlockKey) {
-        // Its place in the queue stays until it comes up; `evictOne` passes over it.
-        guard let slot = self.slots.removeValue(forKey: key) else { return }
-        self.byteCount -= slot.buffer.count
-    }
-
     private mutating func evictOne() {
         while let key = self.queue.popFirst() {
             guard let slot = self.slots[key] else { continue }

@@ -93,6 +93,7 @@ struct MountRunner {
         }
         try self.mount(session)
         let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
+        if let device { KernelReadAhead.raise(device, of: self.configuration.mountPoint) }
         let control: ControlServer
         do {
             control = try ControlServer(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -31,6 +32,13 @@ def test_mount_returns_when_the_mount_answers_and_leaves_no_process_behind_at_th
     assert prepared.unmount().returncode == 0
     assert prepared.pid is None and not prepared.is_mounted
     assert os.listdir(prepared.path) == []
+
+
+def test_the_kernel_reads_as_much_ahead_as_one_request_may_have(mount):
+    """128 KiB at a time cost a fifth more of the driver's processor time."""
+    device = os.stat(mount.path).st_dev
+    setting = pathlib.Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    poll(lambda: setting.read_text() == "1024\n", what="larger read-ahead")
 
 
 def test_a_filesystem_can_be_named_or_given_by_id(server, filesystem):

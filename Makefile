@@ -8,6 +8,8 @@ SWIFT ?= swift
 PYTHON ?= python3
 # More for pytest, such as: make test-e2e PYTEST_ARGS="-k demo -x"
 PYTEST_ARGS ?=
+# More for the benchmarks, such as: make bench-quick BENCH_ARGS="--only sequential"
+BENCH_ARGS ?=
 
 BIN := $(if $(TETHERFS_BIN_DIR),$(abspath $(TETHERFS_BIN_DIR)),$(CURDIR)/.build/$(CONFIGURATION))
 TEST_BIN := $(if $(TETHERFS_BIN_DIR),$(abspath $(TETHERFS_BIN_DIR)),$(CURDIR)/.build/debug)
@@ -17,10 +19,10 @@ export SWIFT PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test test-unit test-e2e fuse lint format check
+.PHONY: help build demo demo-stop test test-unit test-e2e bench bench-quick bench-build fuse lint format check
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## Build tetherfs and tetherfs-server (CONFIGURATION=debug for a debug build)
 	@scripts/packages.sh build run
@@ -46,6 +48,17 @@ test-e2e: fuse ## Run the tests that mount, with real tools (PYTEST_ARGS="-k dem
 	@scripts/venv.sh
 	@$(if $(TETHERFS_BIN_DIR),true,scripts/build.sh debug)
 	TETHERFS_BIN_DIR="$(TEST_BIN)" .venv/bin/python -m pytest Tests/e2e $(PYTEST_ARGS)
+
+bench: bench-build ## Measure with the full sizes and write docs/performance.md (about 10 minutes)
+	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/bench.py --full $(BENCH_ARGS)
+
+bench-quick: bench-build ## The same with small sizes (under 2 minutes; BENCH_ARGS="--only small_files")
+	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/bench.py $(BENCH_ARGS)
+
+bench-build: fuse
+	@scripts/packages.sh $(if $(TETHERFS_BIN_DIR),run bench,build run bench)
+	@$(if $(TETHERFS_BIN_DIR),true,scripts/build.sh release)
+	@scripts/build.sh benchmarks
 
 # Before the long build: without it the tests cannot pass.
 fuse:

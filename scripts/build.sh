@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds: build.sh release|debug|tests
+# Builds: build.sh release|debug|tests|benchmarks
 set -eu
 cd "$(dirname "$0")/.."
 swift=${SWIFT:-swift}
@@ -23,8 +23,10 @@ case "${1:-}" in
     release) build_programs -c release --static-swift-stdlib ;;
     debug) build_programs ;;
     tests) $swift build --build-tests ;;
+    # What the benchmarks need beside the programs, which have to be there.
+    benchmarks) $swift build -c release --package-path Benchmarks ;;
     *)
-        echo "build.sh: '${1:-}' is none of release, debug, tests" >&2
+        echo "build.sh: '${1:-}' is none of release, debug, tests, benchmarks" >&2
         exit 1
         ;;
 esac

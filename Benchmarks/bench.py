@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Measures reads and listings of a mount beside the raw limit, prints a table, writes docs/performance.md.
+
+    bench.py [--full] [--only NAME ...] [--no-page]
+
+`make bench-quick` and `make bench` build what it needs. The programs are found in TETHERFS_BIN_DIR, by default
+.build/release. It mounts, so that it needs /dev/fuse; only root can empty the kernel's caches between the measurements,
+and every mount is a fresh one all the same.
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+
+import workloads
+from rig import BINARIES, PROXY, REPOSITORY, Server
+
+HEADINGS = ("workload", "median", "raw", "ratio", "requests", "fetched", "CPU/GiB", "RSS", "goal", "met")
+MEMORY_MIB = 128
+# Below that, ticks of 10 ms make no figure of the CPU time.
+LEAST_FOR_CPU = 64 << 20
+MISSING = """\
+- The peers, `rclone mount` and `sshfs`, on the same bytes with the same delay.
+- A driver in C that does nothing, which stat of a cached name and a repeated `ls -l` are to be held against; a local
+  file system stands there now, and that is a harder limit.
+- Several readers at once (4 of 4 files, 10 of one), the first byte at depth d on a fresh mount, `find` over 2,000
+  directories, re-reading from a disk cache after a remount, and memory with 64 readers beside `find` over 1 M names.
+"""
+
+
+def number(value):
+    """A number with three figures that count, or all before the point."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def cells(row):
+    """The columns of a row as text."""
+    read, fetched = row.median("read"), row.median("fetched")
+    has_content = fetched > 0
+    raw = [row.rate(seconds) for seconds in row.raw]
+    return (
+        row.name,
+        f"{number(row.rate(row.median('seconds')))} {row.unit}",
+        number(sorted(raw)[len(raw) // 2]) if raw else "-",
+        f"{row.ratio:.2f}" if raw else "-",
+        f"{row.median('requests'):.0f}",
+        f"{fetched / read:.2f}" if has_content and read else "-",
+        number(row.median("cpu") * (1 << 30) / read) if has_content and read >= LEAST_FOR_CPU else "-",
+        f"{row.median('peak'):.0f}",
+        row.goal,
+        "yes" if row.is_met(row) else "NO",
+    )
+
+
+def table(rows):
+    """The rows as Markdown that is also readable as it is."""
+    lines = [HEADINGS, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    left = {0, len(HEADINGS) - 2}
+
+    def text(line):
+        padded = [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths))
+        ]
+        return "|" + "|".join(padded) + "|"
+
+    dashes = ["-" * width if column in left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return "\n".join([text(HEADINGS), "|" + "|".join(dashes) + "|", *map(text, rows)])
+
+
+def memory_row(rows):
+    """What the driver needed beyond what it has when idle, at most in any row."""
+    grown = max(sample.grown for row in rows for sample in row.samples)
+    met = "yes" if grown <= MEMORY_MIB else "NO"
+    return ("most memory beyond idle, any row", f"{grown:.0f} MiB", *["-"] * 6, f"<= {MEMORY_MIB} MiB", met)
+
+
+def first_line(*command):
+    """What a program says of its version."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        output = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return (output.stdout or output.stderr).strip().splitlines()[0]
+    return "unknown"
+
+
+def machine():
+    """The processor, its cores, the memory and the kernel."""
+    with open("/proc/cpuinfo") as info:
+        model = re.search(r"model name\s*:\s*(.*)", info.read())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    name = model.group(1) if model else platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory, Linux {platform.release()}"
+
+
+def page(text, command, seconds):
+    """docs/performance.md."""
+    state = first_line("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
+    curl = " ".join(first_line("curl", "--version").split()[:2])
+    fuse = first_line("fusermount3", "--version")
+    return f"""# Performance
+
+Written by `{command}` in {seconds:.0f} s. Results are as they were, also where a goal is missed.
+
+- Machine: {machine()}. Server, proxy, driver and the reading program share its cores.
+- Versions: sources at {state}; {fuse}; {curl}; Python {platform.python_version()}.
+- Network: loopback. RTT is in ms, made by `delay-proxy` (in `Benchmarks/`), which delays and does not narrow; at 0
+  there is no proxy. Its own limit is in its first comment.
+- Every repetition has a fresh mount with default options and an empty cache; the server's files are in memory.
+
+{text}
+
+- **raw**: the same bytes asked for by one parallel `curl` with 8 connections over the same network in the same run;
+  for the first byte and random reads one request of 64 KiB on an open connection. Otherwise the row says what.
+- **ratio**: our speed relative to raw; 1.0 is as fast.
+- **requests** and **fetched** (bytes per byte that the program read) are the server's own count, with what was read
+  ahead.
+- **CPU/GiB**: seconds of the driver's process for each GiB read. **RSS**: its peak in MiB.
+
+## Not measured yet
+
+{MISSING}"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures a mount beside the raw limit.")
+    parser.add_argument("--full", action="store_true", help="the full sizes, about 10 minutes")
+    names = [workload.__name__ for workload in workloads.ALL]
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help="some of: " + " ".join(names))
+    parser.add_argument("--no-page", action="store_true", help="print the table and write no page")
+    arguments = parser.parse_args()
+    for program in (BINARIES / "tetherfs", BINARIES / "tetherfs-server", PROXY):
+        if not program.exists():
+            sys.exit(f"bench.py: there is no {program}: make bench-quick builds it")
+    sizes = workloads.FULL if arguments.full else workloads.QUICK
+    chosen = [w for w in workloads.ALL if not arguments.only or w.__name__ in arguments.only]
+    begin, rows = time.monotonic(), []
+    server = Server()
+    try:
+        for workload in chosen:
+            for row in workload(server, sizes):
+                rows.append(row)
+                print(f"{time.monotonic() - begin:5.0f} s  {row.name}", file=sys.stderr, flush=True)
+    finally:
+        server.stop()
+    text = table([*map(cells, rows), memory_row(rows)])
+    print(text)
+    if not arguments.no_page and not arguments.only:
+        command = "make bench" if arguments.full else "make bench-quick"
+        path = REPOSITORY / "docs" / "performance.md"
+        path.write_text(page(text, command, time.monotonic() - begin))
+
+
+if __name__ == "__main__":
+    main()

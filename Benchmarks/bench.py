@@ -17,9 +17,15 @@ import subprocess
 import sys
 import time
 
-import workloads
+import names
+import reading
+from measuring import FULL, QUICK
 from rig import BINARIES, PROXY, REPOSITORY, Server
 
+WORKLOADS = [
+    reading.sequential, reading.remounted, reading.together, reading.first_byte, names.way_down, reading.random_reads,
+    reading.small_files, names.listing, names.long_listing, names.find, names.cached_stat,
+]
 HEADINGS = ("workload", "median", "raw", "ratio", "requests", "fetched", "CPU/GiB", "RSS", "goal", "met")
 MEMORY_MIB = 128
 # Below that, ticks of 10 ms make no figure of the CPU time.
@@ -28,8 +34,7 @@ MISSING = """\
 - The peers, `rclone mount` and `sshfs`, on the same bytes with the same delay.
 - A driver in C that does nothing, which stat of a cached name and a repeated `ls -l` are to be held against; a local
   file system stands there now, and that is a harder limit.
-- Several readers at once (4 of 4 files, 10 of one), the first byte at depth d on a fresh mount, `find` over 2,000
-  directories, re-reading from a disk cache after a remount, and memory with 64 readers beside `find` over 1 M names.
+- Memory with 64 readers beside `find` over 1 M names.
 """
 
 
@@ -105,12 +110,13 @@ def page(text, command, seconds):
     state = first_line("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
     curl = " ".join(first_line("curl", "--version").split()[:2])
     fuse = first_line("fusermount3", "--version")
+    built = "" if BINARIES == REPOSITORY / ".build" / "release" else " (programs that were built before, elsewhere)"
     return f"""# Performance
 
 Written by `{command}` in {seconds:.0f} s. Results are as they were, also where a goal is missed.
 
 - Machine: {machine()}. Server, proxy, driver and the reading program share its cores.
-- Versions: sources at {state}; {fuse}; {curl}; Python {platform.python_version()}.
+- Versions: sources at {state}{built}; {fuse}; {curl}; Python {platform.python_version()}.
 - Network: loopback. RTT is in ms, made by `delay-proxy` (in `Benchmarks/`), which delays and does not narrow; at 0
   there is no proxy. Its own limit is in its first comment.
 - Every repetition has a fresh mount with default options and an empty cache; the server's files are in memory.
@@ -132,15 +138,15 @@ Written by `{command}` in {seconds:.0f} s. Results are as they were, also where 
 def main():
     parser = argparse.ArgumentParser(description="Measures a mount beside the raw limit.")
     parser.add_argument("--full", action="store_true", help="the full sizes, about 10 minutes")
-    names = [workload.__name__ for workload in workloads.ALL]
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help="some of: " + " ".join(names))
+    choices = [workload.__name__ for workload in WORKLOADS]
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, help="some of: " + " ".join(choices))
     parser.add_argument("--no-page", action="store_true", help="print the table and write no page")
     arguments = parser.parse_args()
     for program in (BINARIES / "tetherfs", BINARIES / "tetherfs-server", PROXY):
         if not program.exists():
             sys.exit(f"bench.py: there is no {program}: make bench-quick builds it")
-    sizes = workloads.FULL if arguments.full else workloads.QUICK
-    chosen = [w for w in workloads.ALL if not arguments.only or w.__name__ in arguments.only]
+    sizes = FULL if arguments.full else QUICK
+    chosen = [w for w in WORKLOADS if not arguments.only or w.__name__ in arguments.only]
     begin, rows = time.monotonic(), []
     server = Server()
     try:

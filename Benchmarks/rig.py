@@ -164,12 +164,16 @@ class Network:
 
 
 class Mount:
-    """A fresh mount with default options and an empty cache, made by the command, and what it costs."""
+    """A fresh mount with default options, made by the command, and what it costs.
 
-    def __init__(self, network):
+    cache: the folder of its cache, kept afterwards; by default an empty one of its own.
+    """
+
+    def __init__(self, network, cache=None):
         self.network, self.server = network, network.server
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tetherfs-bench-mount-"))
         self.path = self.folder / "mnt"
+        self.cache = cache or self.folder / "cache"
         self.path.mkdir()
         self.pid = None
         self.watchdog = threading.Timer(LIMIT, self.kill)
@@ -181,7 +185,7 @@ class Mount:
         try:
             check(
                 [BINARIES / "tetherfs", "mount", "bench", self.path, "--endpoint", f"http://{self.network.address}",
-                 "--api-key-file", self.server.key_file, "--cache-dir", self.folder / "cache"]
+                 "--api-key-file", self.server.key_file, "--cache-dir", self.cache]
             )
             self.pid = self.find_driver()
             self.idle_rss = self.status("VmRSS")

@@ -1,0 +1,113 @@
+"""Names: listings, sizes, and finding the way through a tree."""
+
+import os
+
+from measuring import Row, measure, milliseconds, per_second, read_byte, shell, timed
+from rig import Mount, Network
+
+
+def listing(server, sizes):
+    """The names of a large directory."""
+    folder = server.tree / "names"
+    folder.mkdir()
+    for number in range(sizes.names):
+        (folder / f"a-file-of-many-{number:07}").touch()
+    samples, raw = [], []
+    with Network(server, 20) as network:
+        for _ in range(sizes.repetitions):
+            with Mount(network) as mount:
+                # The root's own listing is not what is measured.
+                os.stat(mount.path / "names")
+                samples.append(measure(mount, lambda: shell("ls -f names", mount.path)))
+            raw.append(network.curl([(network.target("list", "names"), None)])[0])
+    limit = 0.5 + 0.02
+    yield Row(
+        f"ls -f of {sizes.names} names, RTT 20", samples, raw, f"<= {limit * 1000:.0f} ms, 1 request", "ms",
+        milliseconds, lambda row: row.median("seconds") <= limit and row.median("requests") <= 1,
+    )
+
+
+def long_listing(server, sizes):
+    """The sizes of a large directory, the first time and again."""
+    paths = [f"long/a-file-of-many-{number:07}" for number in range(sizes.long_listing)]
+    for path in paths:
+        server.write(path, 10)
+    first, again, raw = [], [], []
+    with Network(server, 20) as network:
+        wanted = [(network.target("files", path) + "?init=true", None) for path in paths]
+        for _ in range(sizes.repetitions):
+            with Mount(network) as mount:
+                os.stat(mount.path / "long")
+                first.append(measure(mount, lambda: shell("ls -l long", mount.path)))
+                again.append(measure(mount, lambda: shell("ls -l long", mount.path)))
+            raw.append(network.curl(wanted, connections=64)[0])
+    limit = 1.2 * len(paths) / 64 * 0.02
+    yield Row(
+        f"ls -l of {len(paths)}, RTT 20 (raw: 64 at once)", first, raw, f"<= {limit * 1000:.0f} ms", "ms", milliseconds,
+        lambda row: row.median("seconds") <= limit,
+    )
+    yield Row(
+        "the same again", again, [], "0 requests", "ms", milliseconds, lambda row: row.median("requests") == 0
+    )
+
+
+def cached_stat(server, sizes):
+    """stat of one name, again and again, beside a local file's."""
+    count, samples, raw = 20_000, [], []
+    server.write("stat/file", 10)
+
+    def stat_all(path):
+        for _ in range(count):
+            os.stat(path)
+        return 0
+
+    with Network(server, 20) as network:
+        for _ in range(sizes.repetitions):
+            with Mount(network) as mount:
+                os.stat(mount.path / "stat/file")
+                samples.append(measure(mount, lambda: stat_all(mount.path / "stat/file")))
+            raw.append(timed(lambda: stat_all(server.tree / "stat/file")))
+    yield Row(
+        "stat of a cached name (raw: tmpfs)", samples, raw, "ratio >= 0.67, 0 requests", "k/s",
+        per_second(count / 1000), lambda row: row.ratio >= 1 / 1.5 and row.median("requests") == 0,
+    )
+
+
+def find(server, sizes):
+    """find over a tree, which stats nothing."""
+    folders = [f"tree/{number % 20}/{number // 20}" for number in range(sizes.tree - 21)]
+    for folder in folders:
+        server.write(f"{folder}/file", 10)
+    # The top, its 20 and theirs.
+    everything = ["tree", *(f"tree/{number}" for number in range(20)), *folders]
+    samples, raw = [], []
+    with Network(server, 20) as network:
+        wanted = [(network.target("list", folder), None) for folder in everything]
+        for _ in range(sizes.repetitions):
+            with Mount(network) as mount:
+                os.stat(mount.path / "tree")
+                samples.append(measure(mount, lambda: shell("find tree -name nothing", mount.path)))
+            raw.append(network.curl(wanted, connections=64)[0])
+    limit = 1.2 * sizes.tree / 64 * 0.02
+    yield Row(
+        f"find, {sizes.tree} folders, RTT 20 (raw: 64 at once)", samples, raw, f"<= {limit * 1000:.0f} ms", "ms",
+        milliseconds, lambda row: row.median("seconds") <= limit,
+    )
+
+
+def way_down(server, sizes):
+    """The first byte of a file four names down, on a fresh mount that has listed nothing."""
+    depth, path = 4, "a/b/c/file"
+    server.write(path, 64 << 10)
+    samples, raw = [], []
+    with Network(server, 20) as network:
+        for _ in range(sizes.repetitions):
+            with Mount(network) as mount:
+                samples.append(measure(mount, lambda: read_byte(mount.path / path)))
+            one = network.latencies(network.target("files", path), [(0, 64 << 10)] * 5)
+            raw.append((depth + 1) * sorted(one)[2])
+    yield Row(
+        f"first byte, fresh mount, depth {depth}, RTT 20", samples, raw, "ratio >= 0.98", "ms", milliseconds,
+        # Depth + 1.1 round trips, beside depth + 1.
+        lambda row: row.ratio >= (depth + 1) / (depth + 1.1),
+    )

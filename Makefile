@@ -50,6 +50,7 @@ test-e2e: fuse ## Run the tests that mount, with real tools (PYTEST_ARGS="-k dem
 	TETHERFS_BIN_DIR="$(TEST_BIN)" .venv/bin/python -m pytest Tests/e2e $(PYTEST_ARGS)
 
 bench: bench-build ## Measure with the full sizes and write docs/performance.md (about 10 minutes)
+	@scripts/packages.sh peers
 	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/bench.py --full $(BENCH_ARGS)
 
 bench-quick: bench-build ## The same with small sizes (under 2 minutes; BENCH_ARGS="--only small_files")

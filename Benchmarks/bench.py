@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures reads and listings of a mount beside the raw limit, prints a table, writes docs/performance.md.
 
-    bench.py [--full] [--only NAME ...] [--no-page]
+    bench.py [--full] [--only NAME ...] [--repetitions N] [--no-page]
 
 `make bench-quick` and `make bench` build what it needs. The programs are found in TETHERFS_BIN_DIR, by default
 .build/release. It mounts, so that it needs /dev/fuse; only root can empty the kernel's caches between the measurements,
@@ -10,6 +10,7 @@ and every mount is a fresh one all the same.
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import platform
 import re
@@ -18,23 +19,24 @@ import sys
 import time
 
 import names
+import peers
 import reading
 from measuring import FULL, QUICK
-from rig import BINARIES, PROXY, REPOSITORY, Server
+from rig import BINARIES, REPOSITORY, TOOLS, Server
 
 WORKLOADS = [
     reading.sequential, reading.remounted, reading.together, reading.first_byte, names.way_down, reading.random_reads,
-    reading.small_files, names.listing, names.long_listing, names.find, names.cached_stat,
+    reading.small_files, names.listing, names.long_listing, names.find, names.cached_stat, peers.peers,
 ]
 HEADINGS = ("workload", "median", "raw", "ratio", "requests", "fetched", "CPU/GiB", "RSS", "goal", "met")
 MEMORY_MIB = 128
 # Below that, ticks of 10 ms make no figure of the CPU time.
 LEAST_FOR_CPU = 64 << 20
 MISSING = """\
-- The peers, `rclone mount` and `sshfs`, on the same bytes with the same delay.
-- A driver in C that does nothing, which stat of a cached name and a repeated `ls -l` are to be held against; a local
-  file system stands there now, and that is a harder limit.
 - Memory with 64 readers beside `find` over 1 M names.
+"""
+NO_PEERS = """\
+- The peers, `rclone mount` and `sshfs`: only `make bench` measures them, where they are installed.
 """
 
 
@@ -47,20 +49,22 @@ def number(value):
 
 def cells(row):
     """The columns of a row as text."""
-    read, fetched = row.median("read"), row.median("fetched")
-    has_content = fetched > 0
+    read = row.median("read")
+    requests, fetched = (None, None) if row.is_of_peer else (row.median("requests"), row.median("fetched"))
+    # What came from the kernel's cache cost the driver nothing.
+    has_content = fetched is None or fetched > 0
     raw = [row.rate(seconds) for seconds in row.raw]
     return (
         row.name,
         f"{number(row.rate(row.median('seconds')))} {row.unit}",
         number(sorted(raw)[len(raw) // 2]) if raw else "-",
         f"{row.ratio:.2f}" if raw else "-",
-        f"{row.median('requests'):.0f}",
-        f"{fetched / read:.2f}" if has_content and read else "-",
+        "-" if row.is_of_peer else f"{requests:.0f}",
+        f"{fetched / read:.2f}" if fetched and read else "-",
         number(row.median("cpu") * (1 << 30) / read) if has_content and read >= LEAST_FOR_CPU else "-",
         f"{row.median('peak'):.0f}",
-        row.goal,
-        "yes" if row.is_met(row) else "NO",
+        row.goal or "-",
+        "-" if row.is_of_peer else "yes" if row.is_met(row) else "NO",
     )
 
 
@@ -83,17 +87,23 @@ def table(rows):
 
 def memory_row(rows):
     """What the driver needed beyond what it has when idle, at most in any row."""
-    grown = max(sample.grown for row in rows for sample in row.samples)
+    grown = max((sample.grown for row in rows if not row.is_of_peer for sample in row.samples), default=0)
     met = "yes" if grown <= MEMORY_MIB else "NO"
     return ("most memory beyond idle, any row", f"{grown:.0f} MiB", *["-"] * 6, f"<= {MEMORY_MIB} MiB", met)
 
 
-def first_line(*command):
-    """What a program says of its version."""
+def output(*command):
+    """What a command prints, nothing if it is not there."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        output = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        return (output.stdout or output.stderr).strip().splitlines()[0]
-    return "unknown"
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return (result.stdout + result.stderr).strip()
+    return ""
+
+
+def version(program, option="--version"):
+    """A program and its version."""
+    number = re.search(rf"^{program}\D*([\d.]+)", output(program, option), re.IGNORECASE | re.MULTILINE)
+    return f"{program} {number.group(1) if number else '(missing)'}"
 
 
 def machine():
@@ -102,27 +112,32 @@ def machine():
         model = re.search(r"model name\s*:\s*(.*)", info.read())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     name = model.group(1) if model else platform.machine()
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory, Linux {platform.release()}"
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory, Linux {platform.release().split('-')[0]}"
 
 
-def page(text, command, seconds):
+def page(text, command, seconds, repetitions, has_peers):
     """docs/performance.md."""
-    state = first_line("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
-    curl = " ".join(first_line("curl", "--version").split()[:2])
-    fuse = first_line("fusermount3", "--version")
+    missing = MISSING if has_peers else MISSING + NO_PEERS
+    state = output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
+    versions = ", ".join([version("curl"), version("rclone", "version"), version("sshfs")])
+    # Its name ends with a digit.
+    fuse = output("fusermount3", "--version").rpartition(" ")[2]
     built = "" if BINARIES == REPOSITORY / ".build" / "release" else " (programs that were built before, elsewhere)"
     return f"""# Performance
 
 Written by `{command}` in {seconds:.0f} s. Results are as they were, also where a goal is missed.
 
-- Machine: {machine()}. Server, proxy, driver and the reading program share its cores.
-- Versions: sources at {state}{built}; {fuse}; {curl}; Python {platform.python_version()}.
+- Machine: {machine()}.
+  Server, proxy, driver and the reading program share its cores.
+- Versions: sources at {state}{built}; {versions}, fuse3 {fuse}, Python {platform.python_version()}.
 - Network: loopback. RTT is in ms, made by `delay-proxy` (in `Benchmarks/`), which delays and does not narrow; at 0
   there is no proxy. Its own limit is in its first comment.
-- Every repetition has a fresh mount with default options and an empty cache; the server's files are in memory.
+- Medians of {repetitions} repetitions, each with a fresh mount with default options and an empty cache; the server's
+  files are in memory.
 
 {text}
 
+- A row with a peer's name is that of `rclone mount` over WebDAV or of `sshfs`, plain and with one repetition.
 - **raw**: the same bytes asked for by one parallel `curl` with 8 connections over the same network in the same run;
   for the first byte and random reads one request of 64 KiB on an open connection. Otherwise the row says what.
 - **ratio**: our speed relative to raw; 1.0 is as fast.
@@ -132,7 +147,7 @@ Written by `{command}` in {seconds:.0f} s. Results are as they were, also where 
 
 ## Not measured yet
 
-{MISSING}"""
+{missing}"""
 
 
 def main():
@@ -140,13 +155,20 @@ def main():
     parser.add_argument("--full", action="store_true", help="the full sizes, about 10 minutes")
     choices = [workload.__name__ for workload in WORKLOADS]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=choices, help="some of: " + " ".join(choices))
+    parser.add_argument("--repetitions", type=int, help="of each measurement, by default 3")
     parser.add_argument("--no-page", action="store_true", help="print the table and write no page")
     arguments = parser.parse_args()
-    for program in (BINARIES / "tetherfs", BINARIES / "tetherfs-server", PROXY):
+    programs = [BINARIES / "tetherfs", BINARIES / "tetherfs-server", TOOLS / "delay-proxy", TOOLS / "do-nothing"]
+    for program in programs:
         if not program.exists():
             sys.exit(f"bench.py: there is no {program}: make bench-quick builds it")
     sizes = FULL if arguments.full else QUICK
-    chosen = [w for w in WORKLOADS if not arguments.only or w.__name__ in arguments.only]
+    if arguments.repetitions:
+        sizes = dataclasses.replace(sizes, repetitions=arguments.repetitions)
+    # The quick set has no time for peers unless they are asked for.
+    chosen = WORKLOADS if arguments.full else WORKLOADS[:-1]
+    if arguments.only:
+        chosen = [workload for workload in WORKLOADS if workload.__name__ in arguments.only]
     begin, rows = time.monotonic(), []
     server = Server()
     try:
@@ -160,8 +182,9 @@ def main():
     print(text)
     if not arguments.no_page and not arguments.only:
         command = "make bench" if arguments.full else "make bench-quick"
-        path = REPOSITORY / "docs" / "performance.md"
-        path.write_text(page(text, command, time.monotonic() - begin))
+        has_peers = any(row.is_of_peer for row in rows)
+        text = page(text, command, time.monotonic() - begin, sizes.repetitions, has_peers)
+        (REPOSITORY / "docs" / "performance.md").write_text(text)
 
 
 if __name__ == "__main__":

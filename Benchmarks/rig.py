@@ -15,7 +15,7 @@ import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 BINARIES = pathlib.Path(os.environ.get("TETHERFS_BIN_DIR") or REPOSITORY / ".build" / "release")
-PROXY = REPOSITORY / "Benchmarks" / ".build" / "release" / "delay-proxy"
+TOOLS = REPOSITORY / "Benchmarks" / ".build" / "release"
 MIB = 1 << 20
 # No command of a benchmark takes so long unless something hangs.
 LIMIT = 300
@@ -42,6 +42,30 @@ def read_line(process, timeout=30):
     if not select.select([process.stdout], [], [], timeout)[0]:
         raise TimeoutError(f"{process.args[0]} says nothing")
     return process.stdout.readline()
+
+
+def memory_of(pid, field):
+    """A size from a process's status, such as VmHWM, in MiB."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"the process has ended: it has no {field}")
+
+
+def cpu_of(pid):
+    """CPU seconds that a process has used."""
+    words = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def end(process):
+    """Asks a process to end, and makes it if it does not."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Server:
@@ -91,25 +115,20 @@ class Server:
 
     def stop(self):
         """Ends the server and removes all that it had."""
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
         self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Network:
-    """The way to the server: straight for a round trip of 0, else through a delay proxy."""
+    """The way to the server, or to another address: straight for a round trip of 0, else through a delay proxy."""
 
-    def __init__(self, server, milliseconds):
-        self.server, self.seconds = server, milliseconds / 1000
-        self.process, self.address = None, server.address
+    def __init__(self, server, milliseconds, address=None):
+        self.server, self.process = server, None
+        self.address = address or server.address
         if milliseconds:
             self.process = subprocess.Popen(
-                [PROXY, "--to", server.address, "--round-trip-ms", str(milliseconds)],
+                [TOOLS / "delay-proxy", "--to", self.address, "--round-trip-ms", str(milliseconds)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             )
             self.address = f"127.0.0.1:{int(read_line(self.process).split()[-1])}"
@@ -188,7 +207,7 @@ class Mount:
                  "--api-key-file", self.server.key_file, "--cache-dir", self.cache]
             )
             self.pid = self.find_driver()
-            self.idle_rss = self.status("VmRSS")
+            self.idle_rss = self.memory("VmRSS")
         except BaseException:
             self.take_away()
             raise
@@ -206,17 +225,13 @@ class Mount:
                     return int(entry)
         raise RuntimeError("the mount has no driver")
 
-    def status(self, field):
+    def memory(self, field):
         """A size from the driver's status, in MiB."""
-        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError(f"the driver has ended: it has no {field}")
+        return memory_of(self.pid, field)
 
     def cpu(self):
         """CPU seconds that the driver has used."""
-        words = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_of(self.pid)
 
     def kill(self):
         """Kills the driver, which frees whoever waits for it."""
@@ -238,3 +253,30 @@ class Mount:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
                 self.folder.rmdir()
+
+
+class DoNothing:
+    """A mount of the driver that knows `count` names in one directory and asks nobody."""
+
+    def __init__(self, count):
+        self.count = count
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tetherfs-bench-nothing-"))
+        self.path = self.folder / "mnt"
+        self.path.mkdir()
+
+    def __enter__(self):
+        self.process = subprocess.Popen([TOOLS / "do-nothing", str(self.count), self.path], stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not os.path.ismount(self.path):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError("the driver that does nothing does not mount")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        end(self.process)
+        if os.path.ismount(self.path):
+            subprocess.run(["umount", "-fl", self.path], capture_output=True, timeout=30)
+        self.path.rmdir()
+        self.folder.rmdir()

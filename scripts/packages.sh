@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs those Debian packages that are missing: packages.sh build|run|test|bench ...
+# Installs those Debian packages that are missing: packages.sh build|run|test|bench|peers ...
 set -eu
 
 packages=()
@@ -8,9 +8,10 @@ for purpose in "$@"; do
         build) packages+=(pkg-config libfuse3-dev libcurl4-openssl-dev libsqlite3-dev) ;;
         run) packages+=(fuse3 libcurl4 libsqlite3-0 ca-certificates) ;;
         test) packages+=(rsync git sqlite3 python3 python3-venv tar openssl mount util-linux) ;;
-        bench) packages+=(curl python3 tar) ;;
+        bench) packages+=(fuse3 libfuse3-dev curl python3 tar) ;;
+        peers) packages+=(rclone sshfs openssh-sftp-server) ;;
         *)
-            echo "packages.sh: '$purpose' is none of build, run, test, bench" >&2
+            echo "packages.sh: '$purpose' is none of build, run, test, bench, peers" >&2
             exit 1
             ;;
     esac

@@ -28,7 +28,7 @@ WORKLOADS = [
     reading.sequential, reading.remounted, reading.together, reading.first_byte, names.way_down, reading.random_reads,
     reading.small_files, names.listing, names.long_listing, names.find, names.cached_stat, peers.peers,
 ]
-HEADINGS = ("workload", "median", "raw", "ratio", "requests", "fetched", "CPU/GiB", "RSS", "goal", "met")
+HEADINGS = ("workload", "median", "raw", "ratio", "req.", "fetched", "CPU/GiB", "RSS", "goal", "met")
 MEMORY_MIB = 128
 # Below that, ticks of 10 ms make no figure of the CPU time.
 LEAST_FOR_CPU = 64 << 20
@@ -60,7 +60,7 @@ def cells(row):
         number(sorted(raw)[len(raw) // 2]) if raw else "-",
         f"{row.ratio:.2f}" if raw else "-",
         "-" if row.is_of_peer else f"{requests:.0f}",
-        f"{fetched / read:.2f}" if fetched and read else "-",
+        number(fetched / read) if fetched and read else "-",
         number(row.median("cpu") * (1 << 30) / read) if has_content and read >= LEAST_FOR_CPU else "-",
         f"{row.median('peak'):.0f}",
         row.goal or "-",
@@ -130,8 +130,8 @@ Written by `{command}` in {seconds:.0f} s. Results are as they were, also where 
 - Machine: {machine()}.
   Server, proxy, driver and the reading program share its cores.
 - Versions: sources at {state}{built}; {versions}, fuse3 {fuse}, Python {platform.python_version()}.
-- Network: loopback. RTT is in ms, made by `delay-proxy` (in `Benchmarks/`), which delays and does not narrow; at 0
-  there is no proxy. Its own limit is in its first comment.
+- Network: loopback. RTT is in ms, 20 unless a row says otherwise, made by `delay-proxy` (in `Benchmarks/`), which
+  delays and does not narrow; at 0 there is no proxy. Its own limit is in its first comment.
 - Medians of {repetitions} repetitions, each with a fresh mount with default options and an empty cache; the server's
   files are in memory.
 
@@ -140,9 +140,10 @@ Written by `{command}` in {seconds:.0f} s. Results are as they were, also where 
 - A row with a peer's name is that of `rclone mount` over WebDAV or of `sshfs`, plain and with one repetition.
 - **raw**: the same bytes asked for by one parallel `curl` with 8 connections over the same network in the same run;
   for the first byte and random reads one request of 64 KiB on an open connection. Otherwise the row says what.
-- **ratio**: our speed relative to raw; 1.0 is as fast.
-- **requests** and **fetched** (bytes per byte that the program read) are the server's own count, with what was read
-  ahead.
+- **ratio**: our speed relative to raw; 1.0 is as fast. Of several readers it is what they get in sum, beside what curl
+  would bring each of them, one after the other.
+- **req.** (requests) and **fetched** (bytes per byte that the program read) are the server's own count, with what was
+  read ahead.
 - **CPU/GiB**: seconds of the driver's process for each GiB read. **RSS**: its peak in MiB.
 
 ## Not measured yet

@@ -145,6 +145,6 @@ def peers(server, sizes):
                         read = action(path)
                         seconds, peak = time.monotonic() - begin, memory_of(process.pid, "VmHWM")
                         sample = Sample(seconds, None, None, read, cpu_of(process.pid) - cpu, peak, peak - idle)
-                    yield Row(f"{kind.name}: {name}, RTT 20", [sample], [], "", unit, rate, None)
+                    yield Row(f"{kind.name}: {name}", [sample], [], "", unit, rate, None)
         finally:
             peer.stop()

@@ -14,6 +14,7 @@ import dataclasses
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -53,12 +54,11 @@ def cells(row):
     requests, fetched = (None, None) if row.is_of_peer else (row.median("requests"), row.median("fetched"))
     # What came from the kernel's cache cost the driver nothing.
     has_content = fetched is None or fetched > 0
-    raw = [row.rate(seconds) for seconds in row.raw]
     return (
         row.name,
         f"{number(row.rate(row.median('seconds')))} {row.unit}",
-        number(sorted(raw)[len(raw) // 2]) if raw else "-",
-        f"{row.ratio:.2f}" if raw else "-",
+        number(row.rate(statistics.median(row.raw))) if row.raw else "-",
+        f"{row.ratio:.2f}" if row.raw else "-",
         "-" if row.is_of_peer else f"{requests:.0f}",
         number(fetched / read) if fetched and read else "-",
         number(row.median("cpu") * (1 << 30) / read) if has_content and read >= LEAST_FOR_CPU else "-",

@@ -1,6 +1,8 @@
 """What the tests of mounts share: both servers, a filesystem and a mount of it for each test, and logs in reports."""
 
+import os
 import shutil
+import stat
 import tempfile
 import uuid
 
@@ -51,6 +53,18 @@ def filesystem(server):
 def content(server, filesystem):
     """What the server holds, past the API."""
     return server.content(filesystem)
+
+
+@pytest.fixture(scope="module")
+def fuse_for_all():
+    """/dev/fuse as udev makes it: everybody may open it. Containers often leave it to root alone."""
+    if os.geteuid() != 0:
+        yield
+        return
+    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
+    os.chmod("/dev/fuse", 0o666)
+    yield
+    os.chmod("/dev/fuse", mode)
 
 
 @pytest.fixture

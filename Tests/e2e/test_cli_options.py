@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from clikit import MOUNT_FAILURE, as_user, environment, fails, needs_root, open_directory, public_binary, tetherfs
+from clikit import MOUNT_FAILURE, as_user, environment, fails, open_directory, public_binary, tetherfs
 from mountkit import Mount, check, read, run, write
 from serverkit import binary, poll
 
@@ -174,16 +174,6 @@ def test_with_allow_other_others_may_do_what_the_modes_say(mounted, options):
 
 
 # A mount by a user who is not root.
-
-
-@pytest.fixture
-def fuse_for_all():
-    """As Debian has it outside of containers: everybody may open /dev/fuse."""
-    needs_root("becomes another user")
-    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    os.chmod("/dev/fuse", 0o666)
-    yield
-    os.chmod("/dev/fuse", mode)
 
 
 class UserMount(Mount):

@@ -116,19 +116,8 @@ class Demo:
         shutil.rmtree(self.base)
 
 
-@pytest.fixture(scope="module")
-def everybody_may_open_fuse():
-    """Some machines let only root open /dev/fuse; others let everybody."""
-    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    if IS_ROOT:
-        os.chmod("/dev/fuse", 0o666)
-    yield
-    if IS_ROOT:
-        os.chmod("/dev/fuse", mode)
-
-
 @pytest.fixture
-def demo(everybody_may_open_fuse, request):
+def demo(fuse_for_all, request):
     """A demo that is not started yet: ours, or by parametrization somebody else's."""
     demo = Demo(getattr(request, "param", None))
     try:

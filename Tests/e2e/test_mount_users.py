@@ -34,17 +34,8 @@ class UsersMount(Mount):
         return self.as_user(self.program, "unmount", self.path)
 
 
-@pytest.fixture(scope="module")
-def device_for_all():
-    """/dev/fuse as udev makes it; fusermount3 opens it as the user, and containers have it for root alone."""
-    mode = os.stat("/dev/fuse").st_mode & 0o777
-    os.chmod("/dev/fuse", 0o666)
-    yield
-    os.chmod("/dev/fuse", mode)
-
-
 @pytest.fixture
-def users_mount(device_for_all, server, filesystem, content):
+def users_mount(fuse_for_all, server, filesystem, content):
     content.write("f", b"hello")
     with UsersMount(server, filesystem) as mount:
         yield mount

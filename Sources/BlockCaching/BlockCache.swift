@@ -29,43 +29,41 @@ public final class BlockCache: Sendable {
         public var missCount = 0
     }
 
-    /// A request for a run of blocks.
-    private final class Fetch: Sendable {
-        struct State {
-            var task: Task<Void, Never>?
-            /// Reads that wait for a block of it; at zero it is cancelled, unless it is read-ahead.
-            var waiterCount = 0
-        }
-        let isReadAhead: Bool
-        let state = Mutex(State())
-
-        init(isReadAhead: Bool) { self.isReadAhead = isReadAhead }
-    }
-
-    private struct Loading {
-        let fetch: Fetch
-        var waiters: [PendingRead] = []
-    }
-
     private struct State {
         var memory: MemoryTier
-        var loading: [BlockKey: Loading] = [:]
+        var governor: ReadAheadGovernor
+        var loading: [BlockKey: LoadingBlock] = [:]
+        /// What is on its way that nobody waits for, in bytes.
+        var loadingAheadByteCount = 0
+        var nextReader: UInt64 = 0
         var statistics = Statistics()
+
+        /// What was fetched ahead and not read yet, and what is on its way to be, in bytes.
+        var aheadByteCount: Int { self.memory.aheadByteCount + self.loadingAheadByteCount }
     }
 
     private let state: Mutex<State>
     private let remote: any RemoteFilesystem
-    /// The longest run fetched with one request: long enough that the round trip is small beside it.
-    private static let maximumRunBlockCount: UInt64 = 128
+    private let now: @Sendable () -> ContinuousClock.Instant
+    /// The longest run fetched with one request, 16 MiB: long enough that the round trip is small beside it.
+    private static let maximumRunBlockCount = 256
 
     /// Makes an empty cache.
     ///
     /// - Parameters:
     ///   - remote: Where blocks come from.
     ///   - memoryBudget: What blocks in memory may take, in bytes.
-    public init(remote: any RemoteFilesystem, memoryBudget: Int) {
+    ///   - now: The time, by which the way to the service is measured.
+    public init(
+        remote: any RemoteFilesystem,
+        memoryBudget: Int,
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
         self.remote = remote
-        self.state = Mutex(State(memory: MemoryTier(budget: memoryBudget)))
+        self.now = now
+        // What is read again keeps a quarter, whatever is fetched ahead.
+        let governor = ReadAheadGovernor(budget: UInt64(memoryBudget) / 8 * 7)
+        self.state = Mutex(State(memory: MemoryTier(budget: memoryBudget), governor: governor))
     }
 
     /// The figures so far.
@@ -86,27 +84,16 @@ public final class BlockCache: Sendable {
     ) -> Outcome {
         let range = range.clamped(to: 0..<source.size)
         let blocks = BlockGeometry.blocks(range)
-        let (outcome, fetches): (Outcome, [(Fetch, Range<UInt64>)]) = self.state.withLock { state in
-            var have: [UInt64: ByteBuffer] = [:]
-            for index in blocks {
-                if let buffer = state.memory.get(BlockKey(source.content, index)) { have[index] = buffer }
-            }
-            state.statistics.hitCount += have.count
-            state.statistics.missCount += blocks.count - have.count
-            if have.count == blocks.count {
-                return (.ready(Self.slices(range, blocks, have)), [])
-            }
+        let (outcome, fetches): (Outcome, [BlockFetch]) = self.state.withLock { state in
+            let have = blocks.map { state.memory.get(BlockKey(source.content, $0)) }
+            let missing = zip(blocks, have).filter { $1 == nil }.map(\.0)
+            state.statistics.hitCount += blocks.count - missing.count
+            state.statistics.missCount += missing.count
+            if missing.isEmpty { return (.ready(Self.slices(range, blocks, have)), []) }
             let read = PendingRead(range: range, blocks: blocks, have: have, completion: completion)
-            let fetches = Self.join(
-                read,
-                blocks.filter { have[$0] == nil },
-                source,
-                isReadAhead: false,
-                &state
-            )
-            return (.pending(read), fetches)
+            return (.pending(read), Self.join(read, missing, source, &state))
         }
-        for (fetch, run) in fetches { self.start(fetch, run, source) }
+        for fetch in fetches { self.start(fetch, source) }
         if case .pending(let read) = outcome { read.whenCancelled { self.leave($0, source) } }
         return outcome
     }
@@ -128,72 +115,155 @@ public final class BlockCache: Sendable {
         }
     }
 
+    /// Makes what reads for one handle.
+    public func makeReader() -> BlockReader {
+        let id = self.state.withLock { state in
+            state.nextReader += 1
+            return state.nextReader
+        }
+        return BlockReader(self, id: id)
+    }
+
     /// Fetches a range that nobody waits for yet; what is here or under way is left out.
     public func readAhead(_ source: BlockSource, _ range: Range<UInt64>) {
+        self.readAhead(source, range, owner: 0)
+    }
+
+    /// How much more may be fetched ahead of all readers, in bytes.
+    public var readAheadRoom: Int { self.state.withLock { Self.room(&$0) } }
+
+    func readAhead(_ source: BlockSource, _ range: Range<UInt64>, owner: UInt64) {
         let blocks = BlockGeometry.blocks(range.clamped(to: 0..<source.size))
-        let fetches: [(Fetch, Range<UInt64>)] = self.state.withLock { state in
-            let missing = blocks.filter { !state.memory.contains(BlockKey(source.content, $0)) }
-            return Self.join(nil, missing, source, isReadAhead: true, &state)
+        let fetches = self.state.withLock { state in
+            let missing = blocks.filter {
+                let key = BlockKey(source.content, $0)
+                return state.loading[key] == nil && !state.memory.contains(key)
+            }
+            return Self.fetches(of: missing, source, owner: owner, &state)
         }
-        for (fetch, run) in fetches { self.start(fetch, run, source) }
+        for fetch in fetches { self.start(fetch, source) }
+    }
+
+    /// What a reader that reads in some order may have ahead of it now.
+    func allowance(for reader: UInt64) -> ReadAheadAllowance {
+        self.state.withLock { state in
+            state.governor.noteRead(reader)
+            return ReadAheadAllowance(
+                window: state.governor.windowLimit(),
+                room: UInt64(Self.room(&state))
+            )
+        }
+    }
+
+    /// A reader has ended: what is on its way for it alone is given up, and what it left unread goes first.
+    func endReader(_ reader: UInt64, _ content: ContentID?) {
+        let abandoned: [BlockFetch] = self.state.withLock { state in
+            state.governor.forget(reader)
+            guard let content else { return [] }
+            state.memory.giveUpAhead { $0.content == content }
+            var abandoned: [BlockFetch] = []
+            for loading in state.loading.values where loading.fetch.owner == reader {
+                if abandoned.last !== loading.fetch { abandoned.append(loading.fetch) }
+            }
+            return abandoned.filter { Self.abandon($0, content, &state) }
+        }
+        for fetch in abandoned { fetch.cancel() }
+    }
+
+    private static func room(_ state: inout State) -> Int {
+        let budget = Int(state.governor.budget)
+        if state.aheadByteCount > budget / 8 * 7 {
+            // Of readers that stand still: what they left would keep everybody else from reading ahead for ever.
+            let age = 2 * state.memory.budget / Int(BlockGeometry.blockByteCount)
+            state.memory.expireAhead(downTo: budget / 2, olderThan: UInt64(age))
+        }
+        return max(0, budget - state.aheadByteCount)
     }
 
     /// Lets a read wait for blocks: those under way are joined, the others become new fetches, run by run.
     private static func join(
-        _ read: PendingRead?,
+        _ read: PendingRead,
         _ missing: [UInt64],
         _ source: BlockSource,
-        isReadAhead: Bool,
         _ state: inout State
-    ) -> [(Fetch, Range<UInt64>)] {
-        var fetches: [(Fetch, Range<UInt64>)] = []
+    ) -> [BlockFetch] {
+        let absent = missing.filter { state.loading[BlockKey(source.content, $0)] == nil }
+        let fetches = self.fetches(of: absent, source, owner: nil, &state)
         for index in missing {
             let key = BlockKey(source.content, index)
-            if state.loading[key] == nil {
-                if let last = fetches.last, last.1.upperBound == index,
-                    last.1.count < self.maximumRunBlockCount
-                {
-                    fetches[fetches.count - 1].1 = last.1.lowerBound..<index + 1
-                } else {
-                    fetches.append((Fetch(isReadAhead: isReadAhead), index..<index + 1))
-                }
-                state.loading[key] = Loading(fetch: fetches[fetches.count - 1].0)
+            if state.loading[key]?.isAhead == true {
+                state.loading[key]?.isAhead = false
+                state.loadingAheadByteCount -= BlockGeometry.bytes(ofBlock: index, size: source.size).count
             }
-            if let read {
-                state.loading[key]?.waiters.append(read)
-                state.loading[key]?.fetch.state.withLock { $0.waiterCount += 1 }
-            }
+            state.loading[key]?.waiters.append(read)
         }
         return fetches
     }
 
-    private func start(_ fetch: Fetch, _ run: Range<UInt64>, _ source: BlockSource) {
-        let task = Task {
-            let sink = BlockRunSink(blocks: run, size: source.size) { index, buffer in
-                self.finish(BlockKey(source.content, index), index, .success(buffer))
-            }
-            let bytes =
-                run.lowerBound
-                * BlockGeometry.blockByteCount..<min(
-                    run.upperBound * BlockGeometry.blockByteCount,
-                    source.size
-                )
-            var failure = BlockError.gone
-            if let path = source.path() {
-                do throws(RemoteError) {
-                    self.state.withLock { $0.statistics.fetchCount += 1 }
-                    _ = try await self.remote.read(path, bytes, into: sink)
-                    // Blocks that did not come in lie past the file's end on the server.
-                    failure = .changedOnServer
-                } catch {
-                    failure = error == .cancelled ? .cancelled : .remote(error)
-                }
-            }
-            for index in run {
-                self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch)
+    /// Notes that blocks are on their way; neighbours come with one request.
+    private static func fetches(
+        of blocks: [UInt64],
+        _ source: BlockSource,
+        owner: UInt64?,
+        _ state: inout State
+    ) -> [BlockFetch] {
+        var runs: [Range<UInt64>] = []
+        for index in blocks {
+            if let last = runs.last, last.upperBound == index, last.count < self.maximumRunBlockCount {
+                runs[runs.count - 1] = last.lowerBound..<index + 1
+            } else {
+                runs.append(index..<index + 1)
             }
         }
-        fetch.state.withLock { $0.task = task }
+        return runs.map { run in
+            let fetch = BlockFetch(run, size: source.size, owner: owner)
+            for index in run {
+                state.loading[BlockKey(source.content, index)] = LoadingBlock(
+                    fetch: fetch,
+                    isAhead: owner != nil
+                )
+            }
+            if owner != nil { state.loadingAheadByteCount += self.bytes(of: run, source).count }
+            return fetch
+        }
+    }
+
+    private static func bytes(of run: Range<UInt64>, _ source: BlockSource) -> Range<UInt64> {
+        let size = BlockGeometry.blockByteCount
+        return run.lowerBound * size..<min(run.upperBound * size, source.size)
+    }
+
+    private func start(_ fetch: BlockFetch, _ source: BlockSource) {
+        fetch.begin(
+            Task {
+                let begin = self.now()
+                let sink = BlockRunSink(
+                    blocks: fetch.run,
+                    size: source.size,
+                    firstByte: {
+                        let duration = self.now() - begin
+                        self.state.withLock { $0.governor.meter.addFirstByte(after: duration) }
+                    },
+                    deliver: { index, buffer in
+                        self.finish(BlockKey(source.content, index), index, .success(buffer), of: fetch)
+                    }
+                )
+                var failure = BlockError.gone
+                if let path = source.path() {
+                    do throws(RemoteError) {
+                        self.state.withLock { $0.statistics.fetchCount += 1 }
+                        _ = try await self.remote.read(path, Self.bytes(of: fetch.run, source), into: sink)
+                        // Blocks that did not come in lie past the file's end on the server.
+                        failure = .changedOnServer
+                    } catch {
+                        failure = error == .cancelled ? .cancelled : .remote(error)
+                    }
+                }
+                for index in fetch.run {
+                    self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch)
+                }
+            }
+        )
     }
 
     /// Stores a block, or records that it did not come, and tells the reads that wait for it.
@@ -201,53 +271,69 @@ public final class BlockCache: Sendable {
         _ key: BlockKey,
         _ index: UInt64,
         _ result: Result<ByteBuffer, BlockError>,
-        of fetch: Fetch? = nil
+        of fetch: BlockFetch
     ) {
+        let now = self.now()
         let waiters: [PendingRead] = self.state.withLock { state in
-            if let fetch, state.loading[key]?.fetch !== fetch { return [] }
-            let loading = state.loading.removeValue(forKey: key)
+            // Given up meanwhile, or here already.
+            guard let loading = state.loading[key], loading.fetch === fetch else { return [] }
+            state.loading[key] = nil
             if case .success(let buffer) = result {
-                state.memory.insert(key, buffer)
+                if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
+                state.memory.insert(key, buffer, isAhead: loading.isAhead)
                 state.statistics.fetchedByteCount += buffer.count
+                state.governor.meter.add(buffer.count, at: now)
+            } else if loading.isAhead {
+                state.loadingAheadByteCount -= fetch.byteCount(ofBlock: index)
             }
-            loading?.fetch.state.withLock { $0.waiterCount -= loading?.waiters.count ?? 0 }
-            return loading?.waiters ?? []
+            return loading.waiters
         }
         for waiter in waiters { waiter.receive(index, result) }
     }
 
     /// Takes a cancelled read off the blocks it waits for; fetches that nobody wants any more are cancelled.
     private func leave(_ read: PendingRead, _ source: BlockSource) {
-        let abandoned: [Task<Void, Never>] = self.state.withLock { state in
-            var abandoned: [Task<Void, Never>] = []
+        let abandoned: [BlockFetch] = self.state.withLock { state in
+            var left: [BlockFetch] = []
             for index in read.blocks {
                 let key = BlockKey(source.content, index)
                 guard let at = state.loading[key]?.waiters.firstIndex(where: { $0 === read }) else {
                     continue
                 }
                 state.loading[key]?.waiters.remove(at: at)
-                let task: Task<Void, Never>? = state.loading[key]?.fetch.state.withLock { fetch in
-                    fetch.waiterCount -= 1
-                    return fetch.waiterCount == 0 ? fetch.task : nil
-                }
-                if let fetch = state.loading[key]?.fetch, let task, !fetch.isReadAhead {
-                    abandoned.append(task)
-                    // A reader that comes now begins anew instead of joining what is being cancelled.
-                    state.loading = state.loading.filter { $0.value.fetch !== fetch }
+                if let fetch = state.loading[key]?.fetch, fetch.owner == nil, left.last !== fetch {
+                    left.append(fetch)
                 }
             }
-            return abandoned
+            return left.filter { Self.abandon($0, source.content, &state) }
         }
-        for task in abandoned { task.cancel() }
+        for fetch in abandoned { fetch.cancel() }
     }
 
+    /// Forgets a fetch that nobody waits for, so that a reader who comes now begins anew instead of joining what is
+    /// being cancelled.
+    ///
+    /// - Returns: Whether nobody waits for it.
+    private static func abandon(_ fetch: BlockFetch, _ content: ContentID, _ state: inout State) -> Bool {
+        let keys = fetch.run.map { ($0, BlockKey(content, $0)) }.filter { state.loading[$1]?.fetch === fetch }
+        guard keys.allSatisfy({ state.loading[$1]?.waiters.isEmpty == true }) else { return false }
+        for (index, key) in keys {
+            if state.loading[key]?.isAhead == true {
+                state.loadingAheadByteCount -= fetch.byteCount(ofBlock: index)
+            }
+            state.loading[key] = nil
+        }
+        return true
+    }
+
+    /// The parts of blocks that make up a range; a block that lies beyond it adds nothing.
     static func slices(
         _ range: Range<UInt64>,
         _ blocks: Range<UInt64>,
-        _ have: [UInt64: ByteBuffer]
+        _ have: [ByteBuffer?]
     ) -> [ByteSlice] {
-        blocks.compactMap { index in
-            guard let buffer = have[index] else { return nil }
+        zip(blocks, have).compactMap { index, buffer in
+            guard let buffer else { return nil }
             let start = index * BlockGeometry.blockByteCount
             let wanted = range.clamped(to: start..<start + UInt64(buffer.count))
             return wanted.isEmpty

@@ -13,6 +13,9 @@ struct BlockKey: Hashable, Sendable {
         precondition(index < 1 << Self.indexBitCount, "callers bound file sizes")
         self.packed = content.rawValue << Self.indexBitCount | index
     }
+
+    /// The version.
+    var content: ContentID { ContentID(rawValue: self.packed >> Self.indexBitCount) }
 }
 
 /// How files are cut into blocks.

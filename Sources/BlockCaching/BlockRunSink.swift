@@ -8,11 +8,13 @@ final class BlockRunSink: BodySink {
         var current: ByteBuffer?
         var filled = 0
         var nextBlock: UInt64
+        var hasBegun = false
     }
 
     private let state: Mutex<State>
     private let blocks: Range<UInt64>
     private let size: UInt64
+    private let firstByte: @Sendable () -> Void
     private let deliver: @Sendable (UInt64, ByteBuffer) -> Void
 
     /// Makes a sink for a run of blocks.
@@ -20,15 +22,27 @@ final class BlockRunSink: BodySink {
     /// - Parameters:
     ///   - blocks: Their indices, end exclusive.
     ///   - size: The file's size in bytes, which makes the last block short.
+    ///   - firstByte: Called once, when bytes come in for the first time.
     ///   - deliver: Gets each full block, in order, on the transport's thread.
-    init(blocks: Range<UInt64>, size: UInt64, deliver: @escaping @Sendable (UInt64, ByteBuffer) -> Void) {
+    init(
+        blocks: Range<UInt64>,
+        size: UInt64,
+        firstByte: @escaping @Sendable () -> Void,
+        deliver: @escaping @Sendable (UInt64, ByteBuffer) -> Void
+    ) {
         self.blocks = blocks
         self.size = size
+        self.firstByte = firstByte
         self.deliver = deliver
         self.state = Mutex(State(nextBlock: blocks.lowerBound))
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let isFirst = self.state.withLock { state in
+            defer { state.hasBegun = true }
+            return !state.hasBegun
+        }
+        if isFirst { self.firstByte() }
         var rest = bytes
         while !rest.isEmpty {
             let full: (UInt64, ByteBuffer)?? = self.state.withLock { state in

@@ -1,16 +1,40 @@
 import DequeModule
 import Primitives
 
-/// Blocks in memory under one budget; when it is full the ones go that were not read since they were last looked at
-/// (second chance), so that one long scan does not push out what is read again and again.
+/// Blocks in memory under one budget, in three classes, so that neither one long scan nor what is fetched ahead pushes
+/// out what is read again and again.
+///
+/// What goes first is what was read once, the oldest first; then what was read again; last what was fetched ahead and
+/// not read yet, since that would be fetched twice.
 struct MemoryTier {
+    private enum Class: Int, CaseIterable {
+        /// Fetched ahead, not read yet.
+        case ahead
+        /// Read, as a scan does.
+        case once
+        /// Read again after a while.
+        case again
+    }
+
     private struct Slot {
         let buffer: ByteBuffer
-        var wasRead: Bool
+        var kind: Class
+        /// Tells the slot's own entry in its class's queue from older ones.
+        var stamp: UInt64
+        /// How many blocks had come in when it was put in its place.
+        var since: UInt64
+    }
+
+    private struct Queue {
+        var entries: Deque<(key: BlockKey, stamp: UInt64)> = []
+        var count = 0
+        var byteCount = 0
     }
 
     private var slots: [BlockKey: Slot] = [:]
-    private var queue: Deque<BlockKey> = []
+    private var queues = [Queue](repeating: Queue(), count: Class.allCases.count)
+    private var nextStamp: UInt64 = 0
+    private var insertionCount: UInt64 = 0
     /// What the blocks take, in bytes.
     private(set) var byteCount = 0
     /// What they may take, in bytes.
@@ -23,33 +47,120 @@ struct MemoryTier {
     /// How many blocks there are.
     var count: Int { self.slots.count }
 
+    /// What the blocks take that were fetched ahead and not read yet, in bytes.
+    var aheadByteCount: Int { self.queues[Class.ahead.rawValue].byteCount }
+
     func contains(_ key: BlockKey) -> Bool { self.slots[key] != nil }
 
+    /// A block for a reader.
     mutating func get(_ key: BlockKey) -> ByteBuffer? {
         guard let slot = self.slots[key] else { return nil }
-        if !slot.wasRead { self.slots[key]?.wasRead = true }
+        switch slot.kind {
+        case .ahead: self.move(key, slot, to: .once)
+        case .once, .again:
+            // A block that is read in pieces is read at once: again is when others have come meanwhile.
+            let age = self.insertionCount - slot.since
+            if age > UInt64(self.count / 16) { self.move(key, slot, to: .again) }
+        }
         return slot.buffer
     }
 
-    mutating func insert(_ key: BlockKey, _ buffer: ByteBuffer) {
+    /// Takes a block in.
+    ///
+    /// - Parameters:
+    ///   - key: Its key; a block that is here stays as it is.
+    ///   - buffer: Its bytes.
+    ///   - isAhead: Whether nobody has read it yet.
+    mutating func insert(_ key: BlockKey, _ buffer: ByteBuffer, isAhead: Bool) {
         guard self.slots[key] == nil else { return }
-        self.slots[key] = Slot(buffer: buffer, wasRead: false)
-        self.queue.append(key)
+        self.insertionCount += 1
         self.byteCount += buffer.count
-        while self.byteCount > self.budget, self.queue.count > 1 { self.evictOne() }
+        self.enqueue(key, buffer, isAhead ? .ahead : .once)
+        while self.byteCount > self.budget, self.evictOne(sparing: key) {}
     }
 
-    private mutating func evictOne() {
-        while let key = self.queue.popFirst() {
-            guard let slot = self.slots[key] else { continue }
-            if slot.wasRead {
-                self.slots[key]?.wasRead = false
-                self.queue.append(key)
-            } else {
-                self.slots[key] = nil
-                self.byteCount -= slot.buffer.count
-                return
-            }
+    /// Lets blocks that were fetched ahead go before any other: nobody is going to read them.
+    mutating func giveUpAhead(_ isGivenUp: (BlockKey) -> Bool) {
+        for (key, stamp) in self.queues[Class.ahead.rawValue].entries {
+            guard isGivenUp(key), let slot = self.slots[key], slot.stamp == stamp else { continue }
+            self.move(key, slot, to: .once, first: true)
         }
+    }
+
+    /// Lets blocks that were fetched ahead long ago go as if they had been read, the oldest first.
+    ///
+    /// - Parameters:
+    ///   - byteCount: How many bytes of them are to stay.
+    ///   - age: How many blocks must have come in since, before one is old.
+    mutating func expireAhead(downTo byteCount: Int, olderThan age: UInt64) {
+        while self.aheadByteCount > byteCount, let (key, slot) = self.oldest(.ahead),
+            self.insertionCount - slot.since > age
+        {
+            self.move(key, slot, to: .once)
+        }
+    }
+
+    private mutating func enqueue(_ key: BlockKey, _ buffer: ByteBuffer, _ kind: Class, first: Bool = false) {
+        self.nextStamp += 1
+        self.slots[key] = Slot(
+            buffer: buffer,
+            kind: kind,
+            stamp: self.nextStamp,
+            since: self.insertionCount
+        )
+        let entry = (key: key, stamp: self.nextStamp)
+        if first {
+            self.queues[kind.rawValue].entries.prepend(entry)
+        } else {
+            self.queues[kind.rawValue].entries.append(entry)
+        }
+        self.queues[kind.rawValue].count += 1
+        self.queues[kind.rawValue].byteCount += buffer.count
+        self.dropStaleEntries(kind)
+    }
+
+    private mutating func move(_ key: BlockKey, _ slot: Slot, to kind: Class, first: Bool = false) {
+        self.leave(slot)
+        self.enqueue(key, slot.buffer, kind, first: first)
+        // What is read again is protected up to half of the budget, so that new blocks have a chance.
+        while kind == .again, self.queues[Class.again.rawValue].byteCount > self.budget / 2,
+            let (key, slot) = self.oldest(.again)
+        {
+            self.move(key, slot, to: .once)
+        }
+    }
+
+    /// Takes a slot out of its class's figures; its queue's entry goes stale.
+    private mutating func leave(_ slot: Slot) {
+        self.queues[slot.kind.rawValue].count -= 1
+        self.queues[slot.kind.rawValue].byteCount -= slot.buffer.count
+    }
+
+    private mutating func evictOne(sparing newest: BlockKey) -> Bool {
+        for kind in [Class.once, .again, .ahead] {
+            guard let (key, slot) = self.oldest(kind), key != newest else { continue }
+            self.leave(slot)
+            self.slots[key] = nil
+            self.byteCount -= slot.buffer.count
+            return true
+        }
+        return false
+    }
+
+    /// The first of a class, stale entries before it dropped.
+    private mutating func oldest(_ kind: Class) -> (BlockKey, Slot)? {
+        while let (key, stamp) = self.queues[kind.rawValue].entries.first {
+            if let slot = self.slots[key], slot.stamp == stamp { return (key, slot) }
+            self.queues[kind.rawValue].entries.removeFirst()
+        }
+        return nil
+    }
+
+    private mutating func dropStaleEntries(_ kind: Class) {
+        guard self.queues[kind.rawValue].entries.count > 2 * self.queues[kind.rawValue].count + 64 else {
+            return
+        }
+        let slots = self.slots
+        self.queues[kind.rawValue].entries.removeAll { slots[$0.key]?.stamp != $0.stamp }
     }
 }

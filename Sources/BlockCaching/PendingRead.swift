@@ -4,7 +4,9 @@ import Synchronization
 /// A read that waits for blocks; it is answered once.
 public final class PendingRead: Sendable {
     private struct State {
-        var have: [UInt64: ByteBuffer]
+        /// The blocks from the first one on.
+        var have: [ByteBuffer?]
+        var missingCount: Int
         var completion: (@Sendable (Result<[ByteSlice], BlockError>) -> Void)?
         var onCancel: (@Sendable (PendingRead) -> Void)?
     }
@@ -16,12 +18,13 @@ public final class PendingRead: Sendable {
     init(
         range: Range<UInt64>,
         blocks: Range<UInt64>,
-        have: [UInt64: ByteBuffer],
+        have: [ByteBuffer?],
         completion: @escaping @Sendable (Result<[ByteSlice], BlockError>) -> Void
     ) {
         self.range = range
         self.blocks = blocks
-        self.state = Mutex(State(have: have, completion: completion))
+        let missingCount = have.count { $0 == nil }
+        self.state = Mutex(State(have: have, missingCount: missingCount, completion: completion))
     }
 
     /// Gives the read up: its completion is called with `.cancelled`, unless it was answered before.
@@ -50,8 +53,9 @@ public final class PendingRead: Sendable {
                 state.completion = nil
                 return (completion, .failure(error))
             case .success(let buffer):
-                state.have[index] = buffer
-                guard state.have.count == self.blocks.count else { return nil }
+                state.have[Int(index - self.blocks.lowerBound)] = buffer
+                state.missingCount -= 1
+                guard state.missingCount == 0 else { return nil }
                 state.completion = nil
                 return (completion, .success(BlockCache.slices(self.range, self.blocks, state.have)))
             }

@@ -12,7 +12,7 @@ import WireFormat
 /// Runs the driver of one mount, on the main thread, until the mount is gone.
 struct MountRunner {
     /// What blocks in memory may take, in bytes: the process as a whole is to stay under 128 MiB.
-    private static let memoryBudget = 64 << 20
+    private static let memoryBudget = 104 << 20
 
     private let configuration: MountConfiguration
     private let fileSystem: FileSystem

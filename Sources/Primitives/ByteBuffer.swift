@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Memory with an owner, filled once and then only read.
 ///
 /// The memory is valid as long as the object lives.
@@ -10,12 +8,12 @@ public final class ByteBuffer: @unchecked Sendable {
 
     /// Makes a buffer of uninitialised memory, `count` bytes long.
     public init(count: Int) {
-        self.memory = .allocate(byteCount: max(count, 1), alignment: 4096)
+        self.memory = BufferPool.allocate(count)
         self.count = count
     }
 
     deinit {
-        self.memory.deallocate()
+        BufferPool.release(self.memory)
     }
 
     /// The length in bytes.

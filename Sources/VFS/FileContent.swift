@@ -74,11 +74,12 @@ public final class FileHandle: Sendable {
     let isReadable: Bool
     let isWritable: Bool
     let writers = Mutex(Writers())
-    let readAhead = Mutex(ReadAheadWindow())
+    let reader: BlockReader
 
     /// Takes a content that is in use for it (``FileSystem/use(_:)``).
-    init(_ content: FileContent, _ mode: OpenMode, opener: Int32) {
+    init(_ content: FileContent, _ mode: OpenMode, opener: Int32, reader: BlockReader) {
         self.content = content
+        self.reader = reader
         self.opener = opener
         self.isReadable = mode.reads
         self.isWritable = mode.writes

@@ -52,7 +52,7 @@ extension FileSystem {
             self.endUse(content)
             return nil
         }
-        let handle = FileHandle(content, mode, opener: process)
+        let handle = FileHandle(content, mode, opener: process, reader: self.cache.makeReader())
         guard let version = self.namespace.knownVersion(of: inode), !isLocal else { return (handle, true) }
         return (handle, self.namespace.serve(version.content, of: inode))
     }
@@ -71,7 +71,7 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) -> (FileHandle, keepsPages: Bool) {
         if let opened = try self.openNow(inode, mode, by: process) { return opened }
-        let handle = FileHandle(self.use(inode), mode, opener: process)
+        let handle = FileHandle(self.use(inode), mode, opener: process, reader: self.cache.makeReader())
         do throws(FileSystemError) {
             if mode.truncates {
                 try await self.truncate(inode, to: 0, through: handle)
@@ -145,7 +145,7 @@ extension FileSystem {
         let content = self.use(inode)
         // `use` pins it too.
         self.namespace.unpin(inode)
-        let handle = FileHandle(content, mode, opener: process)
+        let handle = FileHandle(content, mode, opener: process, reader: self.cache.makeReader())
         do throws(FileSystemError) {
             _ = try self.stageEmpty(content)
             guard let attributes = self.namespace.countLookup(inode) else { throw .noSuchFile }
@@ -308,6 +308,7 @@ extension FileSystem {
     public func release(_ handle: FileHandle) {
         let content = handle.content
         if handle.isReadable { content.state.withLock { $0.readerCount -= 1 } }
+        handle.reader.close()
         self.retain(content)
         self.endUse(content)
         let isUntold = content.isDirty && content.state.withLock { $0.useCount == 0 && $0.lastError == nil }

@@ -74,14 +74,11 @@ extension FileSystem {
         try self.checkNotShort(content, known, range)
         let source = self.blockSource(content, known)
         let attempts = ReadAttempts()
-        let outcome = self.cache.read(source, range) { result in
+        let outcome = handle.reader.read(source, range) { result in
             switch result {
             case .success(let slices): completion(.success(slices))
             case .failure(let error): self.readAgain(content, range, after: error, attempts, completion)
             }
-        }
-        if let ahead = handle.readAhead.withLock({ $0.advance(range, size: known.size) }) {
-            self.cache.readAhead(source, ahead)
         }
         switch outcome {
         case .ready(let slices): return .ready(slices)

@@ -210,14 +210,72 @@ struct BlockCacheTests {
         #expect(self.remote.count(.read) == 1)
     }
 
-    @Test("A long read comes in several requests, none of over 8 MiB")
+    @Test("A long read comes in several requests, none of over 16 MiB")
     func longRun() async {
-        self.remote.put("a", pattern(200 * block))
-        let source = self.source(2, size: 200 * block)
-        #expect(await self.read(0..<200 * block, of: source) == .success(pattern(200 * block)))
+        self.remote.put("a", pattern(300 * block))
+        let source = self.source(2, size: 300 * block)
+        #expect(await self.read(0..<300 * block, of: source) == .success(pattern(300 * block)))
         #expect(
-            Set(self.remote.calls) == ["read a 0-\(128 * block)", "read a \(128 * block)-\(200 * block)"]
+            Set(self.remote.calls) == ["read a 0-\(256 * block)", "read a \(256 * block)-\(300 * block)"]
         )
+    }
+
+    @Test(
+        "Read-ahead that nobody waits for is cancelled when its reader ends, and what somebody waits for is not"
+    )
+    func readerEnds() async {
+        self.remote.put("a", pattern(300 * block))
+        let source = self.source(2, size: 300 * block)
+        let hold = self.remote.hold(.read)
+        let reader = self.cache.makeReader()
+        // As the kernel asks at the start of a file that is read on: the rest is fetched ahead.
+        let answer = OneShot<Int>()
+        let outcome = reader.read(source, 0..<UInt64(4 * block)) { result in
+            answer.resolve((try? result.get().reduce(0) { $0 + $1.bytes.count }) ?? -1)
+        }
+        guard case .pending = outcome else {
+            Issue.record("not pending")
+            return
+        }
+        await hold.reached(5)
+        let other = Task.immediate { await self.read(5 * block..<5 * block + 10, of: source) }
+        reader.close()
+        // Of the four requests ahead the three that nobody joined.
+        await self.remote.ended(.read, 3)
+        hold.release()
+        #expect(await other.value == .success(pattern(10, from: 5 * block)))
+        #expect(await answer.wait() == 4 * block)
+        #expect(self.remote.count(.read) == 5)
+    }
+
+    @Test("Four streams on a slow service fetch nothing twice and stay within the budget")
+    func streams() async {
+        let size = 64 * block
+        self.remote.put("a", pattern(size))
+        let cache = BlockCache(remote: self.remote, memoryBudget: 48 * block)
+        let readers = (0..<4).map { number in
+            Task {
+                let reader = cache.makeReader()
+                defer { reader.close() }
+                let source = self.source(UInt64(number + 1), size: size)
+                for start in stride(from: 0, to: size, by: 2 * block) {
+                    let range = UInt64(start)..<UInt64(start + 2 * block)
+                    let answer = OneShot<[UInt8]?>()
+                    let outcome = reader.read(source, range) { result in
+                        answer.resolve((try? result.get())?.flatMap { Array($0.bytes) })
+                    }
+                    var bytes: [UInt8]?
+                    if case .ready(let slices) = outcome {
+                        bytes = slices.flatMap { Array($0.bytes) }
+                    } else {
+                        bytes = await answer.wait() ?? nil
+                    }
+                    #expect(bytes == pattern(2 * block, from: start))
+                }
+            }
+        }
+        for reader in readers { await reader.value }
+        #expect(cache.statistics.fetchedByteCount == 4 * size)
     }
 
     @Test("Blocks beyond the budget go, and are fetched again when they are wanted")

@@ -5,54 +5,110 @@ import Testing
 
 @Suite("Blocks in memory")
 struct MemoryTierTests {
-    private func key(_ index: UInt64) -> BlockKey { BlockKey(ContentID(rawValue: 1), index) }
+    private func key(_ index: Int) -> BlockKey { BlockKey(ContentID(rawValue: 1), UInt64(index)) }
 
-    @Test("Blocks take no more than the budget")
+    private func insert(_ tier: inout MemoryTier, _ indices: Range<Int>, isAhead: Bool = false) {
+        for index in indices { tier.insert(self.key(index), ByteBuffer(count: 100), isAhead: isAhead) }
+    }
+
+    private func held(_ tier: MemoryTier, _ indices: Range<Int>) -> [Int] {
+        indices.filter { tier.contains(self.key($0)) }
+    }
+
+    @Test("Blocks take no more than the budget, and the oldest go")
     func budget() {
         var tier = MemoryTier(budget: 350)
         for index in 0..<10 {
-            tier.insert(self.key(UInt64(index)), ByteBuffer(count: 100))
+            self.insert(&tier, index..<index + 1)
             #expect(tier.byteCount <= 350)
         }
-        #expect(tier.count == 3)
+        #expect(self.held(tier, 0..<10) == [7, 8, 9])
     }
 
-    @Test("A block that was read stays when one that was not can go")
-    func secondChance() {
-        var tier = MemoryTier(budget: 300)
-        for index in 0..<3 { tier.insert(self.key(UInt64(index)), ByteBuffer(count: 100)) }
-        _ = tier.get(self.key(0))
-        for index in 3..<5 { tier.insert(self.key(UInt64(index)), ByteBuffer(count: 100)) }
-        #expect(tier.contains(self.key(0)))
-        #expect(!tier.contains(self.key(1)))
-        #expect(!tier.contains(self.key(2)))
-    }
-
-    @Test("When every block was read the oldest goes, not none")
-    func allRead() {
-        var tier = MemoryTier(budget: 200)
-        for index in 0..<2 {
-            tier.insert(self.key(UInt64(index)), ByteBuffer(count: 100))
-            _ = tier.get(self.key(UInt64(index)))
+    @Test("One long scan does not push out what is read again and again")
+    func scan() {
+        var tier = MemoryTier(budget: 3200)
+        self.insert(&tier, 0..<8)
+        for start in stride(from: 100, to: 400, by: 10) {
+            self.insert(&tier, start..<start + 10)
+            for index in 0..<8 { _ = tier.get(self.key(index)) }
         }
-        tier.insert(self.key(2), ByteBuffer(count: 100))
-        #expect(tier.byteCount == 200)
+        self.insert(&tier, 1000..<3000)
+        #expect(self.held(tier, 0..<8) == Array(0..<8))
+    }
+
+    @Test("Two reads of a block at one time, as of its halves, do not make it one that is read again")
+    func halves() {
+        var tier = MemoryTier(budget: 3200)
+        for index in 0..<32 {
+            self.insert(&tier, index..<index + 1)
+            _ = tier.get(self.key(index))
+            _ = tier.get(self.key(index))
+        }
+        self.insert(&tier, 100..<132)
+        #expect(self.held(tier, 0..<32).isEmpty)
+    }
+
+    @Test("What is read again takes no more than half of the budget")
+    func again() {
+        var tier = MemoryTier(budget: 3200)
+        for _ in 0..<5 {
+            self.insert(&tier, 0..<32)
+            for index in 0..<32 { _ = tier.get(self.key(index)) }
+        }
+        self.insert(&tier, 100..<116)
+        #expect(self.held(tier, 100..<116).count == 16)
+    }
+
+    @Test("What was fetched ahead and not read yet stays longest")
+    func ahead() {
+        var tier = MemoryTier(budget: 1000)
+        self.insert(&tier, 0..<5, isAhead: true)
+        self.insert(&tier, 10..<100)
+        #expect(self.held(tier, 0..<5) == Array(0..<5))
+        #expect(tier.aheadByteCount == 500)
+        for index in 0..<5 { _ = tier.get(self.key(index)) }
+        #expect(tier.aheadByteCount == 0)
+        self.insert(&tier, 100..<200)
+        #expect(self.held(tier, 0..<5).isEmpty)
+    }
+
+    @Test("What was fetched ahead for a reader that ended goes first")
+    func givenUp() {
+        var tier = MemoryTier(budget: 1000)
+        self.insert(&tier, 0..<5)
+        self.insert(&tier, 5..<10, isAhead: true)
+        tier.giveUpAhead { $0 != self.key(9) }
+        #expect(tier.aheadByteCount == 100)
+        self.insert(&tier, 10..<14)
+        #expect(self.held(tier, 0..<14) == [0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
+    }
+
+    @Test("What was fetched ahead long ago goes like what was read")
+    func expired() {
+        var tier = MemoryTier(budget: 1000)
+        self.insert(&tier, 0..<8, isAhead: true)
+        tier.expireAhead(downTo: 200, olderThan: 20)
+        #expect(tier.aheadByteCount == 800)
+        self.insert(&tier, 10..<40)
+        tier.expireAhead(downTo: 200, olderThan: 20)
+        #expect(tier.aheadByteCount == 200)
     }
 
     @Test("A block larger than the budget is held alone")
     func large() {
         var tier = MemoryTier(budget: 50)
-        tier.insert(self.key(0), ByteBuffer(count: 100))
+        self.insert(&tier, 0..<1)
         #expect(tier.contains(self.key(0)))
-        tier.insert(self.key(1), ByteBuffer(count: 100))
+        self.insert(&tier, 1..<2)
         #expect(tier.count == 1)
     }
 
     @Test("A block put in twice is counted once")
     func counting() {
         var tier = MemoryTier(budget: 1000)
-        tier.insert(self.key(0), ByteBuffer(count: 100))
-        tier.insert(self.key(0), ByteBuffer(count: 100))
+        self.insert(&tier, 0..<1)
+        self.insert(&tier, 0..<1)
         #expect(tier.byteCount == 100)
     }
 }

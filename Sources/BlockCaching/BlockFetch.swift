@@ -1,0 +1,51 @@
+import Synchronization
+
+/// A request for a run of blocks.
+final class BlockFetch: Sendable {
+    private struct State {
+        var task: Task<Void, Never>?
+        var isCancelled = false
+    }
+
+    /// Block indices, end exclusive.
+    let run: Range<UInt64>
+    /// The file's size in bytes, which makes its last block short.
+    private let size: UInt64
+    /// The reader whose pattern asked for it, if nobody waits for it yet.
+    let owner: UInt64?
+    private let state = Mutex(State())
+
+    init(_ run: Range<UInt64>, size: UInt64, owner: UInt64?) {
+        self.run = run
+        self.size = size
+        self.owner = owner
+    }
+
+    func byteCount(ofBlock index: UInt64) -> Int {
+        BlockGeometry.bytes(ofBlock: index, size: self.size).count
+    }
+
+    func begin(_ task: Task<Void, Never>) {
+        let isCancelled = self.state.withLock { state in
+            state.task = task
+            return state.isCancelled
+        }
+        if isCancelled { task.cancel() }
+    }
+
+    func cancel() {
+        let task = self.state.withLock { state in
+            state.isCancelled = true
+            return state.task
+        }
+        task?.cancel()
+    }
+}
+
+/// A block that is on its way.
+struct LoadingBlock {
+    let fetch: BlockFetch
+    /// Whether nobody has waited for it yet.
+    var isAhead: Bool
+    var waiters: [PendingRead] = []
+}

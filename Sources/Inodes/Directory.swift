@@ -10,7 +10,7 @@ public struct FileFacts: Sendable, Hashable {
     public var sizeAsOf: ContinuousClock.Instant?
     /// The version; nothing until the size is known.
     public var content: ContentID?
-    /// Raised by each change of ours: an answer that was asked for before a change is not stored after it.
+    /// The number of our last change, or one no smaller: what was asked for before is not stored after it.
     public var epoch: UInt64 = 0
 
     /// Knows nothing.
@@ -26,12 +26,15 @@ struct Entry {
     /// Whether bytes of it wait here for their upload: then it stays, whatever a listing says.
     var isHeld = false
     var facts = FileFacts()
+
+    /// Whether it is as a listing would have it, so that the compact table can hold it.
+    var isPlain: Bool { self.isOnServer && !self.isHeld }
 }
 
 /// What is known of one directory.
+///
+/// Most names are in a compact table, as the last listing had them; the few that differ lie beside it.
 struct Directory {
-    /// The names, from the last listing and our own changes since.
-    var entries: [FileName: Entry] = [:]
     /// When the last listing was asked for; nothing if there was none.
     var listedAsOf: ContinuousClock.Instant?
     /// How many names the last listing had that no Linux directory can hold: they are there all the same.
@@ -40,49 +43,219 @@ struct Directory {
     var changedInFlight: Set<FileName> = []
     /// Listings under way.
     var flightCount = 0
-    /// The names in byte order, with some that are gone; nothing until somebody needs it.
-    private var order: [FileName]?
+    /// Who is about to look at the names, so that they are not to be evicted.
+    var holdCount = 0
+    /// When it was last used, as a count of uses.
+    var lastUse: UInt64 = 0
 
-    mutating func add(_ name: FileName, _ entry: Entry) {
-        let isNew = self.entries.updateValue(entry, forKey: name) == nil
-        if self.flightCount > 0 { self.changedInFlight.insert(name) }
-        guard isNew, self.order != nil else { return }
-        let index = self.index(of: name)
-        // A name that went and comes back may still be there.
-        if let order, index < order.count, order[index] == name { return }
-        self.order?.insert(name, at: index)
-    }
+    /// The names of the last listing, with those that are gone by now.
+    private(set) var table: NameTable
+    /// A bit for each name of the table that is gone, or among the others; empty if there is none.
+    private var gone: [UInt64] = []
+    private var goneCount = 0
+    /// What is known of the table's files.
+    private var facts: FactsTable
+    /// The epoch of the table's files.
+    var epoch: UInt64
+    /// Names that the table does not have, or not as they are now.
+    private(set) var others: [FileName: Entry] = [:]
+    /// How many others there are when they are put into the table as far as it can hold them.
+    private var foldingCount = Self.minimumFoldingCount
 
-    mutating func remove(_ name: FileName) {
-        self.entries[name] = nil
-        if self.flightCount > 0 { self.changedInFlight.insert(name) }
-    }
+    private static let minimumFoldingCount = 256
 
-    /// Takes what a listing says in place of what was known.
-    mutating func replace(_ entries: [FileName: Entry]) {
-        self.entries = entries
-        self.order = nil
-    }
-
-    /// The names in byte order; some of them may have no entry any more.
+    /// Knows a table's names, and nothing of its files.
     ///
-    /// Sorting 100,000 names takes a tenth of a second, so that a removal does not sort again.
-    mutating func orderedNames() -> [FileName] {
-        if let order, order.count <= 2 * self.entries.count + 64 { return order }
-        let order = self.entries.keys.sorted()
-        self.order = order
-        return order
+    /// - Parameters:
+    ///   - table: The names, with their numbers or still to get them.
+    ///   - epoch: The number of the last change of ours to one of them: what was asked for before is not stored.
+    init(_ table: NameTable = NameTable(), epoch: UInt64) {
+        self.table = table
+        self.facts = FactsTable(count: table.count)
+        self.epoch = epoch
     }
 
-    /// Where a name stands, or would stand, among ``orderedNames()``.
-    mutating func index(of name: FileName) -> Int {
-        let order = self.orderedNames()
-        var low = 0
-        var high = order.count
-        while low < high {
-            let middle = (low + high) / 2
-            if order[middle] < name { low = middle + 1 } else { high = middle }
+    // MARK: By name
+
+    /// What is known of a name.
+    subscript(name: FileName) -> Entry? {
+        get {
+            if !self.others.isEmpty, let entry = self.others[name] { return entry }
+            return self.table.index(of: name).flatMap(self.tableEntry(at:))
         }
-        return low
+        set {
+            let index = self.table.index(of: name)
+            if let index, let newValue, self.fits(newValue, at: index) {
+                if !self.others.isEmpty { self.others[name] = nil }
+                self.setGone(index, false)
+                self.facts[index] = PackedFacts(newValue.facts)
+                return
+            }
+            if let index { self.setGone(index, true) }
+            self.others[name] = newValue
+            if self.others.count >= self.foldingCount { self.fold() }
+        }
     }
+
+    /// How many names it holds.
+    var liveCount: Int { self.table.count - self.goneCount + self.others.count }
+
+    /// Whether it holds no name.
+    var isEmpty: Bool { self.liveCount == 0 }
+
+    /// Whether nothing is known of it, and nobody is about to know something.
+    var isBlank: Bool {
+        self.isEmpty && self.listedAsOf == nil && self.flightCount == 0 && self.holdCount == 0
+    }
+
+    /// Whether bytes of a file wait here.
+    var holdsUnsentFile: Bool { self.others.values.contains { $0.isHeld } }
+
+    /// A name is here now, or is something else than it was.
+    mutating func add(_ name: FileName, _ entry: Entry) {
+        self[name] = entry
+        if self.flightCount > 0 { self.changedInFlight.insert(name) }
+    }
+
+    /// A name is gone.
+    mutating func remove(_ name: FileName) {
+        self[name] = nil
+        if self.flightCount > 0 { self.changedInFlight.insert(name) }
+    }
+
+    /// Calls something with each name's entry, in no order.
+    func forEach(_ body: (Entry) -> Void) {
+        for index in 0..<self.table.count { self.tableEntry(at: index).map(body) }
+        self.others.values.forEach(body)
+    }
+
+    // MARK: By index, for who goes through the names in order
+
+    /// How many names there were when they were last put in order: indices are below it.
+    var nameCount: Int { self.table.count }
+
+    /// The index of the first file; ``nameCount`` if there is none.
+    var firstFileIndex: Int { self.table.firstFileIndex }
+
+    /// Where a name stands, or would stand.
+    func index(of name: FileName) -> Int { self.table.lowerBound(of: name) }
+
+    /// The name at an index.
+    func name(at index: Int) -> FileName { self.table.name(at: index) }
+
+    /// What is known of the name at an index; nothing if it is gone.
+    func entry(at index: Int) -> Entry? {
+        if let entry = self.tableEntry(at: index) { return entry }
+        return self.others.isEmpty ? nil : self.others[self.table.name(at: index)]
+    }
+
+    // MARK: The table
+
+    /// What the table itself has at an index; nothing if that is gone, or among the others.
+    func tableEntry(at index: Int) -> Entry? {
+        if self.isGone(index) { return nil }
+        var entry = Entry(kind: self.table.kind(at: index), inode: self.table.inode(at: index))
+        entry.facts = self.facts[index].facts(epoch: self.epoch)
+        return entry
+    }
+
+    /// Whether the table can hold an entry at an index.
+    private func fits(_ entry: Entry, at index: Int) -> Bool {
+        entry.isPlain && entry.inode == self.table.inode(at: index)
+            && entry.kind == self.table.kind(at: index)
+            && entry.facts.epoch <= self.epoch
+    }
+
+    func isGone(_ index: Int) -> Bool { !self.gone.isEmpty && self.gone[index / 64] >> (index % 64) & 1 == 1 }
+
+    private mutating func setGone(_ index: Int, _ isGone: Bool) {
+        guard self.isGone(index) != isGone else { return }
+        if self.gone.isEmpty { self.gone = Array(repeating: 0, count: (self.table.count + 63) / 64) }
+        self.gone[index / 64] ^= 1 << (index % 64)
+        self.goneCount += isGone ? 1 : -1
+    }
+
+    /// Gives the name at an index of the table its number.
+    mutating func identify(_ index: Int, as inode: InodeNumber) { self.table.setInode(inode, at: index) }
+
+    /// Gives the name at an index of the table the number and the facts that it has in an older one.
+    mutating func identify(_ index: Int, asAt oldIndex: Int, of old: Directory) {
+        self.table.setInode(old.table.inode(at: oldIndex), at: index)
+        self.facts[index] = old.facts[oldIndex]
+    }
+
+    /// Hides the name at an index of the table.
+    mutating func hide(_ index: Int) { self.setGone(index, true) }
+
+    /// All names in order.
+    func merged() -> NameTable {
+        if self.goneCount == 0, self.others.isEmpty { return self.table }
+        return self.compacted { _ in true }.table
+    }
+
+    /// Puts what lies beside the table into it, as far as it can hold it.
+    private mutating func fold() {
+        self.compact { $0.isPlain }
+    }
+
+    /// Drops all names but some, and with them the listing's claim to be whole.
+    mutating func shrink(keeping isKept: (Entry) -> Bool) {
+        self.listedAsOf = nil
+        self.refusedNameCount = 0
+        self.others = self.others.filter { isKept($0.value) }
+        self.compact { $0.isPlain && isKept($0) }
+    }
+
+    /// Makes the table anew, of those names that are to be in it; others of its names are dropped.
+    private mutating func compact(_ isTaken: (Entry) -> Bool) {
+        let new = self.compacted(isTaken)
+        self.others = self.others.filter { !isTaken($0.value) }
+        self.table = new.table
+        self.facts = new.facts
+        self.epoch = new.epoch
+        self.gone = []
+        self.goneCount = 0
+        self.foldingCount = max(Self.minimumFoldingCount, self.table.count / 4, self.others.count * 2)
+        for name in self.others.keys { self.table.index(of: name).map { self.setGone($0, true) } }
+    }
+
+    /// A directory of some names and their facts.
+    private func compacted(_ isTaken: (Entry) -> Bool) -> Directory {
+        let added = self.others.filter { isTaken($0.value) }.sorted { $0.key < $1.key }
+            .map { (index: self.table.lowerBound(of: $0.key), name: $0.key, entry: $0.value) }
+        let count = self.table.count + added.count
+        var builder = NameTableBuilder(count: count, byteCount: self.table.nameByteCount)
+        var facts = FactsTable(count: count)
+        var epoch = self.epoch
+        var next = 0
+        for index in 0...self.table.count {
+            while next < added.count, added[next].index == index {
+                let (_, name, entry) = added[next]
+                facts[builder.count] = PackedFacts(entry.facts)
+                epoch = max(epoch, entry.facts.epoch)
+                name.withBytes { builder.append($0, entry.inode, entry.kind) }
+                next += 1
+            }
+            if index < self.table.count, let entry = self.tableEntry(at: index), isTaken(entry) {
+                facts[builder.count] = self.facts[index]
+                self.table.append(index, to: &builder)
+            }
+        }
+        var directory = Directory(builder.finish(), epoch: epoch)
+        facts.truncate(to: directory.nameCount)
+        directory.facts = facts
+        return directory
+    }
+
+    // MARK: Memory
+
+    /// What it occupies, in bytes, about.
+    var byteCount: Int {
+        // The struct lies in a dictionary with room to grow, and every array has a header.
+        Self.ownByteCount + self.table.byteCount + self.gone.count * 8 + self.facts.byteCount
+            + self.others.count * Self.byteCountOfOther + self.changedInFlight.count * 32
+    }
+
+    private static let ownByteCount = 400
+    private static let byteCountOfOther = 200
 }

@@ -22,9 +22,10 @@ extension Namespace {
                 return .noDirectory
             }
             guard let directory = state.directories[parent] else { return .unknown }
+            state.use(parent)
             let isFresh = self.isFresh(directory.listedAsOf)
-            if let entry = directory.entries[name], entry.isHeld || isFresh {
-                state.node(for: entry, name, in: parent)
+            if let entry = directory[name], entry.isHeld || isFresh {
+                state.makeNode(of: entry, name, in: parent)
                 return .present(
                     entry.inode,
                     entry.kind,
@@ -41,6 +42,8 @@ extension Namespace {
     public func resolve(_ name: FileName, in parent: InodeNumber) async throws(RemoteError) -> NameState {
         let known = self.peek(name, in: parent)
         guard case .unknown = known else { return known }
+        guard self.beginHold(parent) else { return .noDirectory }
+        defer { self.endHold(parent) }
         try await self.refresh(parent)
         let state = self.peek(name, in: parent)
         guard case .unknown = state else { return state }
@@ -50,10 +53,12 @@ extension Namespace {
     }
 
     /// What was last known of a name, however long ago.
+    ///
+    /// Nothing is known of what is in a directory whose own number is not.
     public func known(_ name: FileName, in parent: InodeNumber) -> (inode: InodeNumber, kind: EntryKind)? {
         self.state.withLock { state in
-            guard let entry = state.directories[parent]?.entries[name] else { return nil }
-            state.node(for: entry, name, in: parent)
+            guard let entry = state.directories[parent]?[name], state.makeNode(of: entry, name, in: parent)
+            else { return nil }
             return (entry.inode, entry.kind)
         }
     }
@@ -82,7 +87,7 @@ extension Namespace {
     public func isKnownEmpty(_ directory: InodeNumber) -> Bool {
         self.state.withLock { state in
             guard let known = state.directories[directory], known.listedAsOf != nil else { return false }
-            return known.entries.isEmpty && known.refusedNameCount == 0
+            return known.isEmpty && known.refusedNameCount == 0
         }
     }
 
@@ -108,13 +113,19 @@ extension Namespace {
     private func fetchListing(_ directory: InodeNumber, _ path: RemotePath) async -> Result<Void, RemoteError>
     {
         let asOf = self.now()
-        self.state.withLock { $0.directories[directory, default: Directory()].flightCount += 1 }
+        let isThere = self.state.withLock { state in
+            guard state.path(of: directory) == path else { return false }
+            state.make(directory) { $0.flightCount += 1 }
+            return true
+        }
+        guard isThere else { return .failure(.notFound) }
         defer {
             self.state.withLock { state in
-                state.directories[directory]?.flightCount -= 1
-                if state.directories[directory]?.flightCount == 0 {
-                    state.directories[directory]?.changedInFlight = []
+                state.update(directory) { directory in
+                    directory.flightCount -= 1
+                    if directory.flightCount == 0 { directory.changedInFlight = [] }
                 }
+                state.dropIfBlank(directory)
             }
         }
         do throws(RemoteError) {
@@ -159,42 +170,42 @@ extension Namespace {
         at path: RemotePath,
         asOf: ContinuousClock.Instant
     ) {
-        let shouldLog: Bool = self.state.withLock { state in
+        let listed = NameTable(listing)
+        let (logsRefusals, logsLoss): (Bool, Bool) = self.state.withLock { state in
             // A directory that went away, or elsewhere, while it was listed is not brought back.
-            guard state.path(of: inode) == path, let directory = state.directories[inode] else {
-                return false
+            guard state.path(of: inode) == path, let old = state.directories[inode] else {
+                return (false, false)
             }
-            let old = directory.entries
-            var entries: [FileName: Entry] = [:]
-            entries.reserveCapacity(listing.entries.count)
-            let hidden = state.stagingNames[inode] ?? []
-            for (name, kind) in listing.entries where !hidden.contains(name) {
-                if let known = old[name], known.kind == kind {
-                    entries[name] = known
-                    entries[name]?.isOnServer = true
-                } else {
-                    entries[name] = Entry(kind: kind, inode: state.makeInode())
-                }
+            var (directory, replaced) = old.replaced(
+                by: listed,
+                without: state.stagingNames[inode] ?? [],
+                makeInode: { state.makeInode() }
+            )
+            directory.refusedNameCount = listing.refusedNameCount
+            directory.listedAsOf = asOf
+            state.set(inode, directory)
+            for entry in replaced { state.detachReplaced(entry) }
+            state.use(inode)
+            state.evict()
+            defer {
+                if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true }
+                if state.eviction.lostAttributesCount > 0 { state.eviction.lossWasLogged = true }
             }
-            for (name, var entry) in old where entry.isHeld && entries[name] == nil {
-                entry.isOnServer = false
-                entries[name] = entry
-            }
-            for name in directory.changedInFlight { entries[name] = old[name] }
-            state.directories[inode]?.replace(entries)
-            state.directories[inode]?.refusedNameCount = listing.refusedNameCount
-            state.directories[inode]?.listedAsOf = asOf
-            // Whose name went, or now stands for another kind of thing, is gone.
-            for (name, entry) in old where entries[name]?.inode != entry.inode {
-                state.detachReplaced(entry, name, in: inode)
-            }
-            defer { if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true } }
-            return listing.refusedNameCount > 0 && !state.refusedNamesWereLogged
+            return (
+                listing.refusedNameCount > 0 && !state.refusedNamesWereLogged,
+                state.eviction.lostAttributesCount > 0 && !state.eviction.lossWasLogged
+            )
         }
-        if shouldLog {
+        if logsRefusals {
             self.logger.warning(
                 "the server lists names that no Linux directory can hold; they are left out",
                 metadata: ["count": "\(listing.refusedNameCount)"]
+            )
+        }
+        if logsLoss {
+            self.logger.warning(
+                "modes, owners and times of files not used for long are forgotten: too many were set",
+                metadata: ["limit": "\(Eviction.keptAttributesCount)"]
             )
         }
     }
@@ -214,7 +225,7 @@ extension Namespace {
     public func hide(_ name: FileName, in parent: InodeNumber) {
         self.state.withLock { state in
             state.stagingNames[parent, default: []].insert(name)
-            state.directories[parent]?.remove(name)
+            state.update(parent) { $0.remove(name) }
         }
     }
 
@@ -235,7 +246,7 @@ extension Namespace {
     public func unhideStagingName(_ staging: FileName, in parent: InodeNumber) {
         self.state.withLock { state in
             // A listing that is under way may still bring it.
-            state.directories[parent]?.remove(staging)
+            state.update(parent) { $0.remove(staging) }
             state.stagingNames[parent]?.remove(staging)
             if state.stagingNames[parent]?.isEmpty == true { state.stagingNames[parent] = nil }
         }
@@ -243,18 +254,17 @@ extension Namespace {
 }
 
 extension Namespace.State {
-    /// Detaches what a listing no longer shows under its name, with what is below it.
-    mutating func detachReplaced(_ entry: Entry, _ name: FileName, in parent: InodeNumber) {
+    /// Detaches what no longer has its name, with what is below it.
+    mutating func detachReplaced(_ entry: Entry) {
         if let below = self.directories[entry.inode] {
-            for (name, child) in below.entries { self.detachReplaced(child, name, in: entry.inode) }
+            self.set(entry.inode, nil)
+            below.forEach { self.detachReplaced($0) }
         }
-        self.directories[entry.inode] = nil
         self.stagingNames[entry.inode] = nil
-        guard self.nodes[entry.inode] != nil else {
+        if self.nodes[entry.inode] == nil {
             self.overrides[entry.inode] = nil
-            return
+        } else {
+            self.detach(entry.inode, entry.facts)
         }
-        self.nodes[entry.inode]?.detachedFacts = entry.facts
-        self.dropIfUnused(entry.inode)
     }
 }

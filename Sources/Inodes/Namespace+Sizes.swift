@@ -81,11 +81,7 @@ extension Namespace {
         do { try await self.probePlaces.acquire() } catch { return .failure(.cancelled) }
         defer { self.probePlaces.release() }
         let asOf = self.now()
-        let (path, epoch): (RemotePath?, UInt64?) = self.state.withLock { state in
-            let entry = state.directories[parent]?.entries[name]
-            let epoch = entry?.inode == inode ? entry?.facts.epoch : nil
-            return (state.path(of: parent)?.appending(name), epoch)
-        }
+        let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
         guard let path else { return .failure(.notFound) }
         do throws(RemoteError) {
             let size = try await self.remote.size(of: path)
@@ -123,11 +119,11 @@ extension Namespace {
         _ name: FileName,
         in parent: InodeNumber,
         asOf: ContinuousClock.Instant,
-        epoch: UInt64?
+        epoch: UInt64
     ) {
         self.state.withLock { state in
-            guard var entry = state.directories[parent]?.entries[name], entry.inode == inode,
-                entry.facts.epoch == epoch
+            guard var entry = state.directories[parent]?[name], entry.inode == inode,
+                entry.facts.epoch <= epoch
             else { return }
             if entry.facts.size != size || entry.facts.content == nil {
                 // Times that a program set were those of the old content.
@@ -136,7 +132,9 @@ extension Namespace {
                 entry.facts.content = state.makeContentID()
             }
             entry.facts.sizeAsOf = asOf
-            state.directories[parent]?.entries[name] = entry
+            state.update(parent) { $0[name] = entry }
+            state.use(parent)
+            state.evict()
         }
     }
 
@@ -144,18 +142,18 @@ extension Namespace {
     public func noteSizeAsked(_ inode: InodeNumber) {
         guard let (parent, name) = self.location(of: inode) else { return }
         let next: [(FileName, InodeNumber)] = self.state.withLock { state in
-            guard var sweep = state.sweeps[parent], let index = state.directories[parent]?.index(of: name),
-                let order = state.directories[parent]?.orderedNames()
-            else { return [] }
-            let entries = state.directories[parent]?.entries ?? [:]
-            if !sweep.hasBegun, order[..<index].contains(where: { entries[$0]?.kind == .file }) { return [] }
-            let range = sweep.advance(to: index, count: order.count)
+            guard var sweep = state.sweeps[parent], let directory = state.directories[parent] else {
+                return []
+            }
+            let index = directory.index(of: name)
+            if !sweep.hasBegun, directory.firstFileIndex < index { return [] }
+            let range = sweep.advance(to: index, count: directory.nameCount)
             state.sweeps[parent] = sweep
-            return order[range].compactMap { name in
-                guard let entry = entries[name], entry.kind == .file, entry.isOnServer,
+            return range.compactMap { index in
+                guard let entry = directory.entry(at: index), entry.kind == .file, entry.isOnServer,
                     !self.isFresh(entry.facts.sizeAsOf)
                 else { return nil }
-                return (name, entry.inode)
+                return (directory.name(at: index), entry.inode)
             }
         }
         for (name, inode) in next {
@@ -172,7 +170,7 @@ extension Namespace {
     /// Whether the size of a name is known and fresh, or the name is not what it was.
     private func freshVersion(ofEntry name: FileName, _ inode: InodeNumber, in parent: InodeNumber) -> Bool {
         self.state.withLock { state in
-            guard let entry = state.directories[parent]?.entries[name], entry.inode == inode else {
+            guard let entry = state.directories[parent]?[name], entry.inode == inode else {
                 return true
             }
             return self.isFresh(entry.facts.sizeAsOf)

@@ -11,10 +11,15 @@ import WireFormat
 public final class Namespace: Sendable {
     struct State {
         var nodes: [InodeNumber: Node] = [:]
+        /// What is known of the bytes of nodes whose name is gone.
+        var detachedFacts: [InodeNumber: FileFacts] = [:]
         var directories: [InodeNumber: Directory] = [:]
         var overrides: [InodeNumber: Overrides] = [:]
         var nextInode: UInt64 = 2
         var nextContent: UInt64 = 1
+        /// Counts our changes of files: an answer that was asked for before a change is not stored after it.
+        var epoch: UInt64 = 0
+        var eviction: Eviction
         /// Names of our own uploads on the service, which its listings may show (wire-protocol.md, Directories).
         var stagingNames: [InodeNumber: Set<FileName>] = [:]
         var sweeps: [InodeNumber: SizeSweep] = [:]
@@ -40,12 +45,15 @@ public final class Namespace: Sendable {
     /// - Parameters:
     ///   - remote: Who knows the names.
     ///   - timeToLive: How long listings and sizes are believed.
+    ///   - listingBudget: How many bytes the listings of directories may take that are not in use. Beyond that
+    ///     the directories least recently used are listed again when they are next asked for.
     ///   - defaults: What everything's attributes are.
     ///   - now: The clock.
     ///   - logger: Told of names that are refused.
     public init(
         remote: any RemoteFilesystem,
         timeToLive: Duration,
+        listingBudget: Int = 32 << 20,
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         logger: Logger
@@ -55,7 +63,7 @@ public final class Namespace: Sendable {
         self.defaults = defaults
         self.now = now
         self.logger = logger
-        var state = State()
+        var state = State(eviction: Eviction(budget: listingBudget))
         // The root's name is never used: paths stop at its number.
         if let name = FileName("root") {
             state.nodes[.root] = Node(kind: .directory, parent: .root, name: name, lookupCount: 1)
@@ -81,7 +89,7 @@ public final class Namespace: Sendable {
         }
     }
 
-    /// Keeps a node although the kernel may forget it; once per ``unpin(_:)``.
+    /// Keeps a node although the kernel may forget it, and a directory's names in memory; once per ``unpin(_:)``.
     ///
     /// - Returns: Whether there is such a node; if not, no ``unpin(_:)`` is due.
     @discardableResult
@@ -170,34 +178,76 @@ extension Namespace.State {
     /// What is known of a file's bytes, wherever it is kept.
     func facts(of inode: InodeNumber) -> FileFacts? {
         guard let node = self.nodes[inode] else { return nil }
-        return node.detachedFacts ?? self.directories[node.parent]?.entries[node.name]?.facts
+        return self.detachedFacts[inode] ?? self.directories[node.parent]?[node.name]?.facts
     }
 
     mutating func updateFacts(of inode: InodeNumber, _ change: (inout FileFacts) -> Void) {
         guard let node = self.nodes[inode] else { return }
-        if var facts = node.detachedFacts {
+        if var facts = self.detachedFacts[inode] {
             change(&facts)
-            self.nodes[inode]?.detachedFacts = facts
-        } else if var facts = self.directories[node.parent]?.entries[node.name]?.facts {
-            change(&facts)
-            self.directories[node.parent]?.entries[node.name]?.facts = facts
+            self.detachedFacts[inode] = facts
+        } else if var entry = self.directories[node.parent]?[node.name] {
+            change(&entry.facts)
+            self.update(node.parent) { $0[node.name] = entry }
         }
     }
 
-    /// The node of an entry, made if the kernel has not asked for it before.
-    mutating func node(for entry: Entry, _ name: FileName, in parent: InodeNumber) {
-        if self.nodes[entry.inode] == nil {
-            self.nodes[entry.inode] = Node(kind: entry.kind, parent: parent, name: name)
-        }
+    /// The number of a change of ours that is made now.
+    mutating func makeEpoch() -> UInt64 {
+        self.epoch += 1
+        return self.epoch
     }
 
-    /// Frees a node that neither the kernel nor a handle has. Directories stay while they have a name: they are few,
-    /// and the paths of what is below them go through them.
+    mutating func insert(_ node: Node, as inode: InodeNumber) {
+        self.nodes[inode] = node
+        self.nodes[node.parent]?.childCount += 1
+    }
+
+    /// Makes the node of an entry if the kernel has not asked for it before.
+    ///
+    /// - Returns: Whether there is one; not if its directory's number is known no more.
+    @discardableResult
+    mutating func makeNode(of entry: Entry, _ name: FileName, in parent: InodeNumber) -> Bool {
+        if self.nodes[entry.inode] != nil { return true }
+        guard self.nodes[parent] != nil else { return false }
+        self.insert(Node(kind: entry.kind, parent: parent, name: name), as: entry.inode)
+        return true
+    }
+
+    /// A node's name is gone while the kernel or a handle has it.
+    mutating func detach(_ inode: InodeNumber, _ facts: FileFacts) {
+        guard let parent = self.nodes[inode]?.parent, self.nodes[inode]?.isDetached == false else { return }
+        self.nodes[inode]?.isDetached = true
+        self.detachedFacts[inode] = facts
+        self.dropIfUnused(inode)
+        self.nodes[parent]?.childCount -= 1
+        self.dropIfUnused(parent)
+    }
+
+    mutating func move(_ inode: InodeNumber, to parent: InodeNumber, _ name: FileName) {
+        guard let old = self.nodes[inode]?.parent else { return }
+        self.nodes[parent]?.childCount += 1
+        self.nodes[inode]?.parent = parent
+        self.nodes[inode]?.name = name
+        self.nodes[old]?.childCount -= 1
+        self.dropIfUnused(old)
+    }
+
+    /// Frees a node that neither the kernel nor a handle has, and that is not on the path of another one; then those
+    /// above it that were only on its path.
     mutating func dropIfUnused(_ inode: InodeNumber) {
-        guard let node = self.nodes[inode], node.lookupCount == 0, node.pinCount == 0, inode != .root,
-            node.kind == .file || node.isDetached
-        else { return }
-        self.nodes[inode] = nil
-        if node.isDetached { self.overrides[inode] = nil }
+        var inode = inode
+        while inode != .root, let node = self.nodes[inode], node.lookupCount == 0, node.pinCount == 0,
+            node.childCount == 0 || node.isDetached
+        {
+            self.nodes[inode] = nil
+            if node.isDetached {
+                self.overrides[inode] = nil
+                self.detachedFacts[inode] = nil
+                return
+            }
+            self.nodes[node.parent]?.childCount -= 1
+            inode = node.parent
+        }
     }
 }

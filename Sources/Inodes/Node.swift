@@ -17,10 +17,10 @@ struct Node {
     var servedContent: ContentID?
     /// The size that the kernel takes the file to have, in bytes.
     var toldSize: UInt64 = 0
-    /// Set when its name is gone while the kernel or a handle still has it; its facts then live here.
-    var detachedFacts: FileFacts?
-
-    var isDetached: Bool { self.detachedFacts != nil }
+    /// How many nodes are in it, if it is a directory: their paths go through it.
+    var childCount = 0
+    /// Whether its name is gone while the kernel or a handle still has it.
+    var isDetached = false
 }
 
 /// What a program set and the service cannot keep.

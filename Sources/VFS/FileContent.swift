@@ -87,12 +87,12 @@ public final class FileHandle: Sendable {
     }
 }
 
-/// One opendir(3).
+/// One opendir(3); the directory's names stay in memory until it is closed.
 public final class DirectoryHandle: Sendable {
     let inode: InodeNumber
     /// What the directory held when it was read from the start: an offset is an index into it, so that names that come
     /// and go meanwhile neither repeat nor hide others.
-    let snapshot = Mutex<[Namespace.Dirent]?>(nil)
+    let snapshot = Mutex<DirectorySnapshot?>(nil)
 
     init(_ inode: InodeNumber) {
         self.inode = inode

@@ -8,19 +8,29 @@ extension FileSystem {
     public func opendirNow(_ inode: InodeNumber) throws(FileSystemError) -> DirectoryHandle? {
         guard let kind = self.namespace.kind(of: inode) else { throw .noSuchFile }
         guard kind == .directory else { throw .notDirectory }
-        guard self.namespace.isListed(inode) else { return nil }
-        return DirectoryHandle(inode)
+        // First, so that its names stay from then on.
+        guard self.namespace.pin(inode) else { throw .noSuchFile }
+        if self.namespace.isListed(inode) { return DirectoryHandle(inode) }
+        self.namespace.unpin(inode)
+        return nil
     }
 
     /// Opens a directory, listing it if what is known is too old.
     public func opendir(_ inode: InodeNumber) async throws(FileSystemError) -> DirectoryHandle {
-        try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(inode) }
+        guard self.namespace.pin(inode) else { throw .noSuchFile }
+        do throws(RemoteError) {
+            try await self.namespace.ensureListed(inode)
+        } catch {
+            self.namespace.unpin(inode)
+            throw FileSystemError(error)
+        }
         return DirectoryHandle(inode)
     }
 
     /// Closes a directory.
     public func releasedir(_ handle: DirectoryHandle) {
         if handle.snapshot.withLock({ $0 }) != nil { self.namespace.endSweep(handle.inode) }
+        self.namespace.unpin(handle.inode)
     }
 
     /// The names of an open directory, without `.` and `..`.
@@ -29,7 +39,7 @@ extension FileSystem {
     ///   - handle: The directory.
     ///   - index: Where to go on, an index into what the directory held when it was last read from 0.
     /// - Returns: The names from there on.
-    public func readdir(_ handle: DirectoryHandle, from index: Int) -> ArraySlice<Namespace.Dirent> {
+    public func readdir(_ handle: DirectoryHandle, from index: Int) -> Slice<DirectorySnapshot> {
         handle.snapshot.withLock { snapshot in
             if let snapshot, index > 0 { return snapshot[min(index, snapshot.count)...] }
             // Whoever reads the names may stat them next.

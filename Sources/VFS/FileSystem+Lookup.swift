@@ -46,15 +46,17 @@ extension FileSystem {
         _ name: some Collection<UInt8> & Sendable
     ) async throws(FileSystemError) -> LookupReply {
         let name = try self.name(name)
-        let state = try await self.fail { () throws(RemoteError) in
-            try await self.namespace.resolve(name, in: parent)
-        }
-        switch state {
-        case .unknown, .noDirectory: throw .noSuchFile
-        case .absent(let validFor): return .absent(validFor: validFor)
-        case .present(let inode, _, let validFor):
-            guard let reply = self.entry(inode, validFor: validFor) else { throw .noSuchFile }
-            return reply
+        while true {
+            let state = try await self.fail { () throws(RemoteError) in
+                try await self.namespace.resolve(name, in: parent)
+            }
+            switch state {
+            case .unknown, .noDirectory: throw .noSuchFile
+            case .absent(let validFor): return .absent(validFor: validFor)
+            case .present(let inode, _, let validFor):
+                // If the kernel forgot it in this moment, it is found again.
+                if let reply = self.entry(inode, validFor: validFor) { return reply }
+            }
         }
     }
 

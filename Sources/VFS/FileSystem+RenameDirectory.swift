@@ -75,6 +75,8 @@ extension FileSystem {
     /// Copies all that is in a directory; files that are only here go to their new place with their upload.
     private func copyTree(_ copied: CopiedDirectory) async throws(FileSystemError) {
         let directory = copied.inode
+        self.namespace.pin(directory)
+        defer { self.namespace.unpin(directory) }
         try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(directory) }
         // They could neither be copied nor may they be deleted.
         if self.namespace.holdsRefusedNames(directory) { throw .notSupported }

@@ -148,7 +148,8 @@ public final class FileSystem: Sendable {
         }
     }
 
-    /// Does something while the directories above some others, and these, stay where they are.
+    /// Does something while the directories above some others, and these, stay where they are. What is known of the
+    /// names in them stays in memory, so that what one step found the next one finds as well.
     ///
     /// - Parameters:
     ///   - directories: Where something changes, asked for again until they have stood still.
@@ -162,6 +163,8 @@ public final class FileSystem: Sendable {
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
         while true {
+            let pinned = (directories() + alone).filter { self.namespace.pin($0) }
+            defer { for directory in pinned { self.namespace.unpin(directory) } }
             let above = Set(directories().flatMap(self.namespace.ancestors))
             let value: Value? = try await self.gates.hold(above, alone: alone) { () async throws(Failure) in
                 guard Set(directories().flatMap(self.namespace.ancestors)) == above else { return nil }

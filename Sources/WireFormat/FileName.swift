@@ -28,6 +28,17 @@ public struct FileName: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.init(string)
     }
 
+    /// Takes the bytes that ``withBytes(_:)`` once gave, so that they need no check.
+    public init(ofName bytes: UnsafeRawBufferPointer) {
+        self.string = String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Gives the name's bytes, for the time of the call.
+    public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        var string = self.string
+        return string.withUTF8 { body(UnsafeRawBufferPointer($0)) }
+    }
+
     /// The name itself.
     public var description: String { self.string }
 
@@ -43,7 +54,6 @@ public struct FileName: Hashable, Comparable, Sendable, CustomStringConvertible 
 
     /// Hashes the bytes, as equality compares them.
     public func hash(into hasher: inout Hasher) {
-        var string = self.string
-        string.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        self.withBytes { hasher.combine(bytes: $0) }
     }
 }

@@ -13,13 +13,18 @@ struct Fixture {
     let log = CapturedLog()
     let namespace: Namespace
 
-    init(_ behaviour: InMemoryRemote.Behaviour = .strict, timeToLive: Duration = .seconds(10)) {
+    init(
+        _ behaviour: InMemoryRemote.Behaviour = .strict,
+        timeToLive: Duration = .seconds(10),
+        listingBudget: Int = 32 << 20
+    ) {
         self.remote = InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
         let clock = self.clock
         self.namespace = Namespace(
             remote: self.faulty,
             timeToLive: timeToLive,
+            listingBudget: listingBudget,
             defaults: DefaultAttributes(
                 userID: 1000,
                 groupID: 1001,

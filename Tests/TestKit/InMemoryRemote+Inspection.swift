@@ -28,6 +28,12 @@ extension InMemoryRemote {
         }
     }
 
+    /// Makes a directory of so many empty files, `file-0` and so on; they can be listed and asked for their sizes.
+    public func makeWideDirectory(_ directory: String, count: Int) {
+        self.makeDirectory(directory)
+        self.state.withLock { $0.wideDirectories[path(directory)] = count }
+    }
+
     /// Takes a file or a whole tree away.
     public func remove(_ text: String) {
         self.state.withLock { $0.remove(path(text)) }

@@ -38,6 +38,8 @@ public final class InMemoryRemote: RemoteFilesystem {
         var files: [RemotePath: [UInt8]] = [:]
         var directories: Set<RemotePath> = [.root]
         var refusedNames: [RemotePath: Int] = [:]
+        /// Directories with so many empty files `file-0`, `file-1`…, which are not among `files`.
+        var wideDirectories: [RemotePath: Int] = [:]
         var uploads: [UploadID: Upload] = [:]
         var uploadCount = 0
         var calls: [String] = []
@@ -86,6 +88,9 @@ public final class InMemoryRemote: RemoteFilesystem {
             for child in state.files.keys where child.parent == directory {
                 if let name = child.name { entries.append((name, .file)) }
             }
+            for index in 0..<state.wideDirectories[directory, default: 0] {
+                if let name = FileName("file-\(index)") { entries.append((name, .file)) }
+            }
             if self.behaviour == .deployed {
                 for (id, upload) in state.uploads where upload.path.parent == directory {
                     guard let name = upload.path.name, let staging = FileName("\(name).\(id)") else {
@@ -105,6 +110,7 @@ public final class InMemoryRemote: RemoteFilesystem {
     public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
         try await self.call(.size, "size \(file)") { state throws(RemoteError) in
             if let bytes = state.files[file] { return UInt64(bytes.count) }
+            if state.wideDirectories[file.parent] != nil { return 0 }
             guard self.behaviour == .deployed, state.directories.contains(file) else { throw .notFound }
             return 4096
         }

@@ -14,6 +14,12 @@ struct MountConfiguration: Sendable {
     var cacheDirectory: String
     /// How long a listing, an attribute or an absence is believed.
     var metadataTTL: Duration
+    /// How long bytes are believed while their file's size stays the same.
+    var blockTTL: Duration
+    /// What all that is kept in memory may take, in bytes.
+    var memoryByteCount: Int
+    /// What blocks may take on the disk, in bytes; 0 if none are kept there.
+    var diskCacheByteCount: Int
     /// Whether the process stays in front.
     var isForeground: Bool
     /// Whether nothing can be changed.
@@ -61,6 +67,13 @@ struct MountConfiguration: Sendable {
         }
         self.cacheDirectory = FilePath.absolute(cache)
         self.metadataTTL = try layers.duration(.metadataTTL, default: .seconds(10), isZeroAllowed: true)
+        self.blockTTL = try layers.duration(.blockTTL, default: .seconds(3600), isZeroAllowed: true)
+        self.memoryByteCount = try layers.byteCount(
+            .memory,
+            default: MemoryBudget.automatic(),
+            in: MemoryBudget.least...(1 << 40)
+        )
+        self.diskCacheByteCount = try layers.byteCount(.diskCache, default: 10 << 30, in: 0...(1 << 50))
         self.isForeground = layers.isOn(.foreground)
         self.isReadOnly = layers.isOn(.readOnly)
         self.allowsOthers = layers.isOn(.allowOther)

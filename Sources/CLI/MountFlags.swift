@@ -17,6 +17,29 @@ struct MountFlags: ParsableArguments {
     )
     var metadataTTL: String?
 
+    @Option(
+        name: .customLong("block-ttl"),
+        help: ArgumentHelp(
+            "How long bytes are believed while a size stays (default 3600).",
+            valueName: "seconds"
+        )
+    )
+    var blockTTL: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory for what is kept (default 128M, less on small machines).",
+            valueName: "size"
+        )
+    )
+    var memory: String?
+
+    @Option(
+        name: .customLong("disk-cache"),
+        help: ArgumentHelp("Disk for what was fetched (default 10G; 0: none).", valueName: "size")
+    )
+    var diskCache: String?
+
     @Flag(help: "Stay in front and log to stderr.")
     var foreground = false
 
@@ -62,6 +85,9 @@ struct MountFlags: ParsableArguments {
         var settings: [SettingName: Setting] = [:]
         settings.take(.cacheDirectory, self.cacheDirectory)
         settings.take(.metadataTTL, self.metadataTTL)
+        settings.take(.blockTTL, self.blockTTL)
+        settings.take(.memory, self.memory)
+        settings.take(.diskCache, self.diskCache)
         settings.take(.foreground, self.foreground)
         settings.take(.readOnly, self.readOnly)
         settings.take(.allowOther, self.allowOther)

@@ -11,9 +11,6 @@ import WireFormat
 
 /// Runs the driver of one mount, on the main thread, until the mount is gone.
 struct MountRunner {
-    /// What blocks in memory may take, in bytes: the process as a whole is to stay under 128 MiB.
-    private static let memoryBudget = 104 << 20
-
     private let configuration: MountConfiguration
     private let fileSystem: FileSystem
     private let recoveryDirectory: SystemPackage.FilePath
@@ -60,7 +57,7 @@ struct MountRunner {
             self.fileSystem = FileSystem(
                 remote: remote,
                 namespace: namespace,
-                cache: BlockCache(remote: remote, memoryBudget: Self.memoryBudget),
+                cache: BlockCache(remote: remote, memoryBudget: configuration.memoryByteCount / 16 * 13),
                 staging: staging,
                 logger: logger
             )

@@ -32,6 +32,24 @@ extension SettingLayers {
         return number
     }
 
+    /// Bytes, also as K, M, G or T of 1024.
+    func byteCount(
+        _ name: SettingName,
+        default standard: Int,
+        in range: ClosedRange<Int>
+    ) throws(UserError) -> Int {
+        guard let setting = self[name] else { return standard }
+        let unit = setting.text.last.flatMap { "KMGT".firstIndex(of: Character($0.uppercased())) }
+        let power = unit.map { "KMGT".distance(from: "KMGT".startIndex, to: $0) + 1 } ?? 0
+        let digits = unit == nil ? setting.text[...] : setting.text.dropLast()
+        let (bytes, overflow) = (Int(digits) ?? -1).multipliedReportingOverflow(by: 1 << (10 * power))
+        guard !overflow, range.contains(bytes), digits.first != "+" else {
+            let least = range.lowerBound == 0 ? "0" : "\(range.lowerBound >> 20)M"
+            throw self.refusal(setting, "a size such as 512M or 10G, at least \(least)")
+        }
+        return bytes
+    }
+
     /// A user's or group's number.
     func identity(_ name: SettingName, default standard: UInt32) throws(UserError) -> UInt32 {
         guard let setting = self[name] else { return standard }

@@ -6,6 +6,9 @@ enum SettingName: String, CaseIterable, Sendable {
     case requestTimeout = "request-timeout"
     case retries
     case metadataTTL = "metadata-ttl"
+    case blockTTL = "block-ttl"
+    case memory
+    case diskCache = "disk-cache"
     case logLevel = "log-level"
     case foreground
     case readOnly = "read-only"
@@ -25,9 +28,9 @@ enum SettingName: String, CaseIterable, Sendable {
     var isSwitch: Bool {
         switch self {
         case .foreground, .readOnly, .allowOther: true
-        case .endpoint, .apiKeyFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL, .logLevel,
-            .uid, .gid,
-            .umask, .fmask, .dmask:
+        case .endpoint, .apiKeyFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL, .blockTTL,
+            .memory,
+            .diskCache, .logLevel, .uid, .gid, .umask, .fmask, .dmask:
             false
         }
     }

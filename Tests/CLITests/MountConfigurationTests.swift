@@ -30,6 +30,8 @@ struct MountConfigurationTests {
         #expect(configuration.service.retries == 4)
         #expect(configuration.service.logLevel == .info)
         #expect(configuration.metadataTTL == .seconds(10))
+        #expect(configuration.blockTTL == .seconds(3600))
+        #expect(configuration.diskCacheByteCount == 10 << 30)
         #expect(configuration.cacheDirectory == "/home/joe/.cache/tetherfs")
         #expect((configuration.userID, configuration.groupID) == (1000, 100))
         #expect((configuration.fileMode, configuration.directoryMode) == (0o644, 0o755))
@@ -102,6 +104,16 @@ struct MountConfigurationTests {
         #expect(try self.resolve([], environment).cacheDirectory == "/var/cache/tetherfs")
     }
 
+    @Test("Sizes are taken with and without a unit")
+    func sizes() throws {
+        let configuration = try self.resolve(["--memory", "64m", "-o", "disk_cache=0,block_ttl=60"])
+        #expect(configuration.memoryByteCount == 64 << 20)
+        #expect(configuration.diskCacheByteCount == 0)
+        #expect(configuration.blockTTL == .seconds(60))
+        #expect(try self.resolve(["--disk-cache", "3T"]).diskCacheByteCount == 3 << 40)
+        #expect(try self.resolve(["--memory", "33554432"]).memoryByteCount == 32 << 20)
+    }
+
     @Test("Fractions of seconds and a TTL of zero are taken")
     func durations() throws {
         let configuration = try self.resolve(["--metadata-ttl", "0", "--request-timeout", "0.5"])
@@ -115,7 +127,8 @@ struct MountConfigurationTests {
             ["--request-timeout", "0"], ["--request-timeout", "nan"], ["--metadata-ttl=-1"],
             ["--retries", "1.5"],
             ["--umask", "8"], ["--umask", "1000"], ["--uid", "joe"], ["--uid", "4294967295"],
-            ["--log-level", "loud"],
+            ["--log-level", "loud"], ["--memory", "1M"], ["--memory", "much"], ["--disk-cache=-1"],
+            ["--disk-cache", "9999999T"], ["--disk-cache", "G"], ["--block-ttl=-1"],
             ["--endpoint", "ftp://host"], ["--endpoint", "https://user:word@host"], ["-o", "retries=many"],
         ]
     )

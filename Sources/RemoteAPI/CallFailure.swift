@@ -20,6 +20,15 @@ struct CallFailure: Error {
         return [502, 503, 504].contains(status)
     }
 
+    /// What it says of the server's having enough.
+    var outcome: RequestQueue.Outcome {
+        switch self.status {
+        case nil: .unknown
+        case 429, 503: .refused
+        case _?: .answered
+        }
+    }
+
     /// Whether the service understood the call, and what it was asked is not, or no longer, possible.
     var isRefusal: Bool {
         guard let status = self.status else { return false }

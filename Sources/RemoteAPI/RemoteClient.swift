@@ -15,6 +15,7 @@ public final class RemoteClient: Sendable {
     let retry: RetryPolicy
     let logger: Logger
     private let state = Mutex(State())
+    private let queue: RequestQueue
 
     private struct State {
         /// Nothing is sent before that, by the policy's clock.
@@ -25,13 +26,23 @@ public final class RemoteClient: Sendable {
     }
 
     /// Makes a client; nothing is sent yet.
+    ///
+    /// - Parameters:
+    ///   - endpoint: Where the service is.
+    ///   - credentials: The key.
+    ///   - transport: What carries the requests.
+    ///   - retry: How long calls wait, and how often they are repeated.
+    ///   - maximumInFlight: How many requests are on the way at once at most: as many as the transport has connections.
+    ///   - logger: Told of repeated calls.
     public init(
         endpoint: Endpoint,
         credentials: Credentials,
         transport: any HTTPTransport,
         retry: RetryPolicy = RetryPolicy(),
+        maximumInFlight: Int = 64,
         logger: Logger
     ) {
+        self.queue = RequestQueue(placeCount: maximumInFlight)
         self.endpoint = endpoint
         self.credentials = credentials
         self.transport = transport
@@ -51,9 +62,13 @@ public final class RemoteClient: Sendable {
     func noteEmptyFile(isRefused: Bool) { self.state.withLock { $0.refusesEmptyFiles = isRefused } }
 
     /// What was done so far.
-    public var counters: RemoteCounters { self.state.withLock(\.counters) }
+    public var counters: RemoteCounters {
+        var counters = self.state.withLock(\.counters)
+        self.queue.count(into: &counters)
+        return counters
+    }
 
-    /// Makes one attempt.
+    /// Makes one attempt, once there is a place for it.
     ///
     /// A key that the server refuses is read again, and if it has changed, the call repeated at once: it was not
     /// acted upon.
@@ -61,9 +76,24 @@ public final class RemoteClient: Sendable {
     /// - Throws: `.cancelled`, and nothing else.
     func attempt(
         _ call: RemoteCall,
-        into sink: (any BodySink)? = nil
+        into sink: (any BodySink)? = nil,
+        urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
-        try await self.waitForTurn()
+        let place = try await self.enter(urgency)
+        var outcome = RequestQueue.Outcome.unknown
+        defer { self.queue.leave(place, outcome) }
+        let result = try await self.sendWithKey(call, into: sink)
+        switch result {
+        case .success: outcome = .answered
+        case .failure(let failure): outcome = failure.outcome
+        }
+        return result
+    }
+
+    private func sendWithKey(
+        _ call: RemoteCall,
+        into sink: (any BodySink)?
+    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
         let key = self.credentials.key()
         let result = try await self.send(call, key, into: sink)
         guard case .failure(let failure) = result, failure.status == 401,
@@ -78,16 +108,18 @@ public final class RemoteClient: Sendable {
     /// - Parameters:
     ///   - call: The call.
     ///   - retries: How often to repeat it at most, where that is less than the policy says.
+    ///   - urgency: Whether somebody waits for it.
     /// - Returns: The answer, a success.
     /// - Throws: What the last attempt ended with.
     func repeating(
         _ call: RemoteCall,
-        retries: Int = .max
+        retries: Int = .max,
+        urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> HTTPResponse {
         var attempt = 0
         while true {
             attempt += 1
-            switch try await self.attempt(call) {
+            switch try await self.attempt(call, urgency: urgency) {
             case .success(let response): return response
             case .failure(let failure):
                 guard failure.isTransient, attempt <= min(retries, self.retry.retries) else {
@@ -120,17 +152,32 @@ public final class RemoteClient: Sendable {
         return failure.error
     }
 
-    /// Waits until the server takes requests again, if it said that it does not.
-    private func waitForTurn() async throws(RemoteError) {
+    /// Takes a place among the requests on the way, once the server takes requests if it said that it does not.
+    private func enter(_ urgency: RequestUrgency) async throws(RemoteError) -> RequestQueue.Place {
         if Task.isCancelled { throw .cancelled }
-        let start = self.retry.clock.now()
+        var waited = Duration.zero
         while true {
-            let now = self.retry.clock.now()
-            let wait = self.state.withLock { $0.notBefore } - now
-            // Answers to others may move the moment on; nobody waits for ever.
-            guard wait > .zero, now - start < self.retry.retryAfterLimit else { return }
+            try await self.waitForTurn(&waited)
+            let place = try await self.queue.enter(urgency)
+            // Meanwhile another answer may have said so.
+            if self.timeToTurn(waited) == nil { return place }
+            self.queue.leave(place, .unknown)
+        }
+    }
+
+    /// How long the server is not to be asked yet; nothing if it may be now.
+    private func timeToTurn(_ waited: Duration) -> Duration? {
+        let wait = self.state.withLock { $0.notBefore } - self.retry.clock.now()
+        // Answers to others may move the moment on; nobody waits for ever.
+        return wait > .zero && waited < self.retry.retryAfterLimit ? wait : nil
+    }
+
+    private func waitForTurn(_ waited: inout Duration) async throws(RemoteError) {
+        while let wait = self.timeToTurn(waited) {
+            let start = self.retry.clock.now()
             // A little apart from one another, or all that wait would come at once.
             try await self.sleep(wait + self.retry.backoff(after: 1))
+            waited += self.retry.clock.now() - start
         }
     }
 
@@ -203,6 +250,14 @@ public struct RemoteCounters: Sendable, Hashable {
     public var retries: UInt64 = 0
     /// Calls that failed for good although they might have succeeded later.
     public var givenUp: UInt64 = 0
+    /// Requests on the way now.
+    public var inFlight = 0
+    /// The most there ever were.
+    public var inFlightMaximum = 0
+    /// How many there may be now: fewer while the server refuses for being asked too much.
+    public var inFlightLimit = 0
+    /// Requests that wait for a place.
+    public var queued = 0
 }
 
 /// One call, as it is sent at every attempt.

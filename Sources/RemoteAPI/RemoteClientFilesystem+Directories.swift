@@ -2,10 +2,13 @@ import Transport
 import WireFormat
 
 extension RemoteClientFilesystem {
-    /// Lists a directory; see ``RemoteFilesystem/list(_:)``.
-    public func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing {
+    /// Lists a directory; see ``RemoteFilesystem/list(_:urgency:)``.
+    public func list(
+        _ directory: RemotePath,
+        urgency: RequestUrgency
+    ) async throws(RemoteError) -> RemoteListing {
         let call = RemoteCall(name: "list", method: .get, url: self.url("list", directory))
-        return try RemoteListing(json: try await self.client.repeating(call).body)
+        return try RemoteListing(json: try await self.client.repeating(call, urgency: urgency).body)
     }
 
     /// Makes a directory; see ``RemoteFilesystem/makeDirectory(_:)``.

@@ -3,10 +3,11 @@ import Transport
 import WireFormat
 
 extension RemoteClientFilesystem {
-    /// Asks for a file's size; see ``RemoteFilesystem/size(of:)``.
-    public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
+    /// Asks for a file's size; see ``RemoteFilesystem/size(of:urgency:)``.
+    public func size(of file: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> UInt64 {
         let call = RemoteCall(name: "size", method: .get, url: self.url("files", file) + "?init=true")
-        let size = try JSONBody.decode(FileInfoBody.self, try await self.client.repeating(call).body).size
+        let body = try await self.client.repeating(call, urgency: urgency).body
+        let size = try JSONBody.decode(FileInfoBody.self, body).size
         guard size <= Self.maximumFileByteCount else {
             throw .malformedAnswer("the server names a size that no file here can have: \(size)")
         }
@@ -16,13 +17,14 @@ extension RemoteClientFilesystem {
     /// 16 TiB: what this driver can address.
     private static let maximumFileByteCount: UInt64 = 1 << 44
 
-    /// Reads bytes of a file into a sink; see ``RemoteFilesystem/read(_:_:into:)``.
+    /// Reads bytes of a file into a sink; see ``RemoteFilesystem/read(_:_:into:urgency:)``.
     ///
     /// A sink that refuses bytes which were asked for ends the call with `.cancelled`.
     public func read(
         _ file: RemotePath,
         _ range: Range<UInt64>,
-        into sink: any BodySink
+        into sink: any BodySink,
+        urgency: RequestUrgency
     ) async throws(RemoteError) -> UInt64 {
         let count = UInt64(range.count)
         var delivered: UInt64 = 0
@@ -33,7 +35,7 @@ extension RemoteClientFilesystem {
             let rest = range.lowerBound + delivered..<range.upperBound
             let call = self.readCall(file, rest)
             let bounded = BoundedSink(sink, limit: UInt64(rest.count))
-            let result = try await self.client.attempt(call, into: bounded)
+            let result = try await self.client.attempt(call, into: bounded, urgency: urgency)
             delivered += bounded.count
             progress.count(bounded.count)
             switch result {

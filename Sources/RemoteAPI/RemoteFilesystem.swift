@@ -11,15 +11,22 @@ public protocol RemoteFilesystem: Sendable {
 
     /// Lists a directory.
     ///
+    /// - Parameters:
+    ///   - directory: The directory.
+    ///   - urgency: Whether somebody waits for it.
     /// - Returns: Its children; some servers answer an empty listing for what does not exist or is a file
     ///   (wire-protocol.md, Directories), so that an empty one proves nothing.
     /// - Throws: `.notFound` if the server says so.
-    func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing
+    func list(_ directory: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> RemoteListing
 
     /// Asks for a file's size in bytes. Some servers answer for a directory too, with a meaningless number.
     ///
+    /// - Parameters:
+    ///   - file: The file.
+    ///   - urgency: Whether somebody waits for it.
+    /// - Returns: The size.
     /// - Throws: `.notFound` if the server says so.
-    func size(of file: RemotePath) async throws(RemoteError) -> UInt64
+    func size(of file: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> UInt64
 
     /// Reads bytes of a file into a sink.
     ///
@@ -29,12 +36,14 @@ public protocol RemoteFilesystem: Sendable {
     ///   - file: The file.
     ///   - range: Offsets in bytes, end exclusive, not empty.
     ///   - sink: Gets at most `range.count` bytes; more than was asked for is an error.
+    ///   - urgency: Whether somebody waits for them.
     /// - Returns: The number of bytes delivered: less than `range.count` only where the server says the file ends.
     /// - Throws: `.notFound` if the server says so.
     func read(
         _ file: RemotePath,
         _ range: Range<UInt64>,
-        into sink: any BodySink
+        into sink: any BodySink,
+        urgency: RequestUrgency
     ) async throws(RemoteError) -> UInt64
 
     /// Makes a directory.
@@ -85,6 +94,27 @@ public protocol RemoteFilesystem: Sendable {
     ///
     /// - Throws: `.notFound` if the name was not there, `.changedKind` if it now names something else.
     func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError)
+}
+
+extension RemoteFilesystem {
+    /// Lists a directory that somebody waits for; see ``list(_:urgency:)``.
+    public func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing {
+        try await self.list(directory, urgency: .waitedFor)
+    }
+
+    /// Asks for a size that somebody waits for; see ``size(of:urgency:)``.
+    public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
+        try await self.size(of: file, urgency: .waitedFor)
+    }
+
+    /// Reads bytes that somebody waits for; see ``read(_:_:into:urgency:)``.
+    public func read(
+        _ file: RemotePath,
+        _ range: Range<UInt64>,
+        into sink: any BodySink
+    ) async throws(RemoteError) -> UInt64 {
+        try await self.read(file, range, into: sink, urgency: .waitedFor)
+    }
 }
 
 /// What a name of a listing stands for.

@@ -48,23 +48,31 @@ public final class FaultyRemote: RemoteFilesystem {
     public var capabilities: ServerCapabilities { self.remote.capabilities }
 
     /// See ``RemoteFilesystem``; fails as it was told to.
-    public func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing {
-        try await self.pass(.list) { () async throws(RemoteError) in try await self.remote.list(directory) }
+    public func list(
+        _ directory: RemotePath,
+        urgency: RequestUrgency
+    ) async throws(RemoteError) -> RemoteListing {
+        try await self.pass(.list) { () async throws(RemoteError) in
+            try await self.remote.list(directory, urgency: urgency)
+        }
     }
 
     /// See ``RemoteFilesystem``; fails as it was told to.
-    public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
-        try await self.pass(.size) { () async throws(RemoteError) in try await self.remote.size(of: file) }
+    public func size(of file: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> UInt64 {
+        try await self.pass(.size) { () async throws(RemoteError) in
+            try await self.remote.size(of: file, urgency: urgency)
+        }
     }
 
     /// See ``RemoteFilesystem``; fails as it was told to.
     public func read(
         _ file: RemotePath,
         _ range: Range<UInt64>,
-        into sink: any BodySink
+        into sink: any BodySink,
+        urgency: RequestUrgency
     ) async throws(RemoteError) -> UInt64 {
         try await self.pass(.read) { () async throws(RemoteError) in
-            try await self.remote.read(file, range, into: sink)
+            try await self.remote.read(file, range, into: sink, urgency: urgency)
         }
     }
 

@@ -73,6 +73,9 @@ extension InMemoryRemote {
         self.calls.filter { !$0.hasPrefix(word) }
     }
 
+    /// The urgency of the last call with that line of ``calls``; nothing if there was none.
+    public func urgency(of call: String) -> RequestUrgency? { self.state.withLock { $0.urgencies[call] } }
+
     /// How many calls of a kind there were since the last ``forgetCalls()``.
     public func count(_ kind: CallKind) -> Int { self.state.withLock { $0.counts[kind, default: 0] } }
 
@@ -88,6 +91,7 @@ extension InMemoryRemote {
     public func forgetCalls() {
         self.state.withLock { state in
             state.calls = []
+            state.urgencies = [:]
             state.counts = [:]
             state.inFlightMaximum = [:]
             state.previousSizes = []

@@ -43,6 +43,7 @@ public final class InMemoryRemote: RemoteFilesystem {
         var uploads: [UploadID: Upload] = [:]
         var uploadCount = 0
         var calls: [String] = []
+        var urgencies: [String: RequestUrgency] = [:]
         var counts: [CallKind: Int] = [:]
         var inFlight: [CallKind: Int] = [:]
         var inFlightMaximum: [CallKind: Int] = [:]
@@ -75,8 +76,11 @@ public final class InMemoryRemote: RemoteFilesystem {
     }
 
     /// Lists a directory.
-    public func list(_ directory: RemotePath) async throws(RemoteError) -> RemoteListing {
-        try await self.call(.list, "list \(directory)") { state throws(RemoteError) in
+    public func list(
+        _ directory: RemotePath,
+        urgency: RequestUrgency
+    ) async throws(RemoteError) -> RemoteListing {
+        try await self.call(.list, "list \(directory)", urgency) { state throws(RemoteError) in
             guard state.directories.contains(directory) else {
                 guard self.behaviour == .deployed else { throw .notFound }
                 return RemoteListing(entries: [])
@@ -107,8 +111,8 @@ public final class InMemoryRemote: RemoteFilesystem {
     }
 
     /// Answers a file's size.
-    public func size(of file: RemotePath) async throws(RemoteError) -> UInt64 {
-        try await self.call(.size, "size \(file)") { state throws(RemoteError) in
+    public func size(of file: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> UInt64 {
+        try await self.call(.size, "size \(file)", urgency) { state throws(RemoteError) in
             if let bytes = state.files[file] { return UInt64(bytes.count) }
             if state.wideDirectories[file.parent] != nil { return 0 }
             guard self.behaviour == .deployed, state.directories.contains(file) else { throw .notFound }
@@ -120,10 +124,11 @@ public final class InMemoryRemote: RemoteFilesystem {
     public func read(
         _ file: RemotePath,
         _ range: Range<UInt64>,
-        into sink: any BodySink
+        into sink: any BodySink,
+        urgency: RequestUrgency
     ) async throws(RemoteError) -> UInt64 {
         let text = "read \(file) \(range.lowerBound)-\(range.upperBound)"
-        let part = try await self.call(.read, text) { state throws(RemoteError) in
+        let part = try await self.call(.read, text, urgency) { state throws(RemoteError) in
             guard let bytes = state.files[file] else { throw .notFound }
             return bytes[Range(range.clamped(to: 0..<UInt64(bytes.count)))]
         }
@@ -226,10 +231,12 @@ public final class InMemoryRemote: RemoteFilesystem {
     private func call<Value: Sendable>(
         _ kind: CallKind,
         _ text: String,
+        _ urgency: RequestUrgency = .waitedFor,
         _ act: @Sendable (inout State) throws(RemoteError) -> Value
     ) async throws(RemoteError) -> Value {
         let holds = self.state.withLock { state in
             state.calls.append(text)
+            state.urgencies[text] = urgency
             state.counts[kind, default: 0] += 1
             state.inFlight[kind, default: 0] += 1
             let count = state.inFlight[kind, default: 0]

@@ -44,6 +44,8 @@ public final class BlockCache: Sendable {
 
     private let state: Mutex<State>
     private let remote: any RemoteFilesystem
+    private let memoryBudget: Int
+    private let usedByOthers: @Sendable () -> Int
     private let now: @Sendable () -> ContinuousClock.Instant
     /// The longest run fetched with one request, 16 MiB: long enough that the round trip is small beside it.
     private static let maximumRunBlockCount = 256
@@ -53,18 +55,24 @@ public final class BlockCache: Sendable {
     /// - Parameters:
     ///   - remote: Where blocks come from.
     ///   - memoryBudget: What blocks in memory may take, in bytes.
+    ///   - usedByOthers: How much of it something else takes, in bytes; blocks keep half in any case.
     ///   - now: The time, by which the way to the service is measured.
     public init(
         remote: any RemoteFilesystem,
         memoryBudget: Int,
+        usedByOthers: @escaping @Sendable () -> Int = { 0 },
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.remote = remote
+        self.memoryBudget = memoryBudget
+        self.usedByOthers = usedByOthers
         self.now = now
-        // What is read again keeps a quarter, whatever is fetched ahead.
-        let governor = ReadAheadGovernor(budget: UInt64(memoryBudget) / 8 * 7)
+        let governor = ReadAheadGovernor(budget: Self.aheadBudget(memoryBudget))
         self.state = Mutex(State(memory: MemoryTier(budget: memoryBudget), governor: governor))
     }
+
+    /// What may be ahead of all readers: what was read keeps an eighth in any case.
+    private static func aheadBudget(_ memoryBudget: Int) -> UInt64 { UInt64(memoryBudget) / 8 * 7 }
 
     /// The figures so far.
     public var statistics: Statistics { self.state.withLock { $0.statistics } }
@@ -84,15 +92,17 @@ public final class BlockCache: Sendable {
     ) -> Outcome {
         let range = range.clamped(to: 0..<source.size)
         let blocks = BlockGeometry.blocks(range)
-        let (outcome, fetches): (Outcome, [BlockFetch]) = self.state.withLock { state in
+        let (outcome, fetches, joined): (Outcome, [BlockFetch], [BlockFetch]) = self.state.withLock { state in
             let have = blocks.map { state.memory.get(BlockKey(source.content, $0)) }
             let missing = zip(blocks, have).filter { $1 == nil }.map(\.0)
             state.statistics.hitCount += blocks.count - missing.count
             state.statistics.missCount += missing.count
-            if missing.isEmpty { return (.ready(Self.slices(range, blocks, have)), []) }
+            if missing.isEmpty { return (.ready(Self.slices(range, blocks, have)), [], []) }
             let read = PendingRead(range: range, blocks: blocks, have: have, completion: completion)
-            return (.pending(read), Self.join(read, missing, source, &state))
+            let (fetches, joined) = Self.join(read, missing, source, &state)
+            return (.pending(read), fetches, joined)
         }
+        for fetch in joined { fetch.urgency.raise() }
         for fetch in fetches { self.start(fetch, source) }
         if case .pending(let read) = outcome { read.whenCancelled { self.leave($0, source) } }
         return outcome
@@ -181,23 +191,28 @@ public final class BlockCache: Sendable {
     }
 
     /// Lets a read wait for blocks: those under way are joined, the others become new fetches, run by run.
+    ///
+    /// - Returns: The new fetches, and those ahead of need that are waited for from now on.
     private static func join(
         _ read: PendingRead,
         _ missing: [UInt64],
         _ source: BlockSource,
         _ state: inout State
-    ) -> [BlockFetch] {
+    ) -> (new: [BlockFetch], joined: [BlockFetch]) {
         let absent = missing.filter { state.loading[BlockKey(source.content, $0)] == nil }
-        let fetches = self.fetches(of: absent, source, owner: nil, &state)
+        let new = self.fetches(of: absent, source, owner: nil, &state)
+        var joined: [BlockFetch] = []
         for index in missing {
             let key = BlockKey(source.content, index)
-            if state.loading[key]?.isAhead == true {
+            guard let loading = state.loading[key] else { continue }
+            if loading.isAhead {
                 state.loading[key]?.isAhead = false
-                state.loadingAheadByteCount -= BlockGeometry.bytes(ofBlock: index, size: source.size).count
+                state.loadingAheadByteCount -= loading.fetch.byteCount(ofBlock: index)
+                if joined.last !== loading.fetch { joined.append(loading.fetch) }
             }
             state.loading[key]?.waiters.append(read)
         }
-        return fetches
+        return (new, joined)
     }
 
     /// Notes that blocks are on their way; neighbours come with one request.
@@ -252,7 +267,8 @@ public final class BlockCache: Sendable {
                 if let path = source.path() {
                     do throws(RemoteError) {
                         self.state.withLock { $0.statistics.fetchCount += 1 }
-                        _ = try await self.remote.read(path, Self.bytes(of: fetch.run, source), into: sink)
+                        let range = Self.bytes(of: fetch.run, source)
+                        _ = try await self.remote.read(path, range, into: sink, urgency: fetch.urgency)
                         // Blocks that did not come in lie past the file's end on the server.
                         failure = .changedOnServer
                     } catch {
@@ -274,12 +290,15 @@ public final class BlockCache: Sendable {
         of fetch: BlockFetch
     ) {
         let now = self.now()
+        let budget = max(self.memoryBudget / 2, self.memoryBudget - self.usedByOthers())
         let waiters: [PendingRead] = self.state.withLock { state in
             // Given up meanwhile, or here already.
             guard let loading = state.loading[key], loading.fetch === fetch else { return [] }
             state.loading[key] = nil
             if case .success(let buffer) = result {
                 if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
+                state.memory.budget = budget
+                state.governor.budget = Self.aheadBudget(budget)
                 state.memory.insert(key, buffer, isAhead: loading.isAhead)
                 state.statistics.fetchedByteCount += buffer.count
                 state.governor.meter.add(buffer.count, at: now)

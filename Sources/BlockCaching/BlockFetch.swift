@@ -1,3 +1,4 @@
+import RemoteAPI
 import Synchronization
 
 /// A request for a run of blocks.
@@ -13,12 +14,15 @@ final class BlockFetch: Sendable {
     private let size: UInt64
     /// The reader whose pattern asked for it, if nobody waits for it yet.
     let owner: UInt64?
+    /// Raised when somebody begins to wait for one of its blocks.
+    let urgency: RequestUrgency
     private let state = Mutex(State())
 
     init(_ run: Range<UInt64>, size: UInt64, owner: UInt64?) {
         self.run = run
         self.size = size
         self.owner = owner
+        self.urgency = owner == nil ? .waitedFor : .ahead()
     }
 
     func byteCount(ofBlock index: UInt64) -> Int {

@@ -37,8 +37,8 @@ struct MemoryTier {
     private var insertionCount: UInt64 = 0
     /// What the blocks take, in bytes.
     private(set) var byteCount = 0
-    /// What they may take, in bytes.
-    let budget: Int
+    /// What they may take, in bytes; when it shrinks, with the next block.
+    var budget: Int
 
     init(budget: Int) {
         self.budget = budget

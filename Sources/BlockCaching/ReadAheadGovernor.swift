@@ -10,7 +10,7 @@ struct ReadAheadAllowance {
 struct ReadAheadGovernor {
     var meter = TransferMeter()
     /// What all streams together may have ahead of their readers, in bytes.
-    let budget: UInt64
+    var budget: UInt64
     /// Reads of all streams so far: the clock by which a stream counts as idle.
     private var readCount: UInt64 = 0
     /// The count when each stream was last read.

@@ -36,6 +36,7 @@ struct MountRunner {
         let namespace = Namespace(
             remote: remote,
             timeToLive: configuration.metadataTTL,
+            listingBudget: configuration.memoryByteCount / 4,
             defaults: DefaultAttributes(
                 userID: configuration.userID,
                 groupID: configuration.groupID,
@@ -57,7 +58,12 @@ struct MountRunner {
             self.fileSystem = FileSystem(
                 remote: remote,
                 namespace: namespace,
-                cache: BlockCache(remote: remote, memoryBudget: configuration.memoryByteCount / 16 * 13),
+                cache: BlockCache(
+                    remote: remote,
+                    // The rest is for requests on their way, parts of uploads and what is freed in pieces.
+                    memoryBudget: configuration.memoryByteCount / 16 * 13,
+                    usedByOthers: { namespace.listingByteCount }
+                ),
                 staging: staging,
                 logger: logger
             )

@@ -45,6 +45,9 @@ public struct NameMemory: Sendable, Hashable {
 }
 
 extension Namespace {
+    /// What listings take in memory, in bytes.
+    public var listingByteCount: Int { self.state.withLock { $0.eviction.byteCount } }
+
     /// What is held in memory; it goes through all directories.
     public var memory: NameMemory {
         self.state.withLock { state in

@@ -63,7 +63,8 @@ extension Namespace {
         }
     }
 
-    private func probe(
+    /// Asks for a file's size, or joins who does.
+    func probe(
         _ inode: InodeNumber,
         _ name: FileName,
         in parent: InodeNumber
@@ -136,88 +137,5 @@ extension Namespace {
             state.use(parent)
             state.evict()
         }
-    }
-
-    /// A program asked for a file's size: if it goes through the directory in order, the next ones are asked for too.
-    public func noteSizeAsked(_ inode: InodeNumber) {
-        guard let (parent, name) = self.location(of: inode) else { return }
-        let next: [(FileName, InodeNumber)] = self.state.withLock { state in
-            guard var sweep = state.sweeps[parent], let directory = state.directories[parent] else {
-                return []
-            }
-            let index = directory.index(of: name)
-            if !sweep.hasBegun, directory.firstFileIndex < index { return [] }
-            let range = sweep.advance(to: index, count: directory.nameCount)
-            state.sweeps[parent] = sweep
-            return range.compactMap { index in
-                guard let entry = directory.entry(at: index), entry.kind == .file, entry.isOnServer,
-                    !self.isFresh(entry.facts.sizeAsOf)
-                else { return nil }
-                return (directory.name(at: index), entry.inode)
-            }
-        }
-        for (name, inode) in next {
-            Task {
-                // Leaves some of all places to those who wait for a size.
-                guard (try? await self.sweepPlaces.acquire()) != nil else { return }
-                defer { self.sweepPlaces.release() }
-                if self.freshVersion(ofEntry: name, inode, in: parent) { return }
-                _ = try? await self.probe(inode, name, in: parent)
-            }
-        }
-    }
-
-    /// Whether the size of a name is known and fresh, or the name is not what it was.
-    private func freshVersion(ofEntry name: FileName, _ inode: InodeNumber, in parent: InodeNumber) -> Bool {
-        self.state.withLock { state in
-            guard let entry = state.directories[parent]?[name], entry.inode == inode else {
-                return true
-            }
-            return self.isFresh(entry.facts.sizeAsOf)
-        }
-    }
-
-    /// A program reads the directory and may ask for its children's sizes one by one.
-    public func beginSweep(_ directory: InodeNumber) {
-        self.state.withLock { $0.sweeps[directory, default: SizeSweep()].handleCount += 1 }
-    }
-
-    /// Ends ``beginSweep(_:)``.
-    public func endSweep(_ directory: InodeNumber) {
-        self.state.withLock { state in
-            state.sweeps[directory]?.handleCount -= 1
-            if state.sweeps[directory]?.handleCount == 0 { state.sweeps[directory] = nil }
-        }
-    }
-}
-
-/// Sees that a program stats a directory's children in listing order, and says how far to ask ahead.
-struct SizeSweep {
-    /// Open handles through which the directory was read: as long as there is one, a stat is likely followed by the
-    /// next.
-    var handleCount = 0
-    /// Whether a stat of the first file was seen, so that others in order make a sweep.
-    var hasBegun: Bool { self.last != nil }
-    private var last: Int?
-    private var reached = 0
-    private var window = 0
-
-    private static let initialWindow = 64
-    /// Enough that as many as may be under way always are, between two stats of the program.
-    private static let maximumWindow = 512
-
-    /// Takes a stat of the child at an index into account.
-    ///
-    /// - Returns: The children to ask for now, end exclusive.
-    mutating func advance(to index: Int, count: Int) -> Range<Int> {
-        // Directories and names already known lie between two that are asked for.
-        let isInOrder = self.last.map { index >= $0 && index <= $0 + Self.initialWindow } ?? true
-        self.window = isInOrder ? min(max(Self.initialWindow, self.window * 2), Self.maximumWindow) : 0
-        self.last = index
-        if !isInOrder { self.reached = index + 1 }
-        let start = max(self.reached, index + 1)
-        let end = max(start, min(count, index + 1 + self.window))
-        self.reached = end
-        return min(start, count)..<max(min(start, count), min(end, count))
     }
 }

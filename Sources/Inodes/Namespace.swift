@@ -7,7 +7,8 @@ import WireFormat
 /// The one who knows which inode is which path, what its directory holds, and when that was last true.
 ///
 /// Kind and existence come from the parent's listing. All of it is memory under one lock, held for microseconds; what
-/// waits for the service is in `Namespace+Listing.swift` and `Namespace+Sizes.swift`.
+/// waits for the service is in `Namespace+Listing.swift` and `Namespace+Sizes.swift`, what asks it before anybody waits
+/// in `Namespace+Ahead.swift`.
 public final class Namespace: Sendable {
     struct State {
         var nodes: [InodeNumber: Node] = [:]
@@ -22,7 +23,6 @@ public final class Namespace: Sendable {
         var eviction: Eviction
         /// Names of our own uploads on the service, which its listings may show (wire-protocol.md, Directories).
         var stagingNames: [InodeNumber: Set<FileName>] = [:]
-        var sweeps: [InodeNumber: SizeSweep] = [:]
         var refusedNamesWereLogged = false
     }
 
@@ -37,8 +37,8 @@ public final class Namespace: Sendable {
     let probes = SingleFlight<InodeNumber, Result<UInt64, RemoteError>>()
     /// Bounds the sizes asked for at once over the whole mount.
     let probePlaces = AsyncSemaphore(64)
-    /// Bounds those of them that nobody waits for yet.
-    let sweepPlaces = AsyncSemaphore(56)
+    /// What is asked for before anybody waits for it; ``state`` may be taken inside.
+    let ahead = Mutex(Ahead())
 
     /// Makes a namespace of which only the root is known.
     ///

@@ -10,7 +10,10 @@ extension FileSystem {
         guard kind == .directory else { throw .notDirectory }
         // First, so that its names stay from then on.
         guard self.namespace.pin(inode) else { throw .noSuchFile }
-        if self.namespace.isListed(inode) { return DirectoryHandle(inode) }
+        if self.namespace.isListed(inode) {
+            self.namespace.noteOpened(inode)
+            return DirectoryHandle(inode)
+        }
         self.namespace.unpin(inode)
         return nil
     }
@@ -18,6 +21,7 @@ extension FileSystem {
     /// Opens a directory, listing it if what is known is too old.
     public func opendir(_ inode: InodeNumber) async throws(FileSystemError) -> DirectoryHandle {
         guard self.namespace.pin(inode) else { throw .noSuchFile }
+        self.namespace.noteOpened(inode)
         do throws(RemoteError) {
             try await self.namespace.ensureListed(inode)
         } catch {
@@ -29,7 +33,7 @@ extension FileSystem {
 
     /// Closes a directory.
     public func releasedir(_ handle: DirectoryHandle) {
-        if handle.snapshot.withLock({ $0 }) != nil { self.namespace.endSweep(handle.inode) }
+        if handle.snapshot.withLock({ $0 }) != nil { self.namespace.endReading(handle.inode) }
         self.namespace.unpin(handle.inode)
     }
 
@@ -41,9 +45,12 @@ extension FileSystem {
     /// - Returns: The names from there on.
     public func readdir(_ handle: DirectoryHandle, from index: Int) -> Slice<DirectorySnapshot> {
         handle.snapshot.withLock { snapshot in
-            if let snapshot, index > 0 { return snapshot[min(index, snapshot.count)...] }
-            // Whoever reads the names may stat them next.
-            if snapshot == nil { self.namespace.beginSweep(handle.inode) }
+            if let snapshot, index > 0 {
+                self.namespace.noteReading(handle.inode, from: index)
+                return snapshot[min(index, snapshot.count)...]
+            }
+            // Whoever reads the names may stat them, or open the directories, next.
+            if snapshot == nil { self.namespace.beginReading(handle.inode) }
             let names = self.namespace.snapshot(handle.inode)
             snapshot = names
             return names[min(index, names.count)...]

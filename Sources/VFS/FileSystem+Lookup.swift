@@ -68,6 +68,8 @@ extension FileSystem {
     private func entry(_ inode: InodeNumber, validFor: Duration) -> LookupReply? {
         let known = self.getattrNow(inode)
         guard let counted = self.namespace.countLookup(inode) else { return nil }
+        // The kernel asks no more: this may have been a stat.
+        if known != nil { self.namespace.noteSizeAsked(inode, isKnown: true) }
         let attributes = known?.0 ?? counted
         self.namespace.tell(inode, size: attributes.size)
         return .entry(

@@ -222,7 +222,7 @@ struct SizeTests {
         let fixture = Fixture()
         for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
         try await fixture.namespace.refresh(.root)
-        fixture.namespace.beginSweep(.root)
+        fixture.namespace.beginReading(.root)
         let entries = fixture.namespace.snapshot(.root)
         let hold = fixture.remote.hold(.size)
         for entry in entries {
@@ -234,7 +234,7 @@ struct SizeTests {
             }
             #expect(try await fixture.namespace.version(of: entry.inode).size == 1)
         }
-        fixture.namespace.endSweep(.root)
+        fixture.namespace.endReading(.root)
         #expect(fixture.remote.count(.size) == 200)
     }
 
@@ -243,15 +243,15 @@ struct SizeTests {
         let fixture = Fixture()
         for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
         try await fixture.namespace.refresh(.root)
-        fixture.namespace.beginSweep(.root)
+        fixture.namespace.beginReading(.root)
         let entries = fixture.namespace.snapshot(.root)
         let hold = fixture.remote.hold(.size)
         _ = fixture.namespace.peek(entries[0].name, in: .root)
         fixture.namespace.noteSizeAsked(entries[0].inode)
-        await hold.reached(56)
+        await hold.reached(Ahead.places)
         _ = fixture.namespace.peek(entries[199].name, in: .root)
         let waiting = Task { try await fixture.namespace.version(of: entries[199].inode).size }
-        await hold.reached(57)
+        await hold.reached(Ahead.places + 1)
         #expect(fixture.remote.calls.last == "size f299")
         hold.release()
         #expect(try await waiting.value == 1)
@@ -262,7 +262,7 @@ struct SizeTests {
         let fixture = Fixture()
         for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
         let file = try await fixture.inode("f150")
-        fixture.namespace.beginSweep(.root)
+        fixture.namespace.beginReading(.root)
         fixture.namespace.noteSizeAsked(file)
         _ = try await fixture.namespace.version(of: file)
         #expect(fixture.remote.count(.size) == 1)
@@ -305,22 +305,40 @@ struct SizeSweepTests {
     func inOrder() {
         var sweep = SizeSweep()
         var asked: [Int] = []
-        for index in 0..<2000 { asked += Array(sweep.advance(to: index, count: 2000)) }
+        for index in 0..<2000 {
+            sweep.advance(to: index)
+            let range = sweep.range.clamped(to: 0..<2000)
+            asked += range
+            sweep.reach(range.upperBound)
+        }
         #expect(asked == Array(1..<2000))
     }
 
     @Test("Out of order, nothing is asked for ahead")
     func outOfOrder() {
         var sweep = SizeSweep()
-        _ = sweep.advance(to: 500, count: 2000)
-        for index in [100, 1900, 30, 1000, 1] { #expect(sweep.advance(to: index, count: 2000).isEmpty) }
+        sweep.advance(to: 1000)
+        for index in [100, 1900, 30, 1000, 1] {
+            sweep.advance(to: index)
+            #expect(sweep.range.isEmpty)
+        }
     }
 
     @Test("Never more than 512 are asked for beyond the one that the program is at")
     func bound() {
         var sweep = SizeSweep()
         for index in 0..<5000 {
-            #expect(sweep.advance(to: index, count: 10_000).upperBound <= index + 1 + 512)
+            sweep.advance(to: index)
+            #expect(sweep.range.upperBound <= index + 1 + 512)
         }
+    }
+
+    @Test("Threads that share a directory, a little out of order, are asked ahead of all the same")
+    func threads() {
+        var sweep = SizeSweep()
+        for start in stride(from: 0, to: 800, by: 8) {
+            for index in [3, 1, 7, 2, 0, 5, 4, 6] { sweep.advance(to: start + index) }
+        }
+        #expect(sweep.range.upperBound == 800 + 512)
     }
 }

@@ -1,0 +1,250 @@
+import Primitives
+
+/// A program that opens the directories of a tree one after the other: each before its later siblings, and what is
+/// below it before those, as find, du, tar, rsync, git and `os.walk` do.
+///
+/// It knows which directories come next, and says which of them to list ahead.
+struct Walk {
+    /// A directory that the program has not come to yet.
+    private struct Stop {
+        let directory: InodeNumber
+        /// Whether its listing is known, or was asked for ahead.
+        var isAsked = false
+        /// Whether its own directories stand before the next stop.
+        var isExpanded = false
+        /// How many of its names were gone through for sizes, and how many sizes were asked for.
+        var nameCount = 0
+        var sizeCount = 0
+    }
+
+    /// A directory that the program went past.
+    private struct Passed {
+        let directory: InodeNumber
+        let wasAsked: Bool
+        let visitCount: Int
+    }
+
+    /// In reverse, so that the next one is the last: what comes next changes, what comes late does not.
+    private var stops: [Stop]
+    /// What the program went past and may still open: threads that share a walk come a little out of order.
+    private var passed: [Passed] = []
+    private var visitCount = 0
+    /// The directories that were opened last, the newest at the end.
+    private(set) var visited: [InodeNumber]
+    /// Those of them whose own directories are not known yet.
+    private var unexpanded: [InodeNumber]
+    /// How many of the next directories to have listed: the longer the program keeps to the order, the more.
+    private(set) var window: Int
+    private(set) var lastOpened: ContinuousClock.Instant
+    /// How long the program is on its way from one directory to the next, on average; nothing at first.
+    private var pace: Duration?
+    /// How many of its files' sizes the program asked for.
+    private var statCount = 0
+    /// How many sizes were asked for in directories not opened yet.
+    private var sizesAhead = 0
+
+    /// Twice what may be under way, so that a slow answer at the front does not let the rest stand still.
+    static let maximumWindow = 128
+    static let maximumSizesAhead = 512
+    /// How far ahead an opened directory may be: about what a walk has listed.
+    private static let searchedCount = 512
+    private static let visitedCount = 16
+    /// How many directories later one that was passed is still expected.
+    private static let patience = 8
+
+    /// Makes the walk of a program that has read a directory and then opened one in it.
+    ///
+    /// - Parameters:
+    ///   - directory: The one opened.
+    ///   - siblings: The directories beside it, in order, itself included.
+    ///   - now: When.
+    init?(_ directory: InodeNumber, among siblings: [InodeNumber], at now: ContinuousClock.Instant) {
+        guard let index = siblings.firstIndex(of: directory) else { return nil }
+        self.stops = siblings[(index + 1)...].reversed().map { Stop(directory: $0) }
+        self.visited = [directory]
+        self.unexpanded = [directory]
+        // Who opens the first may well open the second; who opens another one was looking for that.
+        self.window = index == 0 ? 1 : 0
+        self.lastOpened = now
+    }
+
+    /// The directories that the program has not come to.
+    var remaining: [InodeNumber] { self.stops.map(\.directory) }
+
+    /// Whether the program asks for sizes on its way. One file may be what it looked for.
+    var isStatting: Bool { self.statCount > 1 }
+
+    /// A program opens a directory.
+    ///
+    /// - Parameters:
+    ///   - directory: The directory.
+    ///   - now: When.
+    ///   - timeToLive: How long a listing is believed.
+    /// - Returns: How many of its names were gone through for sizes; nothing if it is not on this walk.
+    mutating func open(
+        _ directory: InodeNumber,
+        at now: ContinuousClock.Instant,
+        timeToLive: Duration
+    ) -> Int? {
+        if self.visited.contains(directory) { return 0 }
+        var opened = Stop(directory: directory)
+        if let index = self.passed.firstIndex(where: { $0.directory == directory }) {
+            self.passed.remove(at: index)
+            self.grow()
+        } else {
+            let searched = self.stops.suffix(Self.searchedCount)
+            guard let index = searched.lastIndex(where: { $0.directory == directory }) else { return nil }
+            opened = self.stops[index]
+            self.pass(self.stops[(index + 1)...])
+            self.sizesAhead -= opened.sizeCount
+            self.stops.removeSubrange(index...)
+        }
+        self.visit(opened, at: now, timeToLive: timeToLive)
+        return opened.nameCount
+    }
+
+    private mutating func grow() { self.window = min(max(1, self.window * 2), Self.maximumWindow) }
+
+    /// Takes into account what the program went past to open the next one.
+    private mutating func pass(_ skipped: ArraySlice<Stop>) {
+        if skipped.isEmpty { self.grow() }
+        self.passed += skipped.map {
+            Passed(directory: $0.directory, wasAsked: $0.isAsked, visitCount: self.visitCount)
+        }
+        self.sizesAhead -= skipped.reduce(0) { $0 + $1.sizeCount }
+    }
+
+    /// Gives up what was passed too long ago: if it was listed, that was in vain.
+    private mutating func giveUp() {
+        let kept = self.passed.filter { self.visitCount - $0.visitCount <= Self.patience }
+        let left = self.passed.prefix(self.passed.count - kept.count)
+        if left.contains(where: \.wasAsked) { self.window /= 2 }
+        self.passed = kept
+    }
+
+    private mutating func visit(
+        _ opened: Stop,
+        at now: ContinuousClock.Instant,
+        timeToLive: Duration
+    ) {
+        let elapsed = now - self.lastOpened
+        self.pace = self.pace.map { ($0 * 7 + elapsed) / 8 } ?? elapsed
+        self.lastOpened = now
+        if elapsed >= timeToLive {
+            // What was listed ahead has grown too old.
+            for index in self.stops.indices { self.stops[index].isAsked = false }
+            self.window = min(self.window, 1)
+        }
+        self.visitCount += 1
+        self.giveUp()
+        self.visited.append(opened.directory)
+        if !opened.isExpanded { self.unexpanded.append(opened.directory) }
+        if self.visited.count > Self.visitedCount {
+            let left = self.visited.removeFirst()
+            self.unexpanded.removeAll { $0 == left }
+        }
+    }
+
+    /// The directories in a directory become known: they come next after it.
+    ///
+    /// - Parameters:
+    ///   - directory: The directory; nothing happens if it is not on this walk, or was expanded before.
+    ///   - children: The directories in it, in order.
+    mutating func expand(_ directory: InodeNumber, _ children: () -> [InodeNumber]) {
+        if let index = self.unexpanded.firstIndex(of: directory) {
+            self.unexpanded.remove(at: index)
+            self.stops += children().reversed().map { Stop(directory: $0) }
+        } else if let index = self.stops.lastIndex(where: { $0.directory == directory }),
+            !self.stops[index].isExpanded
+        {
+            self.expand(at: index, children())
+        }
+    }
+
+    private mutating func expand(at index: Int, _ children: [InodeNumber]) {
+        self.stops[index].isAsked = true
+        self.stops[index].isExpanded = true
+        self.stops.insert(contentsOf: children.reversed().map { Stop(directory: $0) }, at: index)
+    }
+
+    /// The indices of the stops that the program comes to soon enough for what is known of them to be of use.
+    private func reach(_ timeToLive: Duration) -> Int {
+        guard let pace, pace > .zero else { return self.window }
+        // Half the time, since it may become slower.
+        let count = timeToLive / (pace * 2)
+        return count < Double(self.window) ? Int(count) : self.window
+    }
+
+    /// The next directory to list ahead.
+    ///
+    /// - Parameters:
+    ///   - timeToLive: How long a listing is believed.
+    ///   - known: The directories in a directory whose listing is fresh, in order; nothing for others.
+    /// - Returns: The directory; nothing if all that are near enough are known or asked for.
+    mutating func nextListing(
+        timeToLive: Duration,
+        known: (InodeNumber) -> [InodeNumber]?
+    ) -> InodeNumber? {
+        var left = self.reach(timeToLive)
+        var index = self.stops.count - 1
+        while left > 0, index >= 0 {
+            if !self.stops[index].isAsked {
+                self.stops[index].isAsked = true
+                guard let children = known(self.stops[index].directory) else {
+                    return self.stops[index].directory
+                }
+                if !self.stops[index].isExpanded {
+                    self.expand(at: index, children)
+                    index += children.count
+                }
+            }
+            index -= 1
+            left -= 1
+        }
+        return nil
+    }
+
+    /// The next file whose size to ask for ahead, in a directory that is listed and not opened yet.
+    ///
+    /// - Parameters:
+    ///   - timeToLive: How long a size is believed.
+    ///   - next: The first file without a size in a directory, from an index on.
+    /// - Returns: The file and its directory; nothing if there is none, or enough were asked for.
+    mutating func nextSize<File>(
+        timeToLive: Duration,
+        next: (InodeNumber, Int) -> (index: Int, file: File)?
+    ) -> (directory: InodeNumber, file: File)? {
+        guard self.isStatting else { return nil }
+        var left = self.reach(timeToLive)
+        for index in self.stops.indices.reversed() {
+            guard left > 0, self.sizesAhead < Self.maximumSizesAhead else { return nil }
+            left -= 1
+            guard self.stops[index].isExpanded, self.stops[index].nameCount < .max else { continue }
+            let directory = self.stops[index].directory
+            guard let found = next(directory, self.stops[index].nameCount) else {
+                self.stops[index].nameCount = .max
+                continue
+            }
+            self.stops[index].nameCount = found.index + 1
+            self.stops[index].sizeCount += 1
+            self.sizesAhead += 1
+            return (directory, found.file)
+        }
+        return nil
+    }
+
+    /// The directories that come next and are listed, the next first.
+    var listedStops: some Sequence<InodeNumber> {
+        self.stops.reversed().lazy.prefix(Self.maximumWindow).filter(\.isExpanded).map(\.directory)
+    }
+
+    /// A program asks for the size of a file in a directory.
+    mutating func noteStat(in directory: InodeNumber) {
+        if !self.isStatting, self.visited.contains(directory) { self.statCount += 1 }
+    }
+
+    /// A request about a directory that is ahead failed: the program is to meet what is wrong itself.
+    mutating func fail(at directory: InodeNumber) {
+        if self.stops.contains(where: { $0.directory == directory }) { self.window = 0 }
+    }
+}

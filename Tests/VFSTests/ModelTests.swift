@@ -27,10 +27,15 @@ struct ModelTests {
         static let allNames = ["a", "b", "c", "d/a", "d/b"]
         static let sizes = [0, 1, 10, 1000, 65_535, 65_536, 65_537, 150_000]
 
-        init(seed: UInt64, _ behaviour: InMemoryRemote.Behaviour, timeToLive: Duration) throws {
+        init(
+            seed: UInt64,
+            _ behaviour: InMemoryRemote.Behaviour,
+            timeToLive: Duration,
+            listingBudget: Int
+        ) throws {
             self.seed = seed
             self.random = SeededGenerator(seed: seed)
-            self.mount = try Mount(behaviour, timeToLive: timeToLive)
+            self.mount = try Mount(behaviour, timeToLive: timeToLive, listingBudget: listingBudget)
             self.mount.remote.makeDirectory("d")
         }
 
@@ -50,11 +55,18 @@ struct ModelTests {
 
     @Test(
         "A few thousand operations on a handful of files",
-        arguments: [(.strict, 10), (.strict, 0), (.deployed, 10)] as [(InMemoryRemote.Behaviour, Int)]
+        arguments: [(.strict, 10), (.strict, 0), (.deployed, 10)] as [(InMemoryRemote.Behaviour, Int)],
+        [32 << 20, 1]
     )
-    func operations(behaviour: InMemoryRemote.Behaviour, secondsToLive: Int) async throws {
+    func operations(options: (InMemoryRemote.Behaviour, Int), listingBudget: Int) async throws {
+        let (behaviour, secondsToLive) = options
         let seed = UInt64.random(in: 0 ... .max)
-        var run = try Run(seed: seed, behaviour, timeToLive: .seconds(secondsToLive))
+        var run = try Run(
+            seed: seed,
+            behaviour,
+            timeToLive: .seconds(secondsToLive),
+            listingBudget: listingBudget
+        )
         for _ in 0..<1500 {
             guard try await self.step(&run) else { return }
         }
@@ -86,6 +98,10 @@ struct ModelTests {
                 run.note("time passes")
                 run.mount.expire()
             default: break
+            }
+            if run.pick(4) == 0 {
+                run.note("the kernel forgets")
+                run.mount.forgetAll()
             }
             return true
         } catch {

@@ -3,6 +3,7 @@ import Inodes
 import Primitives
 import RemoteAPI
 import Staging
+import Synchronization
 import SystemPackage
 import TestKit
 import Testing
@@ -18,6 +19,8 @@ final class Mount: Sendable {
     let log = CapturedLog()
     let directory: TemporaryDirectory
     let fileSystem: FileSystem
+    /// How often the kernel was told of each number, and has not forgotten it.
+    private let lookups = Mutex<[InodeNumber: UInt64]>([:])
 
     /// The process that does everything unless another one is named.
     static let process: Int32 = 100
@@ -25,6 +28,7 @@ final class Mount: Sendable {
     init(
         _ behaviour: InMemoryRemote.Behaviour = .strict,
         timeToLive: Duration = .seconds(10),
+        listingBudget: Int = 32 << 20,
         in directory: TemporaryDirectory = TemporaryDirectory()
     ) throws {
         self.remote = InMemoryRemote(behaviour)
@@ -34,6 +38,7 @@ final class Mount: Sendable {
         let namespace = Namespace(
             remote: self.faulty,
             timeToLive: timeToLive,
+            listingBudget: listingBudget,
             defaults: DefaultAttributes(
                 userID: 0,
                 groupID: 0,
@@ -62,6 +67,20 @@ final class Mount: Sendable {
     /// Lets everything that is known grow too old.
     func expire() { self.clock.advance(by: self.fileSystem.namespace.timeToLive) }
 
+    /// What the kernel does when its memory is short: it forgets all that no handle keeps.
+    func forgetAll() {
+        let lookups = self.lookups.withLock { lookups in
+            defer { lookups = [:] }
+            return lookups
+        }
+        for (inode, count) in lookups { self.fileSystem.forget(inode, count: count) }
+    }
+
+    private func note(_ reply: LookupReply) {
+        guard case .entry(let attributes, _, _) = reply else { return }
+        self.lookups.withLock { $0[attributes.inode, default: 0] += 1 }
+    }
+
     /// The files on the local disk that are staged now.
     var staged: [String] { self.directory.names(in: "cache/f-1/staging") }
     var recovered: [String] { self.directory.names(in: "cache/f-1/recovered") }
@@ -75,6 +94,7 @@ final class Mount: Sendable {
         case .now(let known): reply = known
         case .later: reply = try await self.fileSystem.lookup(parent, bytes)
         }
+        self.note(reply)
         guard case .entry(let attributes, _, _) = reply else { throw .noSuchFile }
         return attributes.inode
     }
@@ -122,7 +142,7 @@ final class Mount: Sendable {
 
     func mkdir(_ text: String) async throws(FileSystemError) {
         let (parent, name) = try await self.place(text)
-        _ = try await self.fileSystem.mkdir(parent, name, attributes: AttributeChange())
+        self.note(try await self.fileSystem.mkdir(parent, name, attributes: AttributeChange()))
     }
 
     func rmdir(_ text: String) async throws(FileSystemError) {
@@ -153,13 +173,15 @@ final class Mount: Sendable {
         by process: Int32 = Mount.process
     ) async throws(FileSystemError) -> FileHandle {
         let (parent, name) = try await self.place(text)
-        return try await self.fileSystem.create(
+        let (reply, handle) = try await self.fileSystem.create(
             parent,
             name,
             mode: OpenMode(reads: true, writes: true, truncates: true, isExclusive: isExclusive),
             attributes: AttributeChange(),
             by: process
-        ).1
+        )
+        self.note(reply)
+        return handle
     }
 
     func open(

@@ -103,14 +103,11 @@ extension Namespace {
     private func goAhead() {
         while let wanted = self.ahead.withLock({ self.takeNext(&$0) }) {
             Task {
-                // Kept until what is in it is known: nobody else may know it yet.
-                let isPinned = self.pin(wanted.directory)
                 let isDone = await self.fetch(wanted)
                 self.ahead.withLock { ahead in
                     ahead.inFlight -= 1
                     self.finish(wanted, isDone, &ahead)
                 }
-                if isPinned { self.unpin(wanted.directory) }
                 self.goAhead()
             }
         }

@@ -18,6 +18,14 @@ struct ConnectionOptions: ParsableArguments {
     )
     var apiKeyFile: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A PEM file of the authorities to trust in place of the system's (or TETHERFS_CA_FILE).",
+            valueName: "file"
+        )
+    )
+    var caFile: String?
+
     @Option(help: ArgumentHelp("The deadline of one request (default 30).", valueName: "seconds"))
     var requestTimeout: String?
 
@@ -37,6 +45,7 @@ struct ConnectionOptions: ParsableArguments {
         var settings: [SettingName: Setting] = [:]
         settings.take(.endpoint, self.endpoint)
         settings.take(.apiKeyFile, self.apiKeyFile)
+        settings.take(.caFile, self.caFile)
         settings.take(.requestTimeout, self.requestTimeout)
         settings.take(.retries, self.retries)
         settings.take(.logLevel, self.logLevel)

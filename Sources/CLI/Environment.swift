@@ -46,6 +46,7 @@ struct Environment: Sendable {
         var settings: [SettingName: Setting] = [:]
         for (name, variable) in [
             (SettingName.endpoint, "TETHERFS_ENDPOINT"), (.apiKeyFile, "TETHERFS_API_KEY_FILE"),
+            (.caFile, "TETHERFS_CA_FILE"),
         ] {
             settings[name] = self[variable].map { Setting(text: $0, origin: variable) }
         }

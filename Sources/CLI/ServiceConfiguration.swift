@@ -26,6 +26,8 @@ struct ServiceConfiguration: Sendable {
     var endpoint: Endpoint
     /// Where the key is.
     var keySource: KeySource
+    /// The file of the authorities to trust, by its absolute path; the system's without one.
+    var authoritiesFile: String?
     /// The deadline of one request.
     var requestTimeout: Duration
     /// How often a request is repeated after its first attempt.
@@ -39,6 +41,7 @@ struct ServiceConfiguration: Sendable {
     init(_ layers: SettingLayers, environment: Environment) throws(UserError) {
         self.endpoint = try Self.endpoint(layers[.endpoint])
         self.keySource = try Self.keySource(layers[.apiKeyFile], environment: environment)
+        self.authoritiesFile = layers[.caFile].map { FilePath.absolute($0.text) }
         self.requestTimeout = try layers.duration(
             .requestTimeout,
             default: .seconds(30),

@@ -22,7 +22,9 @@ struct ServiceConnection: Sendable {
             self.client = RemoteClient(
                 endpoint: configuration.endpoint,
                 credentials: credentials,
-                transport: try CurlTransport(),
+                transport: try CurlTransport(
+                    TransportOptions(tls: .init(authoritiesFile: configuration.authoritiesFile))
+                ),
                 retry: RetryPolicy(
                     requestTimeout: configuration.requestTimeout,
                     retries: configuration.retries

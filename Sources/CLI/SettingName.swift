@@ -2,6 +2,7 @@
 enum SettingName: String, CaseIterable, Sendable {
     case endpoint
     case apiKeyFile = "api-key-file"
+    case caFile = "ca-file"
     case cacheDirectory = "cache-dir"
     case requestTimeout = "request-timeout"
     case retries
@@ -28,9 +29,8 @@ enum SettingName: String, CaseIterable, Sendable {
     var isSwitch: Bool {
         switch self {
         case .foreground, .readOnly, .allowOther: true
-        case .endpoint, .apiKeyFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL, .blockTTL,
-            .memory,
-            .diskCache, .logLevel, .uid, .gid, .umask, .fmask, .dmask:
+        case .endpoint, .apiKeyFile, .caFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL, .blockTTL,
+            .memory, .diskCache, .logLevel, .uid, .gid, .umask, .fmask, .dmask:
             false
         }
     }

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 import uuid
 
@@ -79,6 +80,18 @@ def impatient(server, filesystem, content):
     """A mount that repeats nothing and waits for no answer longer than a second."""
     with Mount(server, filesystem, "--retries", 0, "--request-timeout", 1) as mount:
         yield mount
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """The files of a certificate of 127.0.0.1 that is its own authority, and of its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True,
+    )
+    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -33,19 +32,6 @@ def test_base_path(base_path, prefix):
         assert calls.content("f") == b"x"
         for target in (b"/other/filesystems", prefix.encode() + b"/x/filesystems", b"/"):
             assert raw(server, "GET", target, server.headers)[0] == 404
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    if not shutil.which("openssl"):
-        pytest.fail("openssl is missing: it makes the test's certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True,
-    )
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_tls(certificate):

@@ -15,7 +15,8 @@ public final class RemoteClient: Sendable {
     let retry: RetryPolicy
     let logger: Logger
     private let state = Mutex(State())
-    private let queue: RequestQueue
+    let queue: RequestQueue
+    let watch: StallWatch
 
     private struct State {
         /// Nothing is sent before that, by the policy's clock.
@@ -43,6 +44,7 @@ public final class RemoteClient: Sendable {
         logger: Logger
     ) {
         self.queue = RequestQueue(placeCount: maximumInFlight)
+        self.watch = StallWatch(clock: retry.clock)
         self.endpoint = endpoint
         self.credentials = credentials
         self.transport = transport
@@ -68,39 +70,19 @@ public final class RemoteClient: Sendable {
         return counters
     }
 
-    /// Makes one attempt, once there is a place for it.
-    ///
-    /// A key that the server refuses is read again, and if it has changed, the call repeated at once: it was not
-    /// acted upon.
-    ///
-    /// - Throws: `.cancelled`, and nothing else.
-    func attempt(
+    /// Sends one request, and if its key is refused and has changed, once more.
+    func sendWithKey(
         _ call: RemoteCall,
-        into sink: (any BodySink)? = nil,
-        urgency: RequestUrgency = .waitedFor
-    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
-        let place = try await self.enter(urgency)
-        var outcome = RequestQueue.Outcome.unknown
-        defer { self.queue.leave(place, outcome) }
-        let result = try await self.sendWithKey(call, into: sink)
-        switch result {
-        case .success: outcome = .answered
-        case .failure(let failure): outcome = failure.outcome
-        }
-        return result
-    }
-
-    private func sendWithKey(
-        _ call: RemoteCall,
-        into sink: (any BodySink)?
+        _ sink: (any BodySink)?,
+        _ handle: TransferHandle
     ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
         let key = self.credentials.key()
-        let result = try await self.send(call, key, into: sink)
+        let result = try await self.send(call, key, sink, handle)
         guard case .failure(let failure) = result, failure.status == 401,
             let fresh = self.credentials.key(insteadOf: key)
         else { return result }
         self.logger.debug("the key was refused and has changed", metadata: call.metadata)
-        return try await self.send(call, fresh, into: sink)
+        return try await self.send(call, fresh, sink, handle)
     }
 
     /// Makes a call that does no harm when made twice, until it succeeds or there is no more hope.
@@ -140,6 +122,12 @@ public final class RemoteClient: Sendable {
         try await self.sleep(self.retry.backoff(after: attempt))
     }
 
+    /// A call is asked a second time beside the first, which is slow.
+    func noteRepeated(_ call: RemoteCall) {
+        self.state.withLock { $0.counters.hedges += 1 }
+        self.logger.debug("a call is slower than others by far and is asked again", metadata: call.metadata)
+    }
+
     /// Notes the end of a call's hopes, where it had any.
     func givingUp(_ call: RemoteCall, _ failure: CallFailure, _ attempt: Int) -> RemoteError {
         if failure.isTransient {
@@ -153,7 +141,7 @@ public final class RemoteClient: Sendable {
     }
 
     /// Takes a place among the requests on the way, once the server takes requests if it said that it does not.
-    private func enter(_ urgency: RequestUrgency) async throws(RemoteError) -> RequestQueue.Place {
+    func enter(_ urgency: RequestUrgency) async throws(RemoteError) -> RequestQueue.Place {
         if Task.isCancelled { throw .cancelled }
         var waited = Duration.zero
         while true {
@@ -193,7 +181,8 @@ public final class RemoteClient: Sendable {
     private func send(
         _ call: RemoteCall,
         _ key: String,
-        into sink: (any BodySink)?
+        _ sink: (any BodySink)?,
+        _ handle: TransferHandle
     ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
         self.state.withLock { $0.counters.attempts += 1 }
         let response: HTTPResponse
@@ -205,7 +194,9 @@ public final class RemoteClient: Sendable {
                     headers: [("Authorization", key)] + call.headers,
                     body: call.body,
                     deadline: call.deadline ?? self.retry.requestTimeout,
-                    stallLimit: call.stallLimit ?? self.retry.requestTimeout
+                    stallLimit: call.stallLimit ?? self.retry.requestTimeout,
+                    sharesConnection: call.sharesConnection,
+                    handle: handle
                 ),
                 into: sink
             )
@@ -250,6 +241,8 @@ public struct RemoteCounters: Sendable, Hashable {
     public var retries: UInt64 = 0
     /// Calls that failed for good although they might have succeeded later.
     public var givenUp: UInt64 = 0
+    /// Requests sent beside one that was slower than its peers by far.
+    public var hedges: UInt64 = 0
     /// Requests on the way now.
     public var inFlight = 0
     /// The most there ever were.
@@ -272,6 +265,8 @@ struct RemoteCall: Sendable {
     var deadline: Duration?
     /// The policy's time-out unless given.
     var stallLimit: Duration?
+    /// Whether it is small enough to share a connection with others; see ``HTTPRequest/sharesConnection``.
+    var sharesConnection = true
 
     static let pageText = "the server answered HTML, is the endpoint right?"
 

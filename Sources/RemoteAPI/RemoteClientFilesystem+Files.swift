@@ -1,4 +1,3 @@
-import Synchronization
 import Transport
 import WireFormat
 
@@ -34,10 +33,13 @@ extension RemoteClientFilesystem {
         while delivered < count {
             let rest = range.lowerBound + delivered..<range.upperBound
             let call = self.readCall(file, rest)
-            let bounded = BoundedSink(sink, limit: UInt64(rest.count))
-            let result = try await self.client.attempt(call, into: bounded, urgency: urgency)
-            delivered += bounded.count
-            progress.count(bounded.count)
+            let body = SharedBody(sink, limit: UInt64(rest.count))
+            let reading = ReadBody(shared: body) { count in
+                self.readCall(file, rest.lowerBound + count..<rest.upperBound)
+            }
+            let result = try await self.client.attempt(call, into: reading, urgency: urgency)
+            delivered += body.count
+            progress.count(body.count)
             switch result {
             case .success(let response):
                 if delivered == count || response.endIsMarked || unmarkedEnd == delivered { return delivered }
@@ -46,8 +48,8 @@ extension RemoteClientFilesystem {
                 }
                 unmarkedEnd = delivered
             case .failure(let failure):
-                if bounded.wasRefused { throw .cancelled }
-                let failure = bounded.hasOverflowed ? Self.overflow(isFirst: delivered == 0) : failure
+                if body.wasRefused { throw .cancelled }
+                let failure = body.hasOverflowed ? Self.overflow(isFirst: delivered == 0) : failure
                 guard progress.mayRepeat(failure) else {
                     throw self.client.givingUp(call, failure, progress.total)
                 }
@@ -57,13 +59,17 @@ extension RemoteClientFilesystem {
         return delivered
     }
 
+    /// What comes in less than a round trip's time anyway, even if others' bytes come between.
+    private static let smallByteCount = 64 << 10
+
     private func readCall(_ file: RemotePath, _ range: Range<UInt64>) -> RemoteCall {
         RemoteCall(
             name: "read",
             method: .get,
             url: self.url("files", file),
             headers: [("Content-Range", ContentRange.download(range))],
-            deadline: self.client.retry.deadline(transferring: UInt64(range.count))
+            deadline: self.client.retry.deadline(transferring: UInt64(range.count)),
+            sharesConnection: range.count <= Self.smallByteCount
         )
     }
 
@@ -109,39 +115,6 @@ private struct ReadProgress {
 
     /// Whether there may be another attempt at all.
     var hasAttempts: Bool { self.total <= 4 * (self.retries + 1) }
-}
-
-/// Lets through what was asked for, and no more.
-private final class BoundedSink: BodySink {
-    private let sink: any BodySink
-    private let limit: UInt64
-    // Atomic since the transport's thread counts and the task reads, though never at one time.
-    private let delivered = Atomic<UInt64>(0)
-    private let overflowed = Atomic<Bool>(false)
-    private let refused = Atomic<Bool>(false)
-
-    init(_ sink: any BodySink, limit: UInt64) {
-        self.sink = sink
-        self.limit = limit
-    }
-
-    var count: UInt64 { self.delivered.load(ordering: .acquiring) }
-    var hasOverflowed: Bool { self.overflowed.load(ordering: .acquiring) }
-    var wasRefused: Bool { self.refused.load(ordering: .acquiring) }
-
-    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        let delivered = self.delivered.load(ordering: .relaxed)
-        guard UInt64(bytes.count) <= self.limit - delivered else {
-            self.overflowed.store(true, ordering: .releasing)
-            return false
-        }
-        guard self.sink.receive(bytes) else {
-            self.refused.store(true, ordering: .releasing)
-            return false
-        }
-        self.delivered.store(delivered + UInt64(bytes.count), ordering: .releasing)
-        return true
-    }
 }
 
 extension HTTPResponse {

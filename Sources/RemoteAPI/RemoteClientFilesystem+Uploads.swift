@@ -39,7 +39,8 @@ extension RemoteClientFilesystem {
             url: self.url("files", file),
             headers: [("Content-Range", ContentRange.part(offset..<offset + count, of: upload))],
             body: .reader(body),
-            deadline: self.client.retry.deadline(transferring: count)
+            deadline: self.client.retry.deadline(transferring: count),
+            sharesConnection: false
         )
         _ = try await self.client.repeating(call)
     }

@@ -39,7 +39,7 @@ final class CurlEasy {
         let request = transfer.request
         ccurl_set_pointer(self.handle, CURLOPT_ERRORBUFFER, self.errorText)
         self.setLimits(request, options)
-        try self.setConnection(options)
+        try self.setConnection(request, options)
         try self.require(ccurl_set_text(self.handle, CURLOPT_URL, request.url), "the URL")
         try self.setHeaders(request.headers)
         try self.setBody(request)
@@ -56,8 +56,14 @@ final class CurlEasy {
         self.set(CURLOPT_UPLOAD_BUFFERSIZE, 512 << 10)
     }
 
-    private func setConnection(_ options: TransportOptions) throws(TransportError) {
-        self.set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
+    private func setConnection(
+        _ request: HTTPRequest,
+        _ options: TransportOptions
+    ) throws(TransportError) {
+        let version = request.sharesConnection ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1
+        self.set(CURLOPT_HTTP_VERSION, Int(version))
+        // Rather waits for a connection that is being made, to see whether it can carry this one too.
+        self.set(CURLOPT_PIPEWAIT, request.sharesConnection ? 1 : 0)
         self.set(CURLOPT_TCP_NODELAY, 1)
         self.set(CURLOPT_TCP_KEEPALIVE, 1)
         self.set(CURLOPT_TCP_KEEPIDLE, 30)

@@ -117,6 +117,7 @@ final class CurlTransfer: @unchecked Sendable {
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         if bytes.isEmpty { return true }
         self.hasMoved = true
+        self.request.handle?.note(received: bytes.count)
         if self.status == 200, let sink = self.sink {
             if sink.receive(bytes) { return true }
             self.stop = .refusedBySink

@@ -9,14 +9,19 @@ import Synchronization
 
 /// HTTP on libcurl's multi interface: one thread carries all transfers, over connections that are kept and reused.
 ///
-/// HTTP/2 where an `https` server offers it, HTTP/1.1 otherwise. No redirects, cookies, netrc or compression. Making
-/// one starts its thread, so make none before a `fork`; and it has the process ignore SIGPIPE, which OpenSSL's writes
+/// What shares connections goes over HTTP/2 where an `https` server offers it, all at once over one connection, and has
+/// a thread of its own, since libcurl remembers of a host only whether it speaks HTTP/2 or not. What has a connection
+/// to itself goes over HTTP/1.1. No redirects, cookies, netrc or compression. Making
+/// one starts its threads, so make none before a `fork`; and it has the process ignore SIGPIPE, which OpenSSL's writes
 /// to a closed connection would raise.
 public final class CurlTransport: HTTPTransport {
+    /// Carries what has a connection to itself, and everything over plain HTTP.
     private let loop: CurlLoop
+    /// Carries what shares connections.
+    private let sharing: CurlLoop
     private let nextID = Atomic<UInt64>(0)
 
-    /// Makes a transport and starts its thread.
+    /// Makes a transport and starts its threads.
     ///
     /// - Parameter options: How to connect.
     /// - Throws: `.invalidRequest` if libcurl cannot start, or a TLS file cannot be read.
@@ -31,15 +36,26 @@ public final class CurlTransport: HTTPTransport {
         }
         guard Self.isCurlReady else { throw .invalidRequest("libcurl cannot be initialised") }
         self.loop = try CurlLoop.started(options)
+        do {
+            self.sharing = try CurlLoop.started(options)
+        } catch {
+            self.loop.close()
+            throw error
+        }
     }
 
-    deinit { self.loop.close() }
+    deinit { self.close() }
 
     /// What was done so far.
-    public var counters: TransportCounters { self.loop.counters.withLock { $0 } }
+    public var counters: TransportCounters {
+        self.loop.counters.withLock { $0 } + self.sharing.counters.withLock { $0 }
+    }
 
-    /// Ends the thread; requests on their way, and all later ones, fail with `.cancelled`.
-    public func close() { self.loop.close() }
+    /// Ends the threads; requests on their way, and all later ones, fail with `.cancelled`.
+    public func close() {
+        self.loop.close()
+        self.sharing.close()
+    }
 
     /// Sends one request.
     ///
@@ -57,23 +73,28 @@ public final class CurlTransport: HTTPTransport {
     ) async throws(TransportError) -> HTTPResponse {
         let id = self.nextID.add(1, ordering: .relaxed).newValue
         let cancellation = CancellationFlag()
+        let loop = request.sharesConnection && request.isEncrypted ? self.sharing : self.loop
+        // The flag first: a start that the loop takes up after this command sees it.
+        let cancel: @Sendable () -> Void = {
+            cancellation.isSet.store(true, ordering: .releasing)
+            loop.cancel(id)
+        }
+        request.handle?.whenStopped(cancel)
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                self.loop.start(
+                loop.start(
                     CurlTransfer(
                         id: id,
                         request: request,
                         sink: sink,
-                        maximumAnswerByteCount: self.loop.options.maximumAnswerByteCount,
+                        maximumAnswerByteCount: loop.options.maximumAnswerByteCount,
                         cancellation: cancellation,
                         continuation: continuation
                     )
                 )
             }
         } onCancel: {
-            // The flag first: a start that the loop takes up after this command sees it.
-            cancellation.isSet.store(true, ordering: .releasing)
-            self.loop.cancel(id)
+            cancel()
         }
         return try result.get()
     }
@@ -82,4 +103,8 @@ public final class CurlTransport: HTTPTransport {
         signal(SIGPIPE, SIG_IGN)
         return curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
     }()
+}
+
+extension HTTPRequest {
+    fileprivate var isEncrypted: Bool { self.url.prefix(6).lowercased() == "https:" }
 }

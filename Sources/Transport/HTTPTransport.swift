@@ -37,6 +37,12 @@ public struct HTTPRequest: Sendable {
     public var deadline: Duration
     /// How long the connection may stand still (no byte either way) before the request is given up.
     public var stallLimit: Duration
+    /// Whether it waits for a place on a connection that carries others beside it, where the server speaks HTTP/2.
+    /// Without, it has a connection to itself: what large bodies need, of which one connection carries no more than
+    /// its window in each round trip, and those that came first hold up the others.
+    public var sharesConnection: Bool
+    /// What its sender sees of it, and ends it by.
+    public var handle: TransferHandle?
 
     /// Makes a request.
     public init(
@@ -45,7 +51,9 @@ public struct HTTPRequest: Sendable {
         headers: [(name: String, value: String)] = [],
         body: BodySource = .none,
         deadline: Duration,
-        stallLimit: Duration
+        stallLimit: Duration,
+        sharesConnection: Bool = false,
+        handle: TransferHandle? = nil
     ) {
         self.method = method
         self.url = url
@@ -53,6 +61,8 @@ public struct HTTPRequest: Sendable {
         self.body = body
         self.deadline = deadline
         self.stallLimit = stallLimit
+        self.sharesConnection = sharesConnection
+        self.handle = handle
     }
 }
 

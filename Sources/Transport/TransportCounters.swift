@@ -21,4 +21,19 @@ public struct TransportCounters: Sendable, Hashable {
 
     /// Nothing done yet.
     public init() {}
+
+    /// Those of two parts of one transport together; the most that were in flight is then an upper bound.
+    static func + (one: TransportCounters, other: TransportCounters) -> TransportCounters {
+        var sum = one
+        sum.requests += other.requests
+        sum.responses += other.responses
+        sum.failures += other.failures
+        sum.cancellations += other.cancellations
+        sum.connections += other.connections
+        sum.bytesReceived += other.bytesReceived
+        sum.bytesSent += other.bytesSent
+        sum.inFlight += other.inFlight
+        sum.inFlightMaximum += other.inFlightMaximum
+        return sum
+    }
 }

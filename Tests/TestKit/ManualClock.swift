@@ -40,6 +40,8 @@ public final class ManualClock: Sendable {
                     state.elapsed += duration
                     state.sleeps.append(duration)
                 }
+                // Who sleeps again and again must not keep a thread from those it waits for.
+                await Task.yield()
                 try Task.checkCancellation()
             },
             secondsSince1970: { self.secondsAtStart + self.elapsed.components.seconds }

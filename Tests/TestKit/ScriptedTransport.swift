@@ -1,3 +1,4 @@
+import Primitives
 import Synchronization
 import Transport
 
@@ -9,6 +10,8 @@ public final class ScriptedTransport: HTTPTransport {
         case answer(HTTPResponse)
         /// A body that breaks off: so much of it reaches the sink.
         case broken([UInt8], TransportError)
+        /// So much of a body, and then nothing more until the request is stopped or its task cancelled.
+        case stalled([UInt8])
         /// Nothing but a failure.
         case fail(TransportError)
 
@@ -56,6 +59,8 @@ public final class ScriptedTransport: HTTPTransport {
 
     private let state: Mutex<State>
     private let onSend: @Sendable (Sent) -> Void
+    /// Counts those that stand still.
+    public let stalls = Tally()
 
     /// Answers in this order; a request beyond the script's end cannot be sent.
     ///
@@ -106,22 +111,37 @@ public final class ScriptedTransport: HTTPTransport {
         case nil: throw .invalidRequest("the script has no more steps")
         case .fail(let error): throw error
         case .broken(let body, let error):
-            guard Self.deliver(body, to: sink) else { throw .refusedBySink }
+            guard Self.deliver(body, to: sink, request.handle) else { throw .refusedBySink }
             throw error
+        case .stalled(let body):
+            guard Self.deliver(body, to: sink, request.handle) else { throw .refusedBySink }
+            let stopped = OneShot<Void>()
+            request.handle?.whenStopped { stopped.resolve(()) }
+            self.stalls.add()
+            _ = await stopped.wait()
+            throw .cancelled
         case .answer(var response):
-            guard response.status == 200, let sink else { return response }
-            guard Self.deliver(response.body, to: sink) else { throw .refusedBySink }
+            guard response.status == 200, let sink else {
+                if !response.body.isEmpty { request.handle?.note(received: response.body.count) }
+                return response
+            }
+            guard Self.deliver(response.body, to: sink, request.handle) else { throw .refusedBySink }
             response.body = []
             return response
         }
     }
 
     /// In pieces, as from a network.
-    private static func deliver(_ body: [UInt8], to sink: (any BodySink)?) -> Bool {
+    private static func deliver(
+        _ body: [UInt8],
+        to sink: (any BodySink)?,
+        _ handle: TransferHandle?
+    ) -> Bool {
         guard let sink else { return true }
         var rest = body[...]
         while !rest.isEmpty {
             let piece = rest.prefix(10_007)
+            handle?.note(received: piece.count)
             guard piece.withUnsafeBytes({ sink.receive($0) }) else { return false }
             rest = rest.dropFirst(piece.count)
         }

@@ -27,6 +27,36 @@ struct CurlLoopTests {
         #expect(transport.counters.inFlight == 0)
     }
 
+    @Test("Stopping a request by its handle ends it, though its task goes on")
+    func stop() async throws {
+        let arrived = Event()
+        let closed = Event()
+        let server = try LoopbackServer { connection in
+            _ = connection.readHead()
+            connection.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345")
+            arrived.signal()
+            connection.waitForClose()
+            closed.signal()
+        }
+        let transport = try CurlTransport()
+        let handle = TransferHandle(now: { .seconds(7) })
+        var request = HTTPRequest.get(server.url)
+        request.handle = handle
+        let sent = request
+        let task = Task { () async throws(TransportError) -> HTTPResponse in
+            try await transport.send(sent, into: nil)
+        }
+        await arrived.wait()
+        while handle.receivedByteCount < 5 { await Task.yield() }
+        #expect(handle.firstByteMoment == .seconds(7))
+        handle.stop()
+        await #expect(throws: TransportError.cancelled) { try await task.value }
+        await closed.wait()
+        // Nothing is sent with a handle that was stopped before.
+        await #expect(throws: TransportError.cancelled) { try await transport.send(sent, into: nil) }
+        #expect(server.connectionCount == 1)
+    }
+
     @Test("A task cancelled before it sends, sends nothing")
     func cancelledBefore() async throws {
         let server = try LoopbackServer { $0.answer() }

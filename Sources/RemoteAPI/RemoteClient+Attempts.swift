@@ -1,0 +1,141 @@
+import Synchronization
+import Transport
+
+/// What a call reads: where its bytes go, and how the rest of them is asked for.
+struct ReadBody: Sendable {
+    /// Where they go.
+    let shared: SharedBody
+    /// The call that asks for all but so many of them.
+    let call: @Sendable (_ delivered: UInt64) -> RemoteCall
+}
+
+extension RemoteClient {
+    /// What one request ended with; nothing if it was cancelled, or stopped for another one.
+    typealias Answer = Result<HTTPResponse, CallFailure>?
+
+    /// Makes one attempt, once there is a place for it.
+    ///
+    /// A key that the server refuses is read again, and if it has changed, the call repeated at once: it was not
+    /// acted upon. What only reads and is slower than its peers by far is asked again beside the first request,
+    /// once, and the first good answer counts.
+    ///
+    /// - Throws: `.cancelled`, and nothing else.
+    func attempt(
+        _ call: RemoteCall,
+        into body: ReadBody? = nil,
+        urgency: RequestUrgency = .waitedFor
+    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
+        let place = try await self.enter(urgency)
+        let handle = TransferHandle(now: self.retry.clock.now)
+        guard call.method == .get else {
+            guard let answer = await self.send(call, nil, handle, at: place) else { throw .cancelled }
+            return answer
+        }
+        let second = SecondRequest()
+        let id = self.watch.add(kind: call.name, expected: body?.shared.limit, handle, urgency) {
+            second.start { self.askAgain(call, body, insteadOf: handle) }
+        }
+        let first = await self.send(call, body?.shared.first(), handle, at: place)
+        self.watch.remove(id, isUsual: first?.isSuccess == true && !handle.isStopped)
+        let answer = await self.settle(first, second, body)
+        guard let answer else { throw .cancelled }
+        return answer
+    }
+
+    /// Waits for the second request, where there is one and its answer is needed.
+    private func settle(_ first: Answer, _ second: SecondRequest, _ body: ReadBody?) async -> Answer {
+        guard let running = second.close() else { return first }
+        defer { body?.shared.close() }
+        if first?.isSuccess == true, body?.shared.isOvertaken != true {
+            running.handle.stop()
+            return first
+        }
+        let answer = await withTaskCancellationHandler {
+            await running.task.value
+        } onCancel: {
+            running.handle.stop()
+        }
+        if body?.shared.isOvertaken == true { return answer }
+        return answer?.isSuccess == true ? answer : first ?? answer
+    }
+
+    /// Sends a call a second time, on a connection of its own, if there is a place for it now.
+    private func askAgain(
+        _ call: RemoteCall,
+        _ body: ReadBody?,
+        insteadOf first: TransferHandle
+    ) -> SecondRequest.Running? {
+        guard let place = self.queue.tryEnter() else { return nil }
+        self.noteRepeated(call)
+        let lane = body?.shared.second { first.stop() }
+        var call = body.map { $0.call(lane?.start ?? 0) } ?? call
+        call.sharesConnection = false
+        let again = call
+        let handle = TransferHandle(now: self.retry.clock.now)
+        let task = Task {
+            let answer = await self.send(again, lane, handle, at: place)
+            guard answer?.isSuccess == true else { return answer }
+            // An end before what the first one has brought says nothing.
+            if let lane, !lane.isAbreast { return nil }
+            first.stop()
+            return answer
+        }
+        return SecondRequest.Running(task: task, handle: handle)
+    }
+
+    /// Sends one request and gives its place back.
+    private func send(
+        _ call: RemoteCall,
+        _ sink: (any BodySink)?,
+        _ handle: TransferHandle,
+        at place: RequestQueue.Place
+    ) async -> Answer {
+        do throws(RemoteError) {
+            let result = try await self.sendWithKey(call, sink, handle)
+            switch result {
+            case .success: self.queue.leave(place, .answered)
+            case .failure(let failure): self.queue.leave(place, failure.outcome)
+            }
+            return result
+        } catch {
+            self.queue.leave(place, .unknown)
+            return nil
+        }
+    }
+}
+
+/// The second request of an attempt, which is started by another task than waits for it.
+private final class SecondRequest: Sendable {
+    struct Running {
+        let task: Task<RemoteClient.Answer, Never>
+        let handle: TransferHandle
+    }
+
+    private struct State {
+        var running: Running?
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+
+    /// Starts it, unless the first one has ended; returns whether it was.
+    func start(_ make: () -> Running?) -> Bool {
+        self.state.withLock { state in
+            guard !state.isClosed else { return false }
+            state.running = make()
+            return state.running != nil
+        }
+    }
+
+    /// The first one has ended: none is started from now on.
+    func close() -> Running? {
+        self.state.withLock { state in
+            state.isClosed = true
+            return state.running
+        }
+    }
+}
+
+extension Result {
+    fileprivate var isSuccess: Bool { if case .success = self { true } else { false } }
+}

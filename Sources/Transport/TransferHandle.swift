@@ -1,0 +1,63 @@
+import Synchronization
+
+/// What the sender of a request sees of it while it is on the way, and the means to end it without its task.
+public final class TransferHandle: Sendable {
+    private struct Stopping {
+        var isStopped = false
+        var act: (@Sendable () -> Void)?
+    }
+
+    private let now: @Sendable () -> Duration
+    private let received = Atomic<UInt64>(0)
+    /// By the sender's clock, in nanoseconds; none yet if negative.
+    private let firstByte = Atomic<Int64>(-1)
+    private let stopping = Mutex(Stopping())
+
+    /// Makes one for one request.
+    ///
+    /// - Parameter now: The sender's clock, which is asked once, on the transport's thread.
+    public init(now: @escaping @Sendable () -> Duration) {
+        self.now = now
+    }
+
+    /// How many bytes of the answer's body have come.
+    public var receivedByteCount: UInt64 { self.received.load(ordering: .relaxed) }
+
+    /// When the first of them came, by the sender's clock.
+    public var firstByteMoment: Duration? {
+        let nanoseconds = self.firstByte.load(ordering: .acquiring)
+        return nanoseconds < 0 ? nil : .nanoseconds(nanoseconds)
+    }
+
+    /// Whether it was ended here.
+    public var isStopped: Bool { self.stopping.withLock(\.isStopped) }
+
+    /// Ends the request, which then fails with `.cancelled` if it has not ended by itself.
+    public func stop() {
+        let act = self.stopping.withLock { stopping in
+            stopping.isStopped = true
+            defer { stopping.act = nil }
+            return stopping.act
+        }
+        act?()
+    }
+
+    /// Counts bytes of the body; for transports, one call at a time.
+    public func note(received count: Int) {
+        if self.received.load(ordering: .relaxed) == 0 {
+            let (seconds, attoseconds) = self.now().components
+            let moment = max(0, seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+            self.firstByte.store(moment, ordering: .releasing)
+        }
+        self.received.add(UInt64(count), ordering: .relaxed)
+    }
+
+    /// Says how to end the request; for transports. Done at once if it was ended before.
+    public func whenStopped(_ act: @escaping @Sendable () -> Void) {
+        let isStopped = self.stopping.withLock { stopping in
+            if !stopping.isStopped { stopping.act = act }
+            return stopping.isStopped
+        }
+        if isStopped { act() }
+    }
+}

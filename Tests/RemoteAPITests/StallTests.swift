@@ -1,0 +1,163 @@
+import Synchronization
+import TestKit
+import Testing
+import Transport
+
+@testable import RemoteAPI
+
+@Suite("Requests that stand still are asked again", .timeLimit(.minutes(1)))
+struct StallTests {
+    /// So many answers that later requests can be compared with them.
+    private static let usual = (0..<StallDetector.leastHistory)
+
+    @Test("A read that stands still is asked again from where it is, and the sink gets every byte once")
+    func read() async throws {
+        let service = try ScriptedService(
+            Self.usual.map { _ in .bytes(200, pattern(70_000)) }
+                + [.stalled(pattern(20_000)), .bytes(200, pattern(50_000, from: 20_000))]
+        )
+        for _ in Self.usual {
+            _ = try await service.files.read(path("a"), 0..<70_000, into: CollectingSink())
+        }
+        let sink = CollectingSink()
+        let count = try await service.files.read(path("b"), 0..<70_000, into: sink)
+        #expect(count == 70_000)
+        #expect(sink.bytes == pattern(70_000))
+        #expect(service.ranges.suffix(2) == ["0-70000", "20000-70000"])
+        #expect(service.client.counters.hedges == 1)
+        #expect(service.client.counters.retries == 0)
+        #expect(service.client.counters.inFlight == 0)
+    }
+
+    @Test("A read without a first byte, a size and a listing are asked again, once")
+    func others() async throws {
+        for kind in ["read", "size", "list"] {
+            let answer: Step = kind == "list" ? .listing() : kind == "size" ? .size(7) : .bytes(200, [1, 2])
+            let service = try ScriptedService(Self.usual.map { _ in answer } + [.stalled([]), answer])
+            for _ in 0...Self.usual.count {
+                switch kind {
+                case "read": _ = try await service.files.read(path("a"), 0..<2, into: CollectingSink())
+                case "size": #expect(try await service.files.size(of: path("a")) == 7)
+                default: _ = try await service.files.list(.root)
+                }
+            }
+            #expect(service.client.counters.hedges == 1)
+            #expect(service.transport.restCount == 0)
+            #expect(service.client.counters.inFlight == 0)
+        }
+    }
+
+    @Test("A second request that fails leaves the first one to itself")
+    func failingSecond() async throws {
+        let service = try ScriptedService(Self.usual.map { _ in .size(7) } + [.stalled([]), .text(500)])
+        for _ in Self.usual { _ = try await service.files.size(of: path("a")) }
+        let task = Task {
+            await failure { () async throws(RemoteError) in try await service.files.size(of: path("a")) }
+        }
+        await service.transport.stalls.reached()
+        while service.transport.restCount > 0 { await Task.yield() }
+        while service.client.counters.inFlight > 1 { await Task.yield() }
+        task.cancel()
+        #expect(await task.value == .cancelled)
+        #expect(service.client.counters.inFlight == 0)
+    }
+
+    @Test("A second request that fails after it took over fails the attempt, and the read goes on from there")
+    func brokenSecond() async throws {
+        let service = try ScriptedService(
+            Self.usual.map { _ in .bytes(200, [1, 2]) }
+                + [
+                    .stalled([]), .broken(pattern(5), .interrupted("reset")),
+                    .bytes(200, pattern(15, from: 5)),
+                ]
+        )
+        for _ in Self.usual {
+            _ = try await service.files.read(path("a"), 0..<2, into: CollectingSink())
+        }
+        let sink = CollectingSink()
+        #expect(try await service.files.read(path("b"), 0..<20, into: sink) == 20)
+        #expect(sink.bytes == pattern(20))
+        #expect(service.ranges.suffix(3) == ["0-20", "0-20", "5-20"])
+        #expect(service.client.counters.retries == 1)
+    }
+
+    @Test("What nobody waits for is not asked again, until somebody does")
+    func ahead() async throws {
+        let service = try ScriptedService(Self.usual.map { _ in .size(7) } + [.stalled([]), .size(8)])
+        for _ in Self.usual { _ = try await service.files.size(of: path("a")) }
+        let urgency = RequestUrgency.ahead()
+        let task = Task { try await service.files.size(of: path("a"), urgency: urgency) }
+        await service.transport.stalls.reached()
+        let start = service.clock.elapsed
+        while service.clock.elapsed < start + .seconds(60) { await Task.yield() }
+        #expect(service.client.counters.hedges == 0)
+        urgency.raise()
+        #expect(try await task.value == 8)
+        #expect(service.client.counters.hedges == 1)
+    }
+
+    @Test("Cancelling ends both requests")
+    func cancelled() async throws {
+        let service = try ScriptedService(Self.usual.map { _ in .size(7) } + [.stalled([]), .stalled([])])
+        for _ in Self.usual { _ = try await service.files.size(of: path("a")) }
+        let task = Task {
+            await failure { () async throws(RemoteError) in try await service.files.size(of: path("a")) }
+        }
+        await service.transport.stalls.reached(2)
+        task.cancel()
+        #expect(await task.value == .cancelled)
+        while service.client.counters.inFlight > 0 { await Task.yield() }
+    }
+}
+
+@Suite("A body that two requests fill")
+struct SharedBodyTests {
+    private func give(_ lane: any BodySink, _ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { lane.receive($0) }
+    }
+
+    @Test("What the first one brought meanwhile is dropped from the second one's bytes")
+    func catchingUp() {
+        let sink = CollectingSink()
+        let body = SharedBody(sink, limit: 100)
+        let taken = Tally()
+        let first = body.first()
+        #expect(self.give(first, pattern(10)))
+        let second = body.second { taken.add() }
+        #expect(second.start == 10)
+        #expect(self.give(first, pattern(20, from: 10)))
+        #expect(self.give(second, pattern(15, from: 10)))
+        #expect(taken.count == 0 && !body.isOvertaken && !second.isAbreast)
+        #expect(self.give(second, pattern(10, from: 25)))
+        #expect(taken.count == 1 && body.isOvertaken && second.isAbreast)
+        // It is too late for the first one.
+        #expect(!self.give(first, pattern(10, from: 30)))
+        #expect(self.give(second, pattern(65, from: 35)))
+        #expect(sink.bytes == pattern(100))
+        #expect(taken.count == 1)
+    }
+
+    @Test("A first one that goes on ahead of the second keeps the body")
+    func recovered() {
+        let sink = CollectingSink()
+        let body = SharedBody(sink, limit: 100)
+        let first = body.first()
+        let second = body.second {}
+        #expect(self.give(first, pattern(100)))
+        #expect(self.give(second, pattern(100)))
+        #expect(!body.isOvertaken)
+        #expect(sink.bytes == pattern(100))
+    }
+
+    @Test("More than was asked for is refused, and after its end nothing is handed on")
+    func bounds() {
+        let sink = CollectingSink()
+        let body = SharedBody(sink, limit: 10)
+        #expect(!self.give(body.first(), pattern(11)))
+        #expect(body.hasOverflowed)
+        let closed = SharedBody(sink, limit: 10)
+        closed.close()
+        #expect(!self.give(closed.first(), pattern(1)))
+        #expect(sink.bytes.isEmpty)
+    }
+}

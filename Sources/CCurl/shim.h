@@ -3,6 +3,10 @@
 // Handles become types of their own instead of `void`, so that Swift cannot mix them up.
 #define CURL_STRICTER
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
 /// curl_easy_setopt for options that take a long: it is variadic, which Swift cannot call.
 static inline CURLcode ccurl_set_long(CURL *_Nonnull easy, CURLoption option, long value) {
@@ -60,6 +64,22 @@ typedef int (*ccurl_prerequest_callback)(
 static inline CURLcode ccurl_set_prerequest_callback(
     CURL *_Nonnull easy, ccurl_prerequest_callback _Nonnull callback) {
     return curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, callback);
+}
+
+/// What curl calls with a new socket: sets the limit that is its context.
+static inline int ccurl_limit_silence(void *_Nullable context, curl_socket_t socket, curlsocktype purpose) {
+    unsigned int milliseconds = (unsigned int)(uintptr_t)context;
+    if (purpose == CURLSOCKTYPE_IPCXN)
+        setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+    return CURL_SOCKOPT_OK;
+}
+
+/// Has the kernel break connections whose bytes stay unacknowledged for so many milliseconds (TCP_USER_TIMEOUT).
+///
+/// curl itself keeps an HTTP/2 connection when a request on it is given up, dead or not.
+static inline void ccurl_set_silence_limit(CURL *_Nonnull easy, unsigned int milliseconds) {
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, ccurl_limit_silence);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, (void *)(uintptr_t)milliseconds);
 }
 
 /// curl_easy_getinfo for values that are a long: variadic.

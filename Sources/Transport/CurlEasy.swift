@@ -68,6 +68,9 @@ final class CurlEasy {
         self.set(CURLOPT_TCP_KEEPALIVE, 1)
         self.set(CURLOPT_TCP_KEEPIDLE, 30)
         self.set(CURLOPT_TCP_KEEPINTVL, 15)
+        // A little longer than requests wait, so that each of them ends by its own limit.
+        let silenceLimit = request.stallLimit + .seconds(5)
+        ccurl_set_silence_limit(self.handle, UInt32(silenceLimit.milliseconds))
         // Under the 60 s after which common servers and balancers close an idle connection.
         self.set(CURLOPT_MAXAGE_CONN, 55)
         self.set(CURLOPT_FOLLOWLOCATION, 0)

@@ -60,6 +60,28 @@ struct RetryTests {
         #expect(service.clock.sleeps == [.milliseconds(20_050)])
     }
 
+    @Test("Retry-After also holds for a call that was queued when it came")
+    func retryAfterForQueued() async throws {
+        let service = try ScriptedService(
+            [.text(503, "", ["retry-after": "20"]), .listing()],
+            retries: 0,
+            maximumInFlight: 1
+        )
+        let place = try #require(service.client.queue.tryEnter())
+        let calls = (0..<2).map { _ in
+            Task {
+                await failure { () async throws(RemoteError) in try await service.files.list(.root) }
+            }
+        }
+        while service.client.counters.queued < 2 { await Task.yield() }
+        service.client.queue.leave(place, .answered)
+        var failures = 0
+        for call in calls where await call.value != nil { failures += 1 }
+        #expect(failures == 1)
+        #expect(service.lines.count == 2)
+        #expect(service.clock.elapsed >= .seconds(20))
+    }
+
     @Test(
         "Retry-After as a date is a time by the server's own clock, and by ours if it shows none",
         arguments: [

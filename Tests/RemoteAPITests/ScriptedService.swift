@@ -21,6 +21,7 @@ struct ScriptedService {
     init(
         _ steps: [Step],
         retries: Int = 4,
+        maximumInFlight: Int = 64,
         credentials: Credentials? = nil,
         onSend: @escaping @Sendable (ScriptedTransport.Sent) -> Void = { _ in }
     ) throws {
@@ -30,6 +31,7 @@ struct ScriptedService {
             credentials: try credentials ?? Credentials(key: Self.key),
             transport: self.transport,
             retry: RetryPolicy(retries: retries, clock: self.clock.retryClock, random: { 0.5 }),
+            maximumInFlight: maximumInFlight,
             logger: self.log.logger
         )
         self.files = self.client.filesystem(try #require(FilesystemID("f-1")))

@@ -142,6 +142,8 @@ struct CurlLoopTests {
         #expect(transport.counters.inFlight == 0)
         let response = try await transport.send(.get(server.url), into: nil)
         #expect(response.body == pattern(10_000))
+        // Used to its end: a server that is not any more takes no connection.
+        #expect(server.connectionCount > 0)
     }
 
     @Test("A TLS file that is not there is said to be")

@@ -5,9 +5,9 @@ set -eu
 packages=()
 for purpose in "$@"; do
     case "$purpose" in
-        build) packages+=(pkg-config libfuse3-dev libcurl4-openssl-dev libsqlite3-dev) ;;
-        run) packages+=(fuse3 libcurl4 libsqlite3-0 ca-certificates) ;;
-        test) packages+=(rsync git sqlite3 python3 python3-venv tar openssl nginx mount util-linux) ;;
+        build) packages+=(pkg-config libfuse3-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev) ;;
+        run) packages+=(fuse3 libcurl4 libsqlite3-0 libxxhash0 ca-certificates) ;;
+        test) packages+=(rsync git sqlite3 python3 python3-venv tar openssl mount util-linux nginx) ;;
         bench) packages+=(fuse3 libfuse3-dev curl python3 tar) ;;
         peers) packages+=(rclone sshfs openssh-sftp-server) ;;
         *)

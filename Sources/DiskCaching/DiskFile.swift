@@ -1,0 +1,212 @@
+import Primitives
+import Synchronization
+import WireFormat
+
+/// One version of a file in a ``DiskCache``.
+///
+/// It ends when the cache forgets the path or is asked for the path with another size: then it has nothing and
+/// takes nothing, and ``DiskCache/file(_:size:)`` makes a new one.
+public final class DiskFile: Sendable {
+    /// The file.
+    public let path: RemotePath
+    /// The version's size in bytes.
+    public let size: UInt64
+    let key: String
+    private let seal: VersionSeal
+    private let cache: DiskCache
+    private let content = Mutex(KnownBlocks())
+
+    init(_ path: RemotePath, size: UInt64, cache: DiskCache) {
+        self.path = path
+        self.size = size
+        self.key = path.description
+        self.seal = VersionSeal(key: self.key, size: size)
+        self.cache = cache
+    }
+
+    // MARK: What is there
+
+    /// Which blocks are there.
+    ///
+    /// - Parameter blocks: Their indices, end exclusive; what is beyond the file's end is not there.
+    /// - Returns: The indices in order; nothing if that is not known before ``load(_:)``.
+    public func present(in blocks: Range<UInt64>) -> [UInt64]? {
+        let blocks = self.clamp(blocks)
+        let (queued, stored): ([UInt64], [StoredBlock])
+        switch self.content.withLock({ $0.find(blocks) }) {
+        case .unknown: return self.cache.isOff ? [] : nil
+        case .known(let waiting, let found):
+            queued = waiting.map(\.index)
+            stored = found
+        }
+        let usable = self.cache.usable(stored).map { UInt64($0.index) }
+        return queued.isEmpty ? usable : (queued + usable).sorted()
+    }
+
+    /// Looks up which blocks are there.
+    ///
+    /// - Parameter blocks: Their indices, end exclusive. Of more than 512 MiB only a part stays known.
+    public func load(_ blocks: Range<UInt64>) async {
+        let blocks = self.clamp(blocks)
+        if case .known = self.content.withLock({ $0.find(blocks) }) { return }
+        await self.cache.onReader { self.loadNow(blocks) }
+    }
+
+    /// Reads blocks, looking up first which are there.
+    ///
+    /// - Parameter blocks: Their indices, end exclusive.
+    /// - Returns: Those that are there and right, by index; each is 64 KiB long, the file's last one shorter.
+    public func read(_ blocks: Range<UInt64>) async -> [UInt64: ByteBuffer] {
+        let blocks = self.clamp(blocks)
+        if self.cache.isOff { return [:] }
+        let queued = self.content.withLock { content in
+            blocks.reduce(into: [:]) { $0[$1] = content.queued.isEmpty ? nil : content.queued[$1] }
+        }
+        let found =
+            queued.count == blocks.count ? queued : await self.cache.onReader { self.readNow(blocks) }
+        self.cache.state.withLock { state in
+            state.statistics.hits += found.count
+            state.statistics.misses += blocks.count - found.count
+        }
+        return found
+    }
+
+    /// Stores a block, some time later; not if too much waits already, or if it is known to be there.
+    ///
+    /// - Parameters:
+    ///   - index: Which one.
+    ///   - buffer: Its bytes, all of them.
+    public func store(_ index: UInt64, _ buffer: ByteBuffer) {
+        guard index < DiskBlocks.count(size: self.size),
+            buffer.count == DiskBlocks.byteCount(of: index, size: self.size)
+        else { return }
+        if let present = self.present(in: index..<index + 1), !present.isEmpty { return }
+        self.cache.enqueue(index, buffer, of: self)
+    }
+
+    private func clamp(_ blocks: Range<UInt64>) -> Range<UInt64> {
+        blocks.clamped(to: 0..<DiskBlocks.count(size: self.size))
+    }
+
+    // MARK: On the cache's threads
+
+    private func loadNow(_ blocks: Range<UInt64>) {
+        guard let disk = self.cache.state.withLock({ $0.disk }) else { return }
+        for extent in DiskBlocks.extents(of: blocks) {
+            // A block that was written between the look and the note would be missing: then look again.
+            while let writeCount = self.content.withLock({ content in
+                content.isLoaded(extent) ? nil : content.writeCount
+            }) {
+                let found = self.lookUp(extent, disk)
+                self.content.withLock { content in
+                    if content.writeCount == writeCount { content.load(found, of: extent) }
+                }
+            }
+        }
+    }
+
+    /// The catalogue's blocks of an extent.
+    private func lookUp(_ extent: UInt64, _ disk: Disk) -> [StoredBlock] {
+        if self.cache.state.withLock({ $0.drops.contains(self.path) }) { return [] }
+        do {
+            if !self.content.withLock({ $0.isAlone }) {
+                if try disk.catalogue.hasOtherVersion(key: self.key, size: self.size) {
+                    let emptied = try disk.catalogue.delete(.otherVersions(self.key, size: self.size))
+                    self.cache.writer.async { [cache = self.cache] in cache.removeEmpty(emptied, disk) }
+                }
+                self.content.withLock { $0.isAlone = true }
+            }
+            return try disk.catalogue.blocks(key: self.key, size: self.size, extents: extent..<extent + 1)
+        } catch {
+            self.cache.failed(
+                "its catalogue cannot be read",
+                error,
+                then: error.isCorruption ? .beginAnew : .goOn
+            )
+            return []
+        }
+    }
+
+    private func readNow(_ blocks: Range<UInt64>) -> [UInt64: ByteBuffer] {
+        self.loadNow(blocks)
+        guard let disk = self.cache.state.withLock({ $0.disk }),
+            case .known(let queued, let stored) = self.content.withLock({ $0.find(blocks) })
+        else { return [:] }
+        var found = Dictionary(uniqueKeysWithValues: queued.map { ($0.index, $0.buffer) })
+        for run in self.cache.usable(stored, touching: true).runs() { self.read(run, disk, into: &found) }
+        return found
+    }
+
+    /// Reads blocks that lie one after the other.
+    private func read(_ run: ArraySlice<StoredBlock>, _ disk: Disk, into found: inout [UInt64: ByteBuffer]) {
+        guard let first = run.first else { return }
+        let buffers = run.map { block in
+            self.cache.allocate(DiskBlocks.byteCount(of: UInt64(block.index), size: self.size))
+        }
+        var count: Int
+        do {
+            count = try disk.segments.file(first.segment).read(into: buffers, at: Int(first.offset))
+        } catch {
+            self.content.withLock { $0.remove(run) }
+            // It may have been evicted since.
+            guard self.cache.state.withLock({ $0.table.contains(first.segment) }) else { return }
+            self.cache.failed("a segment cannot be read", error)
+            if error == .noSuchFileOrDirectory {
+                self.cache.writer.async { [cache = self.cache] in cache.removeSegment(first.segment, disk) }
+            }
+            return
+        }
+        for (block, buffer) in zip(run, buffers) {
+            let isWhole = count >= buffer.count
+            count -= buffer.count
+            let isRight =
+                isWhole
+                && block.checksum
+                    == self.seal.checksum(of: buffer, index: block.index, fetched: block.fetched)
+            if isRight {
+                found[UInt64(block.index)] = buffer
+            } else {
+                self.content.withLock { $0.remove([block]) }
+                self.cache.state.withLock { $0.statistics.corrupted += 1 }
+            }
+        }
+    }
+
+    // MARK: For the cache
+
+    var isDropped: Bool { self.content.withLock { $0.isDropped } }
+
+    /// Ends this version: it has nothing any more.
+    func drop() {
+        self.content.withLock { content in
+            content = KnownBlocks()
+            content.isDropped = true
+        }
+    }
+
+    /// Notes that a block waits to be written.
+    ///
+    /// - Returns: Whether it is to be: not twice, and not in a version that has ended.
+    func enqueue(_ index: UInt64, _ buffer: ByteBuffer) -> Bool {
+        self.content.withLock { content in
+            guard !content.isDropped, content.queued[index] == nil else { return false }
+            content.queued[index] = buffer
+            return true
+        }
+    }
+
+    /// Notes that a block was written, or, without a place, that it was not.
+    func didWrite(_ index: UInt64, _ block: StoredBlock?) {
+        self.content.withLock { content in
+            content.queued.removeValue(forKey: index)
+            guard let block, !content.isDropped else { return }
+            content.writeCount += 1
+            content.insert(block)
+        }
+    }
+
+    /// The block's checksum in this version.
+    func checksum(of buffer: ByteBuffer, index: UInt64, fetched: UInt32) -> UInt64 {
+        self.seal.checksum(of: buffer, index: UInt32(index), fetched: fetched)
+    }
+}

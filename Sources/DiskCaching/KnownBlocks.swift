@@ -1,0 +1,98 @@
+import Primitives
+
+/// What is known in memory of a version's blocks.
+struct KnownBlocks: Sendable {
+    /// Whether the version has ended.
+    var isDropped = false
+    /// Whether the catalogue was looked at for other versions.
+    var isAlone = false
+    /// Waiting to be written.
+    var queued: [UInt64: ByteBuffer] = [:]
+    /// How many blocks were written, so that a load sees that one came between.
+    var writeCount = 0
+    /// What the catalogue has, of some extents, each in the order of the blocks' indices.
+    private var extents: [UInt64: [StoredBlock]] = [:]
+    /// Those extents in the order in which they were loaded.
+    private var loaded: [UInt64] = []
+
+    /// 512 MiB of a file; 200 KiB of memory at most.
+    static let maximumExtentCount = 64
+
+    /// What a look says.
+    enum Answer {
+        /// Some of the extents are not loaded.
+        case unknown
+        case known(queued: [(index: UInt64, buffer: ByteBuffer)], stored: [StoredBlock])
+    }
+
+    /// Looks for blocks.
+    func find(_ blocks: Range<UInt64>) -> Answer {
+        if self.isDropped || blocks.isEmpty { return .known(queued: [], stored: []) }
+        var stored: [StoredBlock] = []
+        for extent in DiskBlocks.extents(of: blocks) {
+            guard let known = self.extents[extent] else { return .unknown }
+            stored += known.lazy.filter { block in
+                blocks.contains(UInt64(block.index))
+                    && (self.queued.isEmpty || self.queued[UInt64(block.index)] == nil)
+            }
+        }
+        let queued =
+            self.queued.isEmpty ? [] : blocks.compactMap { index in self.queued[index].map { (index, $0) } }
+        return .known(queued: queued, stored: stored)
+    }
+
+    /// Whether an extent need not be loaded.
+    func isLoaded(_ extent: UInt64) -> Bool { self.isDropped || self.extents[extent] != nil }
+
+    /// Notes what the catalogue has of an extent, in the order in which it was stored.
+    mutating func load(_ blocks: [StoredBlock], of extent: UInt64) {
+        guard !self.isLoaded(extent) else { return }
+        if self.loaded.count >= Self.maximumExtentCount { self.extents[self.loaded.removeFirst()] = nil }
+        self.loaded.append(extent)
+        self.extents[extent] = []
+        for block in blocks { self.insert(block) }
+    }
+
+    /// Notes a block that was stored, in place of an older one, if its extent is loaded.
+    mutating func insert(_ block: StoredBlock) {
+        let extent = UInt64(block.index) / DiskBlocks.perExtent
+        guard var known = self.extents.removeValue(forKey: extent) else { return }
+        // The common case is the end: files are mostly read from their start.
+        let position = known.lastIndex { $0.index <= block.index }
+        if let position, known[position].index == block.index {
+            known[position] = block
+        } else {
+            known.insert(block, at: position.map { $0 + 1 } ?? 0)
+        }
+        self.extents[extent] = known
+    }
+
+    /// Forgets blocks that turned out not to be there, unless they were stored anew meanwhile.
+    mutating func remove(_ blocks: some Sequence<StoredBlock>) {
+        for block in blocks {
+            self.extents[UInt64(block.index) / DiskBlocks.perExtent]?.removeAll { $0 == block }
+        }
+    }
+}
+
+extension [StoredBlock] {
+    /// Parts of it, all in order, in each of which the blocks lie one after the other on the disk.
+    func runs() -> [ArraySlice<StoredBlock>] {
+        var runs: [ArraySlice<StoredBlock>] = []
+        var start = 0
+        for position in self.indices.dropFirst() {
+            let last = self[position - 1]
+            let block = self[position]
+            // Only a file's last block is shorter, and nothing follows that.
+            let isNext =
+                block.segment == last.segment && block.index == last.index + 1
+                && UInt64(block.offset) == UInt64(last.offset) + DiskBlocks.byteCount
+            if !isNext {
+                runs.append(self[start..<position])
+                start = position
+            }
+        }
+        if start < self.count { runs.append(self[start...]) }
+        return runs
+    }
+}

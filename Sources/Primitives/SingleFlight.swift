@@ -10,6 +10,14 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
         var waiters: [UInt64: OneShot<Answer>] = [:]
     }
 
+    /// A place among those who wait for one piece of work.
+    public struct Waiting: Sendable {
+        let key: Key
+        let flightID: UInt64
+        let waiterID: UInt64
+        let answer: OneShot<Answer>
+    }
+
     private struct State {
         var nextID: UInt64 = 0
         var flights: [Key: Flight] = [:]
@@ -17,6 +25,13 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
         mutating func makeID() -> UInt64 {
             self.nextID += 1
             return self.nextID
+        }
+
+        mutating func join(_ key: Key) -> Waiting? {
+            guard let flightID = self.flights[key]?.id else { return nil }
+            let waiting = Waiting(key: key, flightID: flightID, waiterID: self.makeID(), answer: OneShot())
+            self.flights[key]?.waiters[waiting.waiterID] = waiting.answer
+            return waiting
         }
     }
 
@@ -28,29 +43,44 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
     /// How many pieces of work are under way.
     public var count: Int { self.state.withLock { $0.flights.count } }
 
+    /// Whether work is under way for a key.
+    public func isUnderWay(_ key: Key) -> Bool { self.state.withLock { $0.flights[key] != nil } }
+
     /// Does the work for a key, or waits for the one who already does it.
     ///
     /// - Returns: The answer, or nothing if this task was cancelled.
     public func run(_ key: Key, _ work: @escaping @Sendable () async -> Answer) async -> Answer? {
-        let answer = OneShot<Answer>()
-        let (flightID, waiterID) = self.state.withLock { state in
-            let waiterID = state.makeID()
-            if state.flights[key] == nil {
-                let id = state.makeID()
-                state.flights[key] = Flight(id: id)
-                let task = Task { self.land(key, id, await work()) }
-                state.flights[key]?.task = task
-            }
-            state.flights[key]?.waiters[waiterID] = answer
-            return (state.flights[key]?.id, waiterID)
+        await self.wait(self.begin(key, work))
+    }
+
+    /// Begins the work for a key, or joins it; ``wait(_:)`` is due.
+    public func begin(_ key: Key, _ work: @escaping @Sendable () async -> Answer) -> Waiting {
+        self.state.withLock { state in
+            if let joined = state.join(key) { return joined }
+            let id = state.makeID()
+            let waiting = Waiting(key: key, flightID: id, waiterID: state.makeID(), answer: OneShot())
+            let task = Task { self.land(key, id, await work()) }
+            state.flights[key] = Flight(id: id, task: task, waiters: [waiting.waiterID: waiting.answer])
+            return waiting
         }
-        if let value = await answer.wait() { return value }
+    }
+
+    /// Joins the work that is under way for a key, if there is any; ``wait(_:)`` is due.
+    public func join(_ key: Key) -> Waiting? {
+        self.state.withLock { $0.join(key) }
+    }
+
+    /// Waits for work that was begun or joined.
+    ///
+    /// - Returns: The answer, or nothing if this task was cancelled.
+    public func wait(_ waiting: Waiting) async -> Answer? {
+        if let value = await waiting.answer.wait() { return value }
         let abandoned: Task<Void, Never>? = self.state.withLock { state in
-            guard state.flights[key]?.id == flightID else { return nil }
-            state.flights[key]?.waiters[waiterID] = nil
-            guard let flight = state.flights[key], flight.waiters.isEmpty else { return nil }
+            guard state.flights[waiting.key]?.id == waiting.flightID else { return nil }
+            state.flights[waiting.key]?.waiters[waiting.waiterID] = nil
+            guard let flight = state.flights[waiting.key], flight.waiters.isEmpty else { return nil }
             // Whoever asks from now on begins anew instead of joining work that is being cancelled.
-            state.flights[key] = nil
+            state.flights[waiting.key] = nil
             return flight.task
         }
         abandoned?.cancel()

@@ -83,6 +83,20 @@ struct FlightTests {
         #expect(await flight.run("a") { 2 } == 2)
     }
 
+    @Test("Work that is under way can be joined, and there is nothing to join before and after")
+    func joinsOnly() async throws {
+        let flight = SingleFlight<String, Int>()
+        let hold = Hold()
+        #expect(flight.join("a") == nil)
+        let begun = flight.begin("a") { await hold.pass() ? 7 : -1 }
+        #expect(flight.isUnderWay("a") && !flight.isUnderWay("b"))
+        let joined = try #require(flight.join("a"))
+        hold.release()
+        #expect(await flight.wait(begun) == 7)
+        #expect(await flight.wait(joined) == 7)
+        #expect(flight.join("a") == nil)
+    }
+
     @Test("The work goes on when one of two who wait is cancelled")
     func oneOfTwo() async {
         let flight = SingleFlight<String, Int>()

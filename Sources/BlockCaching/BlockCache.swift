@@ -29,7 +29,7 @@ public final class BlockCache: Sendable {
         public var missCount = 0
     }
 
-    private struct State {
+    struct State {
         var memory: MemoryTier
         var governor: ReadAheadGovernor
         var loading: [BlockKey: LoadingBlock] = [:]
@@ -42,9 +42,10 @@ public final class BlockCache: Sendable {
         var aheadByteCount: Int { self.memory.aheadByteCount + self.loadingAheadByteCount }
     }
 
-    private let state: Mutex<State>
+    let state: Mutex<State>
     private let remote: any RemoteFilesystem
-    private let memoryBudget: Int
+    /// What blocks in memory may take, in bytes.
+    public let memoryBudget: Int
     private let usedByOthers: @Sendable () -> Int
     private let now: @Sendable () -> ContinuousClock.Instant
     /// The longest run fetched with one request, 16 MiB: long enough that the round trip is small beside it.

@@ -75,6 +75,8 @@ public final class FileHandle: Sendable {
     let isWritable: Bool
     let writers = Mutex(Writers())
     let reader: BlockReader
+    /// Whether anything was read through it that the service has, or tried to.
+    private let wasRead = Atomic(false)
 
     /// Takes a content that is in use for it (``FileSystem/use(_:)``).
     init(_ content: FileContent, _ mode: OpenMode, opener: Int32, reader: BlockReader) {
@@ -84,6 +86,16 @@ public final class FileHandle: Sendable {
         self.isReadable = mode.reads
         self.isWritable = mode.writes
         if mode.reads { content.state.withLock { $0.readerCount += 1 } }
+    }
+
+    /// Whether nothing was read through it.
+    var isUnread: Bool { !self.wasRead.load(ordering: .relaxed) }
+
+    /// Notes a read.
+    ///
+    /// - Returns: Whether it is the first.
+    func noteRead() -> Bool {
+        self.isUnread && !self.wasRead.exchange(true, ordering: .relaxed)
     }
 }
 

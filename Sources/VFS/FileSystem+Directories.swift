@@ -53,6 +53,7 @@ extension FileSystem {
             if snapshot == nil { self.namespace.beginReading(handle.inode) }
             let names = self.namespace.snapshot(handle.inode)
             snapshot = names
+            self.ahead.enter(handle.inode)
             return names[min(index, names.count)...]
         }
     }

@@ -54,6 +54,10 @@ extension FileSystem {
         }
         let handle = FileHandle(content, mode, opener: process, reader: self.cache.makeReader())
         guard let version = self.namespace.knownVersion(of: inode), !isLocal else { return (handle, true) }
+        // The kernel does not ask for the bytes of an empty file.
+        if mode.reads, version.size == 0, handle.noteRead() {
+            self.ahead.didBeginReading(inode, size: 0, at: 0)
+        }
         return (handle, self.namespace.serve(version.content, of: inode))
     }
 
@@ -309,6 +313,7 @@ extension FileSystem {
         let content = handle.content
         if handle.isReadable { content.state.withLock { $0.readerCount -= 1 } }
         handle.reader.close()
+        if handle.isReadable, !handle.isWritable, handle.isUnread { self.ahead.didNotRead(content.inode) }
         self.retain(content)
         self.endUse(content)
         let isUntold = content.isDirty && content.state.withLock { $0.useCount == 0 && $0.lastError == nil }

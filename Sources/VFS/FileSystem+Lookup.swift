@@ -107,12 +107,28 @@ extension FileSystem {
     }
 
     /// What stat(2) shows, asking for the size if it is not known.
-    public func getattr(_ inode: InodeNumber) async throws(FileSystemError) -> (
-        FileAttributes, validFor: Duration
-    ) {
+    ///
+    /// The kernel asks for open(2) too, just before it opens: then the first bytes are asked for side by side.
+    ///
+    /// - Parameters:
+    ///   - inode: Of what.
+    ///   - opensForReading: Whether it is for open(2), and to read; nothing if that cannot be told.
+    /// - Returns: The attributes, and how long they may be believed.
+    /// - Throws: If it is gone, or its size cannot be had.
+    public func getattr(
+        _ inode: InodeNumber,
+        opensForReading: () -> Bool? = { nil }
+    ) async throws(FileSystemError) -> (FileAttributes, validFor: Duration) {
         if let known = self.getattrNow(inode) { return known }
-        let version = try await self.fail { () throws(RemoteError) in
-            try await self.namespace.version(of: inode)
+        let head = self.ahead.guessRead(of: inode, isCertain: opensForReading)
+        let version: FileVersion
+        do throws(FileSystemError) {
+            version = try await self.fail { () throws(RemoteError) in
+                try await self.namespace.version(of: inode)
+            }
+        } catch {
+            head?.cancel()
+            throw error
         }
         if let known = self.getattrNow(inode) { return known }
         guard var attributes = self.namespace.attributes(of: inode) else { throw .noSuchFile }

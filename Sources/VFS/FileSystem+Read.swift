@@ -73,7 +73,38 @@ extension FileSystem {
         guard let known else { throw .stale }
         try self.checkNotShort(content, known, range)
         let source = self.blockSource(content, known)
+        defer {
+            if handle.noteRead() {
+                self.ahead.didBeginReading(content.inode, size: known.size, at: range.lowerBound)
+            }
+        }
         let attempts = ReadAttempts()
+        guard range.lowerBound < BlockGeometry.blockByteCount, let head = self.ahead.head(of: content.inode)
+        else { return self.read(handle, source, range, attempts, completion) }
+        // The first bytes are on their way already: what comes after them does not wait for them.
+        let rest = BlockGeometry.blockByteCount..<max(BlockGeometry.blockByteCount, range.upperBound)
+        self.cache.readAhead(source, rest)
+        let task = Task {
+            if let error = await self.ahead.wait(for: head) {
+                completion(.failure(FileSystemError(error)))
+            } else if Task.isCancelled {
+                completion(.failure(FileSystemError(BlockError.cancelled)))
+            } else if case .ready(let slices) = self.read(handle, source, range, attempts, completion) {
+                completion(.success(slices))
+            }
+        }
+        attempts.begin { task.cancel() }
+        return .pending(cancel: attempts.cancel)
+    }
+
+    private func read(
+        _ handle: FileHandle,
+        _ source: BlockSource,
+        _ range: Range<UInt64>,
+        _ attempts: ReadAttempts,
+        _ completion: @escaping ReadCompletion
+    ) -> ReadOutcome {
+        let content = handle.content
         let outcome = handle.reader.read(source, range) { result in
             switch result {
             case .success(let slices): completion(.success(slices))

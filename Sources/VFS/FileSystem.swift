@@ -30,6 +30,8 @@ public final class FileSystem: Sendable {
     /// One lock per name, for what looks at a name and then changes it.
     let names = KeyedLocks<NameKey>()
     let uploader: Uploader
+    /// What is asked for before it is read.
+    let ahead: ContentsAhead
 
     /// Makes a filesystem over a service.
     ///
@@ -53,6 +55,7 @@ public final class FileSystem: Sendable {
         self.logger = logger
         self.retained = RetainedStaging()
         self.uploader = Uploader(remote: remote, namespace: namespace, cache: cache, logger: logger)
+        self.ahead = ContentsAhead(namespace: namespace, cache: cache, remote: remote)
     }
 
     /// A file's shared content, made if there is none; ``endUse(_:)`` is due.

@@ -84,6 +84,12 @@ extension InMemoryRemote {
         self.state.withLock { $0.inFlightMaximum[kind, default: 0] }
     }
 
+    /// How many bytes were read since the last ``forgetCalls()``.
+    public var readByteCount: Int { self.state.withLock { $0.readByteCount } }
+
+    /// Whether any call is under way.
+    public var isBusy: Bool { self.state.withLock { $0.inFlight.values.contains { $0 > 0 } } }
+
     /// What each completion was told of the file it replaces.
     public var previousSizes: [UInt64?] { self.state.withLock { $0.previousSizes } }
 
@@ -93,6 +99,7 @@ extension InMemoryRemote {
             state.calls = []
             state.urgencies = [:]
             state.counts = [:]
+            state.readByteCount = 0
             state.inFlightMaximum = [:]
             state.previousSizes = []
         }

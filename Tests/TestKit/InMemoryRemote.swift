@@ -45,6 +45,7 @@ public final class InMemoryRemote: RemoteFilesystem {
         var calls: [String] = []
         var urgencies: [String: RequestUrgency] = [:]
         var counts: [CallKind: Int] = [:]
+        var readByteCount = 0
         var inFlight: [CallKind: Int] = [:]
         var inFlightMaximum: [CallKind: Int] = [:]
         var previousSizes: [UInt64?] = []
@@ -130,7 +131,9 @@ public final class InMemoryRemote: RemoteFilesystem {
         let text = "read \(file) \(range.lowerBound)-\(range.upperBound)"
         let part = try await self.call(.read, text, urgency) { state throws(RemoteError) in
             guard let bytes = state.files[file] else { throw .notFound }
-            return bytes[Range(range.clamped(to: 0..<UInt64(bytes.count)))]
+            let part = bytes[Range(range.clamped(to: 0..<UInt64(bytes.count)))]
+            state.readByteCount += part.count
+            return part
         }
         // In pieces that divide no block, as from a network.
         var rest = part

@@ -6,6 +6,7 @@
 #include <fuse3/fuse_lowlevel.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
 /// fuse_session_new and fuse_opt_free_args on an array: FUSE_ARGS_INIT is a macro, and on some builds the function
 /// itself is one.
@@ -49,6 +50,19 @@ enum {
     cfuse_set_mtime = FUSE_SET_ATTR_MTIME,
     cfuse_set_atime_now = FUSE_SET_ATTR_ATIME_NOW,
     cfuse_set_mtime_now = FUSE_SET_ATTR_MTIME_NOW,
+};
+
+/// The numbers of the system calls that open files: macros that stand for macros. Newer architectures have no open.
+enum {
+#ifdef SYS_open
+    cfuse_call_open = SYS_open,
+#else
+    cfuse_call_open = -1,
+#endif
+    cfuse_call_openat = SYS_openat,
+    cfuse_call_openat2 = SYS_openat2,
+    cfuse_call_execve = SYS_execve,
+    cfuse_call_execveat = SYS_execveat,
 };
 
 /// What libfuse's messages are handed to: a level of syslog(3) and one line.

@@ -78,10 +78,13 @@ extension FuseOperations {
             _ = Self.replyAttributes(request, attributes, validFor)
             return
         }
+        let thread = fuse_req_ctx(request)?.pointee.pid ?? 0
         self.later(
             request,
             "getattr",
-            { () throws(FileSystemError) in try await self.fileSystem.getattr(inode) },
+            { () throws(FileSystemError) in
+                try await self.fileSystem.getattr(inode) { SystemCall(thread: thread)?.opensForReading }
+            },
             reply: { Self.replyAttributes($0, $1.0, $1.validFor) }
         )
     }

@@ -9,6 +9,7 @@ final class LoopbackServer: Sendable {
     private let listener: Int32
     private let script: Script
     private let accepted = Atomic<Int>(0)
+    private let isStopped = Atomic<Bool>(false)
 
     init(_ script: @escaping Script) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -29,7 +30,11 @@ final class LoopbackServer: Sendable {
         startThread { [weak self] in
             while true {
                 let descriptor = accept(listener, nil, nil)
-                guard descriptor >= 0, let self else { return }
+                guard descriptor >= 0, let self else {
+                    // Here alone: a number that another thread closes may be somebody else's by now.
+                    Glibc.close(listener)
+                    return
+                }
                 self.accepted.add(1, ordering: .relaxed)
                 let script = self.script
                 startThread {
@@ -51,8 +56,8 @@ final class LoopbackServer: Sendable {
 
     /// Takes no more connections; the port then refuses them.
     func stop() {
+        if self.isStopped.exchange(true, ordering: .relaxed) { return }
         shutdown(self.listener, Int32(SHUT_RDWR))
-        Glibc.close(self.listener)
     }
 }
 

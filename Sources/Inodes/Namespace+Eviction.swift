@@ -6,6 +6,8 @@ import WireFormat
 struct Eviction {
     /// How many bytes listings may take.
     let budget: Int
+    /// How many files keep what a program set of them when their directory's names are dropped.
+    let attributesLimit: Int
     /// How many they take.
     var byteCount = 0
     /// Counts the uses of directories.
@@ -21,13 +23,11 @@ struct Eviction {
     var lostAttributesCount = 0
     var lossWasLogged = false
 
-    init(budget: Int) {
+    init(budget: Int, attributesLimit: Int) {
         self.budget = budget
+        self.attributesLimit = attributesLimit
         self.threshold = budget
     }
-
-    /// How many names keep their attributes when their directory is evicted: 40 MB of them at most.
-    static let keptAttributesCount = 1 << 18
 }
 
 /// What a namespace holds in memory.
@@ -59,6 +59,18 @@ extension Namespace {
                 evictedCount: state.eviction.evictedCount
             )
         }
+    }
+
+    /// Says once that attributes were dropped.
+    func logLostAttributes() {
+        let isNew = self.state.withLock { state in
+            defer { state.eviction.lossWasLogged = state.eviction.lostAttributesCount > 0 }
+            return state.eviction.lostAttributesCount > 0 && !state.eviction.lossWasLogged
+        }
+        guard isNew else { return }
+        self.logger.warning(
+            "modes, owners and times of files not used for long are forgotten: too many were set"
+        )
     }
 
     /// Keeps a directory's names in memory until ``endHold(_:)``.
@@ -152,7 +164,7 @@ extension Namespace.State {
     /// listing brings back.
     private mutating func evict(_ inode: InodeNumber) {
         guard var directory = self.directories[inode] else { return }
-        let keepsAttributes = self.overrides.count <= Eviction.keptAttributesCount
+        let keepsAttributes = self.overrides.count <= self.eviction.attributesLimit
         if !self.overrides.isEmpty, !keepsAttributes {
             directory.forEach { entry in
                 guard !self.isNeeded(entry), self.overrides.removeValue(forKey: entry.inode) != nil else {

@@ -171,11 +171,9 @@ extension Namespace {
         asOf: ContinuousClock.Instant
     ) {
         let listed = NameTable(listing)
-        let (logsRefusals, logsLoss): (Bool, Bool) = self.state.withLock { state in
+        let logsRefusals: Bool = self.state.withLock { state in
             // A directory that went away, or elsewhere, while it was listed is not brought back.
-            guard state.path(of: inode) == path, let old = state.directories[inode] else {
-                return (false, false)
-            }
+            guard state.path(of: inode) == path, let old = state.directories[inode] else { return false }
             var (directory, replaced) = old.replaced(
                 by: listed,
                 without: state.stagingNames[inode] ?? [],
@@ -187,14 +185,8 @@ extension Namespace {
             for entry in replaced { state.detachReplaced(entry) }
             state.use(inode)
             state.evict()
-            defer {
-                if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true }
-                if state.eviction.lostAttributesCount > 0 { state.eviction.lossWasLogged = true }
-            }
-            return (
-                listing.refusedNameCount > 0 && !state.refusedNamesWereLogged,
-                state.eviction.lostAttributesCount > 0 && !state.eviction.lossWasLogged
-            )
+            defer { if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true } }
+            return listing.refusedNameCount > 0 && !state.refusedNamesWereLogged
         }
         if logsRefusals {
             self.logger.warning(
@@ -202,12 +194,7 @@ extension Namespace {
                 metadata: ["count": "\(listing.refusedNameCount)"]
             )
         }
-        if logsLoss {
-            self.logger.warning(
-                "modes, owners and times of files not used for long are forgotten: too many were set",
-                metadata: ["limit": "\(Eviction.keptAttributesCount)"]
-            )
-        }
+        self.logLostAttributes()
     }
 
     /// Hides the name under which an upload of ours may show in a listing, until it is told otherwise.

@@ -47,6 +47,8 @@ public final class Namespace: Sendable {
     ///   - timeToLive: How long listings and sizes are believed.
     ///   - listingBudget: How many bytes the listings of directories may take that are not in use. Beyond that
     ///     the directories least recently used are listed again when they are next asked for.
+    ///   - attributesLimit: How many files keep what a program set of them when their directory's listing is dropped;
+    ///     they take 150 bytes each.
     ///   - defaults: What everything's attributes are.
     ///   - now: The clock.
     ///   - logger: Told of names that are refused.
@@ -54,6 +56,7 @@ public final class Namespace: Sendable {
         remote: any RemoteFilesystem,
         timeToLive: Duration,
         listingBudget: Int = 32 << 20,
+        attributesLimit: Int = 1 << 18,
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         logger: Logger
@@ -63,7 +66,7 @@ public final class Namespace: Sendable {
         self.defaults = defaults
         self.now = now
         self.logger = logger
-        var state = State(eviction: Eviction(budget: listingBudget))
+        var state = State(eviction: Eviction(budget: listingBudget, attributesLimit: attributesLimit))
         // The root's name is never used: paths stop at its number.
         if let name = FileName("root") {
             state.nodes[.root] = Node(kind: .directory, parent: .root, name: name, lookupCount: 1)

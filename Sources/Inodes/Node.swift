@@ -5,22 +5,30 @@ import WireFormat
 
 /// What the kernel or an open handle knows by number.
 struct Node {
-    let kind: EntryKind
     /// The directory it is in and its name there; after an unlink, where it was.
     var parent: InodeNumber
     var name: FileName
     /// How often the kernel was told of it and has not forgotten it (FUSE's lookup count).
     var lookupCount: UInt64 = 0
-    /// What else keeps it: open handles, bytes not uploaded.
-    var pinCount = 0
-    /// The version whose pages the kernel may hold.
-    var servedContent: ContentID?
     /// The size that the kernel takes the file to have, in bytes.
     var toldSize: UInt64 = 0
-    /// How many nodes are in it, if it is a directory: their paths go through it.
-    var childCount = 0
+    /// The version whose pages the kernel may hold.
+    var servedContent: ContentID?
+    let kind: EntryKind
     /// Whether its name is gone while the kernel or a handle still has it.
     var isDetached = false
+    /// What else keeps it: open handles, bytes not uploaded.
+    var pinCount: Int32
+    /// How many nodes are in it, if it is a directory: their paths go through it.
+    var childCount: Int32 = 0
+
+    init(kind: EntryKind, parent: InodeNumber, name: FileName, lookupCount: UInt64 = 0, pinCount: Int32 = 0) {
+        self.kind = kind
+        self.parent = parent
+        self.name = name
+        self.lookupCount = lookupCount
+        self.pinCount = pinCount
+    }
 }
 
 /// What a program set and the service cannot keep.

@@ -158,6 +158,27 @@ struct EvictionTests {
         #expect(fixture.namespace.attributes(of: again)?.mode == 0o700)
     }
 
+    @Test("Beyond the limit, what a program set of files not in use is dropped, and the log says so once")
+    func attributesLimit() async throws {
+        let fixture = Fixture(listingBudget: 1, attributesLimit: 3)
+        for text in ["a", "b", "c", "e"] { fixture.remote.put("d/\(text)", []) }
+        fixture.remote.makeWideDirectory("other", count: 100)
+        let directory = try await self.lookup("d", fixture)
+        var change = AttributeChange()
+        change.mode = 0o700
+        for text in ["a", "b", "c", "e"] {
+            let file = try await self.lookup(text, in: directory, fixture)
+            fixture.namespace.setAttributes(of: file, change, at: Fixture.time)
+            if text != "e" { fixture.namespace.forget(file, count: 1) }
+        }
+        for _ in 0..<2 { try await self.listOther(fixture) }
+        #expect(fixture.log.text.filter { $0.contains("too many were set") }.count == 1)
+        for (text, mode) in [("a", 0o644), ("e", 0o700)] as [(String, UInt32)] {
+            let file = try await fixture.inode(text, in: directory)
+            #expect(fixture.namespace.attributes(of: file)?.mode == mode)
+        }
+    }
+
     @Test("A directory that is pinned keeps its names, and loses them when it is not")
     func pinned() async throws {
         let fixture = Fixture(listingBudget: 1)

@@ -16,7 +16,8 @@ struct Fixture {
     init(
         _ behaviour: InMemoryRemote.Behaviour = .strict,
         timeToLive: Duration = .seconds(10),
-        listingBudget: Int = 32 << 20
+        listingBudget: Int = 32 << 20,
+        attributesLimit: Int = 1 << 18
     ) {
         self.remote = InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -25,6 +26,7 @@ struct Fixture {
             remote: self.faulty,
             timeToLive: timeToLive,
             listingBudget: listingBudget,
+            attributesLimit: attributesLimit,
             defaults: DefaultAttributes(
                 userID: 1000,
                 groupID: 1001,

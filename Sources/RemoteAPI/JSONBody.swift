@@ -30,29 +30,52 @@ extension RemoteListing {
     /// - Parameter bytes: The answer's body.
     /// - Throws: `.malformedAnswer`.
     init(json bytes: [UInt8]) throws(RemoteError) {
-        let body: ListingBody
+        // A name and what JSON has around it is seldom shorter.
+        let expectedCount = bytes.count / 16
+        var directories: [FileName] = []
+        var files: [FileName] = []
+        files.reserveCapacity(expectedCount)
+        var refused = 0
+        func take(_ name: FileName?, _ kind: EntryKind) {
+            guard let name else {
+                refused += 1
+                return
+            }
+            if kind == .directory { directories.append(name) } else { files.append(name) }
+        }
+        if !ListingScanner.scan(bytes, take) {
+            (directories, files, refused) = ([], [], 0)
+            let body = try Self.decoded(bytes)
+            for name in body.directories { take(FileName(name), .directory) }
+            for name in body.files { take(FileName(name), .file) }
+        }
+        self.init(entries: Self.unique(directories, files), refusedNameCount: refused)
+    }
+
+    /// The names of both kinds, each once.
+    ///
+    /// Directories first: of two that have one name, the directory is the one never to be deleted by mistake.
+    private static func unique(_ directories: [FileName], _ files: [FileName]) -> [(FileName, EntryKind)] {
+        var entries: [(name: FileName, kind: EntryKind)] = []
+        entries.reserveCapacity(directories.count + files.count)
+        for name in directories { entries.append((name, .directory)) }
+        for name in files { entries.append((name, .file)) }
+        // Where all hashes differ all names do, for a third of a set's memory.
+        var hashes = entries.map(\.name.hashValue)
+        hashes.sort()
+        guard zip(hashes, hashes.dropFirst()).contains(where: ==) else { return entries }
+        var seen = Set<FileName>()
+        return entries.filter { seen.insert($0.name).inserted }
+    }
+
+    private static func decoded(_ bytes: [UInt8]) throws(RemoteError) -> ListingBody {
         do {
-            body = try JSONBody.decode(ListingBody.self, bytes)
+            return try JSONBody.decode(ListingBody.self, bytes)
         } catch {
             // One name that is no text must not hide all others.
             guard let mended = Self.mended(bytes) else { throw error }
-            body = try JSONBody.decode(ListingBody.self, mended)
+            return try JSONBody.decode(ListingBody.self, mended)
         }
-        var entries: [(name: FileName, kind: EntryKind)] = []
-        entries.reserveCapacity(body.directories.count + body.files.count)
-        var seen = Set<FileName>(minimumCapacity: entries.capacity)
-        var refused = 0
-        // Directories first: of two that have one name, the directory is the one never to be deleted by mistake.
-        for (names, kind) in [(body.directories, EntryKind.directory), (body.files, .file)] {
-            for text in names {
-                guard let name = FileName(text) else {
-                    refused += 1
-                    continue
-                }
-                if seen.insert(name).inserted { entries.append((name, kind)) }
-            }
-        }
-        self.init(entries: entries, refusedNameCount: refused)
     }
 
     /// The JSON with a NUL, which no name has, in place of what is no character: half of a surrogate pair, which

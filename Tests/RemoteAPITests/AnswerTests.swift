@@ -38,6 +38,45 @@ struct AnswerTests {
         #expect(listing.refusedNameCount == 1)
     }
 
+    @Test(
+        "A listing is read alike by the scanner and by the decoder of any JSON, however it is written",
+        arguments: [
+            #"{"directories":["d"],"files":["a","b"]}"#, #"{"files":[],"directories":[]}"#,
+            " {\n\t\"files\" : [ \"a\" , \"b\" ],\r\n \"directories\":[ ] } \n",
+            #"{"directories":[],"files":["\"\\\b\f\n\r\tz","\u00e9\ud83d\ude00","\u00E9","é😀","a\/b","\u0000"]}"#,
+            #"{"directories":["a","b"],"files":["b","c","c","e\u0301","é"]}"#,
+        ]
+    )
+    func scanned(json: String) async throws {
+        var names: [EntryKind: [FileName?]] = [.directory: [], .file: []]
+        let isUnderstood = ListingScanner.scan(Array(json.utf8)) { names[$1]?.append($0) }
+        #expect(isUnderstood)
+        let body = try JSONBody.decode(ListingBody.self, Array(json.utf8))
+        #expect(names[.directory] == body.directories.map { FileName($0) })
+        #expect(names[.file] == body.files.map { FileName($0) })
+        let listing = try await self.listing(json)
+        let all = body.directories.compactMap { FileName($0) } + body.files.compactMap { FileName($0) }
+        #expect(Set(listing.entries.map(\.name)) == Set(all))
+        #expect(Set(all).count == listing.entries.count)
+    }
+
+    @Test(
+        "What the scanner does not understand is left to the decoder, at whichever byte it ends",
+        arguments: [
+            #"{"directories":[],"files":["a"],"more":1}"#, #"{"directories":[],"files":["\ud83d"]}"#,
+            #"{"directories":[],"files":["\udc00"]}"#, #"{"directories":[],"files":["\x"]}"#,
+            #"{"directories":[],"files":["a",]}"#, #"{"directories":[],"directories":[]}"#,
+            #"{"directories":[],"files":["\u12"]}"#,
+            "{\"directories\":[],\"files\":[\"a\nb\"]}",
+        ]
+    )
+    func notScanned(json: String) {
+        let bytes = Array(json.utf8)
+        for end in 0...bytes.count {
+            #expect(!ListingScanner.scan(Array(bytes[..<end])) { _, _ in })
+        }
+    }
+
     @Test("A name listed as a directory and as a file is one name, a directory")
     func bothKinds() async throws {
         let listing = try await self.listing(#"{"files":["a","b","b"],"directories":["a"]}"#)
@@ -51,7 +90,7 @@ struct AnswerTests {
         arguments: [
             "", "{}", "[]", "null", #"{"files":[]}"#, #"{"directories":null,"files":[]}"#,
             #"{"directories":[],"files":[1]}"#, #"{"directories":[],"files":{}}"#,
-            #"{"directories":[],"files":["a"#,
+            #"{"directories":[],"files":["a"#, #"{"directories":[],"files":["a"]}x"#,
             #"{"error":"oops"}"#, "OK",
         ]
     )

@@ -154,6 +154,14 @@ extension Namespace.State {
         self.eviction.threshold = budget
     }
 
+    /// A directory is in use no more: if it is a large one, the next look for something to evict is worth while.
+    mutating func mayEvictSoon(_ inode: InodeNumber) {
+        guard let directory = self.directories[inode], directory.byteCount > self.eviction.budget / 4 else {
+            return
+        }
+        self.eviction.threshold = self.eviction.budget
+    }
+
     private func mayEvict(_ inode: InodeNumber) -> Bool {
         guard inode != self.eviction.lastUsed, let directory = self.directories[inode] else { return false }
         return directory.flightCount == 0 && directory.holdCount == 0

@@ -107,6 +107,7 @@ public final class Namespace: Sendable {
     public func unpin(_ inode: InodeNumber) {
         self.state.withLock { state in
             state.nodes[inode]?.pinCount -= 1
+            if state.nodes[inode]?.pinCount == 0 { state.mayEvictSoon(inode) }
             state.dropIfUnused(inode)
         }
     }

@@ -196,6 +196,23 @@ struct EvictionTests {
         #expect(fixture.names(directory).isEmpty)
     }
 
+    @Test("A large directory that was in use is dropped with the next listing after its last user has gone")
+    func largePinned() async throws {
+        let budget = 40_000
+        let fixture = Fixture(listingBudget: budget)
+        fixture.remote.makeWideDirectory("d", count: 10_000)
+        for text in ["a", "b", "c"] { fixture.remote.makeWideDirectory(text, count: 10) }
+        let directory = try await self.lookup("d", fixture)
+        fixture.namespace.pin(directory)
+        for text in ["d", "a", "b"] {
+            try await fixture.namespace.refresh(try await fixture.inode(text))
+        }
+        #expect(fixture.namespace.memory.listingByteCount > 5 * budget)
+        fixture.namespace.unpin(directory)
+        try await fixture.namespace.refresh(try await fixture.inode("c"))
+        #expect(fixture.namespace.memory.listingByteCount < budget)
+    }
+
     @Test("Whoever waits for a listing gets its answer, even if others take all the memory meanwhile")
     func waiting() async throws {
         let fixture = Fixture(listingBudget: 1)

@@ -43,6 +43,11 @@ let package = Package(
             pkgConfig: "fuse3",
             providers: [.apt(["libfuse3-dev"])]
         ),
+        .systemLibrary(
+            name: "CXXHash",
+            pkgConfig: "libxxhash",
+            providers: [.apt(["libxxhash-dev"])]
+        ),
         .target(name: "CLinux"),
 
         // Layer 1: values.
@@ -62,8 +67,16 @@ let package = Package(
             swiftSettings: settings
         ),
         .target(
+            name: "DiskCaching",
+            dependencies: [
+                "CXXHash", "WireFormat", "Primitives", logging, system,
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: settings
+        ),
+        .target(
             name: "BlockCaching",
-            dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives", deque],
+            dependencies: ["DiskCaching", "RemoteAPI", "Transport", "WireFormat", "Primitives", deque],
             swiftSettings: settings
         ),
         .target(
@@ -94,7 +107,8 @@ let package = Package(
         .executableTarget(
             name: "CLI",
             dependencies: [
-                "FuseDriver", "VFS", "Staging", "BlockCaching", "Inodes", "RemoteAPI", "Transport",
+                "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "RemoteAPI",
+                "Transport",
                 "WireFormat",
                 argumentParser, logging, system,
             ],
@@ -161,8 +175,19 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "DiskCachingTests",
+            dependencies: [
+                "DiskCaching", "WireFormat", "Primitives", "TestKit", logging, system,
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "BlockCachingTests",
-            dependencies: ["BlockCaching", "RemoteAPI", "WireFormat", "Primitives", "TestKit"],
+            dependencies: [
+                "BlockCaching", "DiskCaching", "RemoteAPI", "WireFormat", "Primitives", "TestKit", logging,
+                system,
+            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -8,15 +8,16 @@ extension BlockCache {
     /// Takes a block that was fetched ahead in another way than with ``readAhead(_:_:)``.
     ///
     /// - Parameters:
-    ///   - content: The version that it belongs to.
+    ///   - source: The version that it belongs to.
     ///   - index: Which of its blocks.
     ///   - buffer: All of the block.
-    public func insert(_ content: ContentID, block index: UInt64, _ buffer: ByteBuffer) {
+    public func insert(_ source: BlockSource, block index: UInt64, _ buffer: ByteBuffer) {
         self.state.withLock { state in
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
-            state.memory.insert(BlockKey(content, index), buffer, isAhead: true)
+            state.memory.insert(BlockKey(source.content, index), buffer, isAhead: true)
         }
+        self.disk?.file(source)?.store(index, buffer)
     }
 }
 

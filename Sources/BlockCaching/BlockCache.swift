@@ -1,3 +1,4 @@
+import DiskCaching
 import Primitives
 import RemoteAPI
 import Synchronization
@@ -21,12 +22,14 @@ public final class BlockCache: Sendable {
     public struct Statistics: Sendable {
         /// Requests sent, a run of blocks each.
         public var fetchCount = 0
-        /// Bytes that arrived.
+        /// Bytes that arrived from the service.
         public var fetchedByteCount = 0
         /// Blocks answered from memory, and blocks that had to be waited for.
         public var hitCount = 0
         /// Blocks that had to be waited for.
         public var missCount = 0
+        /// Blocks that came from the disk.
+        public var diskHitCount = 0
     }
 
     struct State {
@@ -47,6 +50,7 @@ public final class BlockCache: Sendable {
     /// What blocks in memory may take, in bytes.
     public let memoryBudget: Int
     private let usedByOthers: @Sendable () -> Int
+    let disk: DiskVersions?
     private let now: @Sendable () -> ContinuousClock.Instant
     /// The longest run fetched with one request, 16 MiB: long enough that the round trip is small beside it.
     private static let maximumRunBlockCount = 256
@@ -55,16 +59,19 @@ public final class BlockCache: Sendable {
     ///
     /// - Parameters:
     ///   - remote: Where blocks come from.
+    ///   - disk: Where they are kept beyond memory, if anywhere.
     ///   - memoryBudget: What blocks in memory may take, in bytes.
     ///   - usedByOthers: How much of it something else takes, in bytes; blocks keep half in any case.
     ///   - now: The time, by which the way to the service is measured.
     public init(
         remote: any RemoteFilesystem,
+        disk: DiskCache? = nil,
         memoryBudget: Int,
         usedByOthers: @escaping @Sendable () -> Int = { 0 },
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.remote = remote
+        self.disk = disk.map { DiskVersions($0) }
         self.memoryBudget = memoryBudget
         self.usedByOthers = usedByOthers
         self.now = now
@@ -223,15 +230,7 @@ public final class BlockCache: Sendable {
         owner: UInt64?,
         _ state: inout State
     ) -> [BlockFetch] {
-        var runs: [Range<UInt64>] = []
-        for index in blocks {
-            if let last = runs.last, last.upperBound == index, last.count < self.maximumRunBlockCount {
-                runs[runs.count - 1] = last.lowerBound..<index + 1
-            } else {
-                runs.append(index..<index + 1)
-            }
-        }
-        return runs.map { run in
+        BlockGeometry.runs(of: blocks, maximumCount: self.maximumRunBlockCount).map { run in
             let fetch = BlockFetch(run, size: source.size, owner: owner)
             for index in run {
                 state.loading[BlockKey(source.content, index)] = LoadingBlock(
@@ -252,43 +251,67 @@ public final class BlockCache: Sendable {
     private func start(_ fetch: BlockFetch, _ source: BlockSource) {
         fetch.begin(
             Task {
-                let begin = self.now()
-                let sink = BlockRunSink(
-                    blocks: fetch.run,
-                    size: source.size,
-                    firstByte: {
-                        let duration = self.now() - begin
-                        self.state.withLock { $0.governor.meter.addFirstByte(after: duration) }
-                    },
-                    deliver: { index, buffer in
-                        self.finish(BlockKey(source.content, index), index, .success(buffer), of: fetch)
-                    }
-                )
-                var failure = BlockError.gone
-                if let path = source.path() {
-                    do throws(RemoteError) {
-                        self.state.withLock { $0.statistics.fetchCount += 1 }
-                        let range = Self.bytes(of: fetch.run, source)
-                        _ = try await self.remote.read(path, range, into: sink, urgency: fetch.urgency)
-                        // Blocks that did not come in lie past the file's end on the server.
-                        failure = .changedOnServer
-                    } catch {
-                        failure = error == .cancelled ? .cancelled : .remote(error)
-                    }
-                }
-                for index in fetch.run {
-                    self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch)
+                let runs = await self.readFromDisk(fetch, source)
+                await withTaskGroup(of: Void.self) { group in
+                    for run in runs.dropFirst() { group.addTask { await self.load(run, of: fetch, source) } }
+                    if let first = runs.first { await self.load(first, of: fetch, source) }
                 }
             }
         )
     }
 
+    /// Asks the service for a run of a fetch's blocks.
+    private func load(_ run: Range<UInt64>, of fetch: BlockFetch, _ source: BlockSource) async {
+        let begin = self.now()
+        let disk = self.disk?.file(source)
+        let sink = BlockRunSink(
+            blocks: run,
+            size: source.size,
+            firstByte: {
+                let duration = self.now() - begin
+                self.state.withLock { $0.governor.meter.addFirstByte(after: duration) }
+            },
+            deliver: { index, buffer in
+                self.finish(
+                    BlockKey(source.content, index),
+                    index,
+                    .success(buffer),
+                    of: fetch,
+                    from: .service
+                )
+                disk?.store(index, buffer)
+            }
+        )
+        var failure = BlockError.gone
+        if let path = source.path() {
+            do throws(RemoteError) {
+                self.state.withLock { $0.statistics.fetchCount += 1 }
+                let range = Self.bytes(of: run, source)
+                _ = try await self.remote.read(path, range, into: sink, urgency: fetch.urgency)
+                // Blocks that did not come in lie past the file's end on the server.
+                failure = .changedOnServer
+            } catch {
+                failure = error == .cancelled ? .cancelled : .remote(error)
+            }
+        }
+        for index in run {
+            self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch, from: .service)
+        }
+    }
+
+    /// Where a block came from.
+    enum Origin {
+        case service
+        case disk
+    }
+
     /// Stores a block, or records that it did not come, and tells the reads that wait for it.
-    private func finish(
+    func finish(
         _ key: BlockKey,
         _ index: UInt64,
         _ result: Result<ByteBuffer, BlockError>,
-        of fetch: BlockFetch
+        of fetch: BlockFetch,
+        from origin: Origin
     ) {
         let now = self.now()
         let budget = max(self.memoryBudget / 2, self.memoryBudget - self.usedByOthers())
@@ -301,8 +324,12 @@ public final class BlockCache: Sendable {
                 state.memory.budget = budget
                 state.governor.budget = Self.aheadBudget(budget)
                 state.memory.insert(key, buffer, isAhead: loading.isAhead)
-                state.statistics.fetchedByteCount += buffer.count
-                state.governor.meter.add(buffer.count, at: now)
+                switch origin {
+                case .disk: state.statistics.diskHitCount += 1
+                case .service:
+                    state.statistics.fetchedByteCount += buffer.count
+                    state.governor.meter.add(buffer.count, at: now)
+                }
             } else if loading.isAhead {
                 state.loadingAheadByteCount -= fetch.byteCount(ofBlock: index)
             }

@@ -32,6 +32,24 @@ public enum BlockGeometry {
         return range.lowerBound / Self.blockByteCount..<(range.upperBound - 1) / Self.blockByteCount + 1
     }
 
+    /// Neighbouring blocks as runs, end exclusive.
+    ///
+    /// - Parameters:
+    ///   - blocks: Their indices, in order.
+    ///   - maximumCount: How many blocks a run has at most.
+    /// - Returns: The runs, in order.
+    static func runs(of blocks: [UInt64], maximumCount: Int) -> [Range<UInt64>] {
+        var runs: [Range<UInt64>] = []
+        for index in blocks {
+            if let last = runs.last, last.upperBound == index, last.count < maximumCount {
+                runs[runs.count - 1] = last.lowerBound..<index + 1
+            } else {
+                runs.append(index..<index + 1)
+            }
+        }
+        return runs
+    }
+
     /// The bytes of a block in a file of `size` bytes; the last block is short.
     static func bytes(ofBlock index: UInt64, size: UInt64) -> Range<UInt64> {
         index * Self.blockByteCount..<min((index + 1) * Self.blockByteCount, size)

@@ -1,4 +1,5 @@
 import BlockCaching
+import DiskCaching
 import FuseDriver
 import Inodes
 import Logging
@@ -13,6 +14,7 @@ import WireFormat
 struct MountRunner {
     private let configuration: MountConfiguration
     private let fileSystem: FileSystem
+    private let disk: DiskCache?
     private let recoveryDirectory: SystemPackage.FilePath
     private let logger: Logger
 
@@ -32,11 +34,64 @@ struct MountRunner {
     ) throws(UserError) {
         self.configuration = configuration
         self.logger = logger
-        let remote = client.filesystem(filesystemID)
-        let namespace = Namespace(
+        do throws(CacheDirectoryError) {
+            let directory = try CacheDirectory(
+                in: SystemPackage.FilePath(configuration.cacheDirectory),
+                for: filesystemID
+            )
+            let staging = try StagingStore(in: directory, logger: logger)
+            self.recoveryDirectory = staging.recoveryDirectory
+            self.disk = Self.disk(in: directory, for: filesystemID, configuration, logger)
+            let service = client.filesystem(filesystemID)
+            let remote: any RemoteFilesystem =
+                self.disk.map { ForgettingRemote(service, disk: $0) } ?? service
+            let namespace = Self.namespace(remote, configuration, logger)
+            self.fileSystem = FileSystem(
+                remote: remote,
+                namespace: namespace,
+                cache: BlockCache(
+                    remote: remote,
+                    disk: self.disk,
+                    // The rest is for requests on their way, parts of uploads and what is freed in pieces.
+                    memoryBudget: configuration.memoryByteCount / 16 * 13,
+                    usedByOthers: { namespace.listingByteCount }
+                ),
+                staging: staging,
+                logger: logger
+            )
+        } catch {
+            throw UserError(Printable.text(error.description), status: .mountFailure)
+        }
+    }
+
+    private static func disk(
+        in directory: CacheDirectory,
+        for filesystemID: FilesystemID,
+        _ configuration: MountConfiguration,
+        _ logger: Logger
+    ) -> DiskCache? {
+        guard configuration.diskCacheByteCount > 0 else { return nil }
+        return DiskCache(
+            directory: directory.path.appending("blocks"),
+            identity: "\(configuration.service.endpoint.url) \(filesystemID.rawValue)",
+            options: DiskCache.Options(
+                budget: UInt64(configuration.diskCacheByteCount),
+                blockTTL: configuration.blockTTL
+            ),
+            logger: logger
+        )
+    }
+
+    private static func namespace(
+        _ remote: any RemoteFilesystem,
+        _ configuration: MountConfiguration,
+        _ logger: Logger
+    ) -> Namespace {
+        Namespace(
             remote: remote,
             timeToLive: configuration.metadataTTL,
             listingBudget: configuration.memoryByteCount / 4,
+            blockTimeToLive: configuration.blockTTL,
             defaults: DefaultAttributes(
                 userID: configuration.userID,
                 groupID: configuration.groupID,
@@ -48,28 +103,6 @@ struct MountRunner {
             ),
             logger: logger
         )
-        do throws(CacheDirectoryError) {
-            let directory = try CacheDirectory(
-                in: SystemPackage.FilePath(configuration.cacheDirectory),
-                for: filesystemID
-            )
-            let staging = try StagingStore(in: directory, logger: logger)
-            self.recoveryDirectory = staging.recoveryDirectory
-            self.fileSystem = FileSystem(
-                remote: remote,
-                namespace: namespace,
-                cache: BlockCache(
-                    remote: remote,
-                    // The rest is for requests on their way, parts of uploads and what is freed in pieces.
-                    memoryBudget: configuration.memoryByteCount / 16 * 13,
-                    usedByOthers: { namespace.listingByteCount }
-                ),
-                staging: staging,
-                logger: logger
-            )
-        } catch {
-            throw UserError(Printable.text(error.description), status: .mountFailure)
-        }
     }
 
     /// Mounts and serves.
@@ -170,6 +203,7 @@ struct MountRunner {
     /// The mount is gone: what still waits is uploaded, or left where the next mount and a person find it.
     private func finish() -> Int32 {
         let unsent = (try? Blocking.run { await self.fileSystem.drain() }) ?? []
+        _ = try? Blocking.run { await self.disk?.close() }
         for file in unsent {
             self.logger.error(
                 "not uploaded: the next mount keeps its bytes in the recovery directory",

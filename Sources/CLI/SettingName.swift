@@ -29,7 +29,8 @@ enum SettingName: String, CaseIterable, Sendable {
     var isSwitch: Bool {
         switch self {
         case .foreground, .readOnly, .allowOther: true
-        case .endpoint, .apiKeyFile, .caFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL, .blockTTL,
+        case .endpoint, .apiKeyFile, .caFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL,
+            .blockTTL,
             .memory, .diskCache, .logLevel, .uid, .gid, .umask, .fmask, .dmask:
             false
         }

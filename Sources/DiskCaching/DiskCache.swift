@@ -205,6 +205,16 @@ public final class DiskCache: Sendable {
         return file
     }
 
+    /// Whether there are blocks of a file, of whichever size it had.
+    public func holds(_ path: RemotePath) async -> Bool {
+        if self.isOff { return false }
+        return await self.onReader {
+            guard let disk = self.state.withLock({ $0.disk }) else { return false }
+            // No file has this size.
+            return (try? disk.catalogue.hasOtherVersion(key: path.description, size: 1 << 62)) ?? false
+        }
+    }
+
     /// Writes what waits, and ends; from then on it behaves as an empty cache.
     ///
     /// - Parameter limit: After so long it returns even if the disk does not answer; what was not written by then

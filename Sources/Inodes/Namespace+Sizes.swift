@@ -131,6 +131,11 @@ extension Namespace {
                 if entry.facts.size != nil { state.touch(inode, at: .now()) }
                 entry.facts.size = size
                 entry.facts.content = state.makeContentID()
+            } else if let content = entry.facts.content,
+                state.ages.isOverAge(content, at: self.now(), next: state.nextContent)
+            {
+                // What may have been replaced by as many bytes is read anew.
+                entry.facts.content = state.makeContentID()
             }
             entry.facts.sizeAsOf = asOf
             state.update(parent) { $0[name] = entry }

@@ -21,6 +21,7 @@ public final class Namespace: Sendable {
         /// Counts our changes of files: an answer that was asked for before a change is not stored after it.
         var epoch: UInt64 = 0
         var eviction: Eviction
+        var ages: ContentAges
         /// Names of our own uploads on the service, which its listings may show (wire-protocol.md, Directories).
         var stagingNames: [InodeNumber: Set<FileName>] = [:]
         var refusedNamesWereLogged = false
@@ -47,6 +48,7 @@ public final class Namespace: Sendable {
     ///   - timeToLive: How long listings and sizes are believed.
     ///   - listingBudget: How many bytes the listings of directories may take that are not in use. Beyond that
     ///     the directories least recently used are listed again when they are next asked for.
+    ///   - blockTimeToLive: How long a version is believed while its size stays the same.
     ///   - attributesLimit: How many files keep what a program set of them when their directory's listing is dropped;
     ///     they take 150 bytes each.
     ///   - defaults: What everything's attributes are.
@@ -56,6 +58,7 @@ public final class Namespace: Sendable {
         remote: any RemoteFilesystem,
         timeToLive: Duration,
         listingBudget: Int = 32 << 20,
+        blockTimeToLive: Duration = .seconds(3600),
         attributesLimit: Int = 1 << 18,
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
@@ -66,7 +69,10 @@ public final class Namespace: Sendable {
         self.defaults = defaults
         self.now = now
         self.logger = logger
-        var state = State(eviction: Eviction(budget: listingBudget, attributesLimit: attributesLimit))
+        var state = State(
+            eviction: Eviction(budget: listingBudget, attributesLimit: attributesLimit),
+            ages: ContentAges(lifetime: blockTimeToLive)
+        )
         // The root's name is never used: paths stop at its number.
         if let name = FileName("root") {
             state.nodes[.root] = Node(kind: .directory, parent: .root, name: name, lookupCount: 1)

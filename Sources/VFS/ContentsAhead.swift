@@ -106,7 +106,8 @@ final class ContentsAhead: Sendable {
         if let block = sink.block(ofFileOfSize: version.size),
             self.namespace.isCurrent(version.content, of: file, since: mark)
         {
-            self.cache.insert(version.content, block: 0, block)
+            let source = BlockSource(content: version.content, size: version.size) { mark.path }
+            self.cache.insert(source, block: 0, block)
         }
         return nil
     }
@@ -116,6 +117,8 @@ final class ContentsAhead: Sendable {
         into sink: HeadSink,
         _ urgency: RequestUrgency
     ) async -> RemoteError? {
+        // They are read from there then, once it is known whether they are of this version.
+        if await self.cache.isOnDisk(path) { return nil }
         do throws(RemoteError) {
             let range = 0..<BlockGeometry.blockByteCount
             _ = try await self.remote.read(path, range, into: sink, urgency: urgency)

@@ -69,7 +69,7 @@ let package = Package(
         .target(
             name: "DiskCaching",
             dependencies: [
-                "CXXHash", "WireFormat", "Primitives", logging, system,
+                "CLinux", "CXXHash", "WireFormat", "Primitives", logging, system,
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings

@@ -25,3 +25,7 @@ int csystem_renameat2(
 int csystem_ioctl_int(int descriptor, unsigned long request, int value) {
     return ioctl(descriptor, request, value);
 }
+
+int csystem_open_direct(void) {
+    return O_DIRECT;
+}

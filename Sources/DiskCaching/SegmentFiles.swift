@@ -1,15 +1,34 @@
+import CLinux
 import Glibc
 import Primitives
 import Synchronization
 import SystemPackage
 
 /// An open segment; closed when nobody uses it any more.
+///
+/// Whole pages go past the kernel's page cache where the filesystem can do that (open(2), O_DIRECT): the copy into it costs
+/// as much as all else that is done for a block, and the kernel has the same bytes as pages of the mount already.
 final class SegmentFile: Sendable {
     let descriptor: FileDescriptor
+    private let direct: FileDescriptor?
 
-    init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
+    init(_ descriptor: FileDescriptor, direct: FileDescriptor?) {
+        self.descriptor = descriptor
+        self.direct = direct
+    }
 
-    deinit { try? self.descriptor.close() }
+    deinit {
+        try? self.descriptor.close()
+        try? self.direct?.close()
+    }
+
+    /// Which descriptor is for some buffers at an offset.
+    private func descriptor(for buffers: [ByteBuffer], at offset: Int) -> FileDescriptor {
+        guard let direct = self.direct, offset.alignedForBlock == offset,
+            buffers.allSatisfy({ $0.count.alignedForBlock == $0.count })
+        else { return self.descriptor }
+        return direct
+    }
 
     /// Fills buffers with what follows an offset.
     ///
@@ -20,7 +39,8 @@ final class SegmentFile: Sendable {
         }
         // Else they may end before the call does, which knows their addresses alone.
         return try withExtendedLifetime(buffers) { () throws(Errno) in
-            try Self.check(preadv(self.descriptor.rawValue, vectors, Int32(vectors.count), off_t(offset)))
+            let descriptor = self.descriptor(for: buffers, at: offset)
+            return try Self.check(preadv(descriptor.rawValue, vectors, Int32(vectors.count), off_t(offset)))
         }
     }
 
@@ -39,7 +59,8 @@ final class SegmentFile: Sendable {
             expected += buffer.count.alignedForBlock
         }
         let count = try withExtendedLifetime(buffers) { () throws(Errno) in
-            try Self.check(pwritev(self.descriptor.rawValue, vectors, Int32(vectors.count), off_t(offset)))
+            let descriptor = self.descriptor(for: buffers, at: offset)
+            return try Self.check(pwritev(descriptor.rawValue, vectors, Int32(vectors.count), off_t(offset)))
         }
         // A file that takes only a part is on a disk with no room for the rest.
         guard count == expected else { throw .noSpace }
@@ -77,8 +98,8 @@ final class SegmentFiles: Sendable {
     /// Those used last, with the count of uses at their last one.
     private let open = Mutex<(files: [UInt32: (file: SegmentFile, use: Int)], uses: Int)>(([:], 0))
 
-    /// More would be in the way of a limit of 1,024 descriptors.
-    private static let maximumOpenCount = 64
+    /// More, two descriptors each, would be in the way of a limit of 1,024.
+    private static let maximumOpenCount = 32
 
     init(in directory: FilePath) { self.directory = directory }
 
@@ -149,14 +170,19 @@ final class SegmentFiles: Sendable {
         _ options: FileDescriptor.OpenOptions
     ) throws(Errno) -> SegmentFile {
         do {
-            return SegmentFile(
-                try FileDescriptor.open(
-                    self.path(number),
-                    mode,
-                    options: options.union(.closeOnExec),
-                    permissions: [.ownerReadWrite]
-                )
+            let path = self.path(number)
+            let file = try FileDescriptor.open(
+                path,
+                mode,
+                options: options.union(.closeOnExec),
+                permissions: [.ownerReadWrite]
             )
+            let direct = try? FileDescriptor.open(
+                path,
+                mode,
+                options: [.closeOnExec, .init(rawValue: csystem_open_direct())]
+            )
+            return SegmentFile(file, direct: direct)
         } catch {
             throw error as? Errno ?? .ioError
         }

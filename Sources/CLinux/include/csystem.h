@@ -18,3 +18,6 @@ int csystem_renameat2(
 
 /// ioctl(2) with one integer argument: variadic, which Swift cannot call.
 int csystem_ioctl_int(int descriptor, unsigned long request, int value);
+
+/// O_DIRECT of open(2): behind _GNU_SOURCE, and another bit on each machine.
+int csystem_open_direct(void);

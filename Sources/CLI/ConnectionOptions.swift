@@ -20,7 +20,7 @@ struct ConnectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A PEM file of the authorities to trust in place of the system's (or TETHERFS_CA_FILE).",
+            "Authorities to trust, PEM (or TETHERFS_CA_FILE).",
             valueName: "file"
         )
     )

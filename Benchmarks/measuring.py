@@ -24,10 +24,11 @@ class Sizes:
     names: int
     long_listing: int
     tree: int
+    crowd: int
 
 
-QUICK = Sizes(3, 256, (0, 20, 50), 400, 4, 20_000, 1000, 200)
-FULL = Sizes(3, 1024, (0, 20, 50, 100), 2000, 20, 100_000, 10_000, 2000)
+QUICK = Sizes(3, 256, (0, 20, 50), 400, 4, 20_000, 1000, 200, 50_000)
+FULL = Sizes(3, 1024, (0, 20, 50, 100), 2000, 20, 100_000, 10_000, 2000, 1_000_000)
 
 
 @dataclasses.dataclass

@@ -121,14 +121,18 @@ class Server:
 
 
 class Network:
-    """The way to the server, or to another address: straight for a round trip of 0, else through a delay proxy."""
+    """The way to the server, or to another address: straight for a round trip of 0, else through a delay proxy.
 
-    def __init__(self, server, milliseconds, address=None):
+    rate: what all answers together are bounded to, in MiB/s.
+    """
+
+    def __init__(self, server, milliseconds, address=None, rate=None):
         self.server, self.process = server, None
         self.address = address or server.address
         if milliseconds:
             self.process = subprocess.Popen(
-                [TOOLS / "delay-proxy", "--to", self.address, "--round-trip-ms", str(milliseconds)],
+                [TOOLS / "delay-proxy", "--to", self.address, "--round-trip-ms", str(milliseconds),
+                 *(["--mib-per-second", str(rate)] if rate else [])],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             )
             self.address = f"127.0.0.1:{int(read_line(self.process).split()[-1])}"

@@ -53,7 +53,7 @@ struct MountRunner {
                     remote: remote,
                     disk: self.disk,
                     // The rest is for requests on their way, parts of uploads and what is freed in pieces.
-                    memoryBudget: configuration.memoryByteCount / 16 * 13,
+                    memoryBudget: configuration.memoryByteCount / 16 * 12,
                     usedByOthers: { namespace.listingByteCount }
                 ),
                 staging: staging,
@@ -76,7 +76,9 @@ struct MountRunner {
             identity: "\(configuration.service.endpoint.url) \(filesystemID.rawValue)",
             options: DiskCache.Options(
                 budget: UInt64(configuration.diskCacheByteCount),
-                blockTTL: configuration.blockTTL
+                blockTTL: configuration.blockTTL,
+                // So many are in memory in any case when a file is read in order.
+                queueByteLimit: configuration.memoryByteCount / 16 * 6
             ),
             logger: logger
         )

@@ -34,7 +34,7 @@ extension DiskCache {
             buffer: buffer,
             fetched: UInt32(clamping: self.environment.secondsSince1970())
         )
-        let limit = self.environment.queueByteLimit
+        let limit = self.options.queueByteLimit
         let call: WriteQueue.Call? = self.state.withLock { state in
             guard state.disk != nil, state.isStoring, !state.drops.contains(file.path) else { return nil }
             guard state.queue.hasRoom(for: block.byteCount, limit: limit) else {
@@ -83,8 +83,12 @@ extension DiskCache {
             let (first, second) = (ObjectIdentifier(left.file), ObjectIdentifier(right.file))
             return first == second ? left.index < right.index : first < second
         }
-        if let disk { self.write(sorted[...], disk) } else { self.giveUp(sorted[...]) }
-        self.state.withLock { $0.queue.finish(batch) }
+        // Piece by piece, so that there is soon room for others.
+        for start in stride(from: 0, to: sorted.count, by: 64) {
+            let piece = sorted[start..<min(start + 64, sorted.count)]
+            if let disk { self.write(piece, disk) } else { self.giveUp(piece) }
+            self.state.withLock { $0.queue.finish(piece) }
+        }
     }
 
     private func write(_ batch: ArraySlice<QueuedBlock>, _ disk: Disk) {

@@ -24,8 +24,18 @@ public final class DiskCache: Sendable {
         /// How long a block holds after it was fetched; nothing for ever.
         public var blockTTL: Duration?
 
+        /// How many bytes may wait to be written; what comes beyond is not stored. They are the caller's buffers, so
+        /// that they take no memory of their own while the caller keeps them.
+        public var queueByteLimit: Int
+
         /// Sets all.
-        public init(budget: UInt64 = 10 << 30, freeSpaceFloor: UInt64? = nil, blockTTL: Duration? = nil) {
+        public init(
+            budget: UInt64 = 10 << 30,
+            freeSpaceFloor: UInt64? = nil,
+            blockTTL: Duration? = nil,
+            queueByteLimit: Int = 16 << 20
+        ) {
+            self.queueByteLimit = queueByteLimit
             self.budget = budget
             self.freeSpaceFloor = freeSpaceFloor
             self.blockTTL = blockTTL

@@ -12,8 +12,6 @@ struct DiskEnvironment: Sendable {
     /// How long a block waits for its neighbours before it is written, so that they lie together and share a
     /// transaction.
     var linger: Duration = .milliseconds(100)
-    /// How many bytes may wait to be written.
-    var queueByteLimit = 16 << 20
     /// The length of a segment; nothing for that which suits the budget.
     var segmentByteCount: Int?
 

@@ -28,12 +28,12 @@ struct WriteQueue: Sendable {
     /// Whether a block of so many bytes can wait here.
     func hasRoom(for byteCount: Int, limit: Int) -> Bool { self.byteCount + byteCount <= limit }
 
-    /// Adds a block, and says when to call the writer, if it has not been called yet: with a quarter of the queue's
-    /// limit in bytes at once.
+    /// Adds a block, and says when to call the writer, if it has not been called yet: at once with 4 MiB, or a
+    /// quarter of the queue's limit.
     mutating func append(_ block: QueuedBlock, limit: Int) -> Call? {
         self.blocks.append(block)
         self.byteCount += block.byteCount
-        if self.byteCount >= limit / 4 && !self.isUrgent {
+        if self.byteCount >= min(limit / 4, 4 << 20) && !self.isUrgent {
             self.isUrgent = true
             self.isScheduled = true
             return .now
@@ -52,7 +52,7 @@ struct WriteQueue: Sendable {
     }
 
     /// Notes that blocks no longer take memory.
-    mutating func finish(_ blocks: [QueuedBlock]) {
+    mutating func finish(_ blocks: some Sequence<QueuedBlock>) {
         self.byteCount -= blocks.reduce(0) { $0 + $1.byteCount }
     }
 }

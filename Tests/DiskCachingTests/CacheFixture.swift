@@ -19,7 +19,6 @@ struct CacheFixture {
     var identity = "https://service.example f-1"
     var options = DiskCache.Options(budget: 256 << 20)
     var segmentByteCount: Int? = 1 << 20
-    var queueByteLimit = 16 << 20
 
     var path: String { self.parent.path + "/blocks" }
 
@@ -33,7 +32,6 @@ struct CacheFixture {
         }
         // Blocks are written when a test says so, or when the queue is a quarter full.
         environment.linger = .seconds(3600)
-        environment.queueByteLimit = self.queueByteLimit
         environment.segmentByteCount = self.segmentByteCount
         return DiskCache(
             directory: FilePath(path ?? self.path),

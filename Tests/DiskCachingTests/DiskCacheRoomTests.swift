@@ -14,7 +14,7 @@ struct DiskCacheRoomTests {
     init() {
         self.fixture.options.budget = 16 << 20
         self.fixture.segmentByteCount = 512 << 10
-        self.fixture.queueByteLimit = 2 << 20
+        self.fixture.options.queueByteLimit = 2 << 20
     }
 
     /// What the directory takes, as `du` counts it.

@@ -158,7 +158,7 @@ struct DiskCacheTests {
     func queueBound() async {
         var fixture = self.fixture
         // Full long before the writer is called, which then cannot be faster than this test.
-        fixture.queueByteLimit = 3 * CacheFixture.block
+        fixture.options.queueByteLimit = 3 * CacheFixture.block
         await fixture.session { cache in
             let isReleased = Mutable(false)
             let isBlocked = Mutable(false)

@@ -27,6 +27,7 @@ final class DelayLine: @unchecked Sendable {
     private let destination: Int32
     private let delay: Int64
     private let opensAt: Int64
+    private let link: Link
     /// Keeps both descriptors open.
     private let sockets: Sockets
 
@@ -39,11 +40,19 @@ final class DelayLine: @unchecked Sendable {
 
     /// `delay` is in nanoseconds, from the arrival of a byte to its departure; what arrives before `opensAt`
     /// counts as having come then.
-    init(from source: Int32, to destination: Int32, delay: Int64, opensAt: Int64, of sockets: Sockets) {
+    init(
+        from source: Int32,
+        to destination: Int32,
+        delay: Int64,
+        opensAt: Int64,
+        link: Link,
+        of sockets: Sockets
+    ) {
         self.source = source
         self.destination = destination
         self.delay = delay
         self.opensAt = opensAt
+        self.link = link
         self.sockets = sockets
         pthread_mutex_init(self.lock, nil)
         pthread_cond_init(self.changed, nil)
@@ -69,8 +78,8 @@ final class DelayLine: @unchecked Sendable {
             var count = 0
             repeat { count = read(self.source, memory, Self.chunkSize) } while count < 0 && errno == EINTR
             // A connection that was reset has ended as well; the other line finds out by itself.
-            let due = max(now(), self.opensAt) + self.delay
-            let chunk = Chunk(due: due, memory: memory, count: max(count, 0))
+            let through = self.link.pass(max(count, 0), at: max(now(), self.opensAt))
+            let chunk = Chunk(due: through + self.delay, memory: memory, count: max(count, 0))
             isOpen = chunk.count > 0
             self.append(chunk)
         }

@@ -1,7 +1,7 @@
 import Glibc
 
 /// `delay-proxy --listen 127.0.0.1:0 --to HOST:PORT --round-trip-ms 20`: a TCP proxy that makes a network
-/// longer without making it narrower.
+/// longer without making it narrower; with `--mib-per-second N` all answers together come no faster than that.
 ///
 /// Measured on two cores that server, proxy and curl share, 1 GiB in 1, 2 or 8 ranges with one parallel curl,
 /// in MiB/s: 2700 to 4300 without the proxy; through it 1650 to 2150 at 0 ms, 1550 to 1900 at 20 ms, 1000 to
@@ -47,13 +47,19 @@ struct Settings {
     var to: Address
     /// Nanoseconds.
     var roundTrip: Int64
+    /// What all connections share on the way back, in bytes per second; nothing for no bound.
+    var rate: Int64?
 
     init(arguments: ArraySlice<String>) throws(ProxyError) {
         var values: [String: String] = [:]
         var rest = arguments
         while let name = rest.popFirst() {
-            guard ["--listen", "--to", "--round-trip-ms"].contains(name), let value = rest.popFirst() else {
-                throw ProxyError("usage: delay-proxy [--listen HOST:PORT] --to HOST:PORT --round-trip-ms N")
+            guard ["--listen", "--to", "--round-trip-ms", "--mib-per-second"].contains(name),
+                let value = rest.popFirst()
+            else {
+                throw ProxyError(
+                    "usage: delay-proxy [--listen HOST:PORT] --to HOST:PORT --round-trip-ms N [--mib-per-second N]"
+                )
             }
             values[name] = value
         }
@@ -62,6 +68,12 @@ struct Settings {
         guard let milliseconds = Double(values["--round-trip-ms"] ?? ""), (0...60_000).contains(milliseconds)
         else { throw ProxyError("--round-trip-ms must be a number from 0 to 60000") }
         self.roundTrip = Int64(milliseconds * 1_000_000)
+        if let text = values["--mib-per-second"] {
+            guard let rate = Int64(text), (1...100_000).contains(rate) else {
+                throw ProxyError("--mib-per-second must be a whole number from 1 to 100000")
+            }
+            self.rate = rate << 20
+        }
     }
 }
 

@@ -7,9 +7,12 @@ struct Proxy: Sendable {
     let port: UInt16
     private let settings: Settings
     private let listener: Int32
+    private let upward = Link(rate: nil)
+    private let downward: Link
 
     init(_ settings: Settings) throws(ProxyError) {
         self.settings = settings
+        self.downward = Link(rate: settings.rate)
         self.listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard self.listener >= 0 else { throw ProxyError(failed: "socket") }
         setFlag(self.listener, level: SOL_SOCKET, name: SO_REUSEADDR)
@@ -55,9 +58,17 @@ struct Proxy: Sendable {
             to: server,
             delay: oneWay,
             opensAt: accepted + self.settings.roundTrip,
+            link: self.upward,
             of: sockets
         ).start()
-        DelayLine(from: server, to: client, delay: oneWay, opensAt: accepted, of: sockets).start()
+        DelayLine(
+            from: server,
+            to: client,
+            delay: oneWay,
+            opensAt: accepted,
+            link: self.downward,
+            of: sockets
+        ).start()
     }
 }
 

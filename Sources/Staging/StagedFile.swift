@@ -51,6 +51,9 @@ public final class StagedFile: Sendable {
     /// Whether there are bytes that the service does not have.
     public var isDirty: Bool { self.state.withLock { $0.isDirty } }
 
+    /// Whether all of the file's bytes are here.
+    public var isWhole: Bool { self.state.withLock { $0.extents.byteCount == $0.size } }
+
     /// How many bytes are here.
     public var localByteCount: UInt64 { self.state.withLock { $0.extents.byteCount } }
 

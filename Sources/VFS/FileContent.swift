@@ -18,10 +18,16 @@ final class FileContent: Sendable {
         var staged: StagedFile?
         /// The version that the bytes missing from `staged` are read from.
         var base: FileVersion?
+        /// Its name is about to go: who opens it now waits for how that ends.
+        var isLeaving = false
         /// Its name is gone: reads and writes go on, nothing of it is uploaded.
         var isUnlinked = false
         /// Why the last upload failed, until one succeeds.
         var lastError: FileSystemError?
+
+        /// Whether what is staged is the file, whatever the service has under its name: that is gone, or what its
+        /// readers need was brought here since it is about to go.
+        var isOnItsOwn: Bool { self.isUnlinked || self.isLeaving && self.readerCount > 0 }
     }
 
     let inode: InodeNumber
@@ -41,6 +47,8 @@ final class FileContent: Sendable {
 
     var isUnlinked: Bool { self.state.withLock { $0.isUnlinked } }
 
+    var isOnItsOwn: Bool { self.state.withLock { $0.isOnItsOwn } }
+
     var hasReaders: Bool { self.state.withLock { $0.readerCount > 0 } }
 
     /// The staged file if it holds what the file is now: it is dirty, or the service has no newer version.
@@ -49,7 +57,7 @@ final class FileContent: Sendable {
     func currentStaged(known: FileVersion?) -> (file: StagedFile, base: FileVersion?)? {
         self.state.withLock { state in
             guard let staged = state.staged else { return nil }
-            if !staged.isDirty, !state.isUnlinked, let known, let base = state.base,
+            if !staged.isDirty, !state.isOnItsOwn, let known, let base = state.base,
                 known.content.rawValue > base.content.rawValue
             {
                 state.staged = nil
@@ -58,6 +66,43 @@ final class FileContent: Sendable {
             }
             return (staged, state.base)
         }
+    }
+
+    /// Counts a handle that is being opened.
+    ///
+    /// - Returns: Whether it may be; not while the name is about to go.
+    func admit(_ mode: OpenMode) -> Bool {
+        self.state.withLock { state in
+            guard !state.isLeaving else { return false }
+            if mode.reads { state.readerCount += 1 }
+            return true
+        }
+    }
+
+    /// Nobody opens the file from now on, as its name is about to go; the caller holds `transfer`.
+    ///
+    /// - Returns: `false` if somebody reads it and not all of it is here.
+    func beginLeaving() -> Bool {
+        self.state.withLock { state in
+            guard state.readerCount == 0 || state.staged?.isWhole == true else { return false }
+            state.isLeaving = true
+            return true
+        }
+    }
+
+    /// Ends ``beginLeaving()``; who has the file open goes on with what is here of it if its name is gone.
+    func endLeaving(isGone: Bool) {
+        self.state.withLock { state in
+            state.isLeaving = false
+            guard isGone else { return }
+            state.isUnlinked = true
+            state.staged?.discard()
+        }
+    }
+
+    /// Whether a handle can be had although the name is gone.
+    func outlivesItsName(for mode: OpenMode) -> Bool {
+        self.state.withLock { $0.isUnlinked && (!mode.reads || $0.staged?.isWhole == true) }
     }
 }
 
@@ -78,14 +123,14 @@ public final class FileHandle: Sendable {
     /// Whether anything was read through it that the service has, or tried to.
     private let wasRead = Atomic(false)
 
-    /// Takes a content that is in use for it (``FileSystem/use(_:)``).
-    init(_ content: FileContent, _ mode: OpenMode, opener: Int32, reader: BlockReader) {
+    /// Takes a content that is in use for it (``FileSystem/use(_:)``); nothing while that's name is about to go.
+    init?(_ content: FileContent, _ mode: OpenMode, opener: Int32, reader: BlockReader) {
+        guard content.admit(mode) else { return nil }
         self.content = content
         self.reader = reader
         self.opener = opener
         self.isReadable = mode.reads
         self.isWritable = mode.writes
-        if mode.reads { content.state.withLock { $0.readerCount += 1 } }
     }
 
     /// Whether nothing was read through it.

@@ -146,8 +146,9 @@ extension FileSystem {
                 throw .noSuchFile
             }
             guard kind == .file else { throw .isDirectory }
-            try await self.detaching(inode) { () throws(FileSystemError) in
-                let isHeld = self.existingContent(of: inode)?.isDirty == true
+            try await self.detaching(inode) { content throws(FileSystemError) in
+                try await self.beginLeaving(content)
+                let isHeld = content.isDirty
                 do throws(FileSystemError) {
                     if self.namespace.isOnServer(inode) {
                         try await self.delete(name, in: parent, kind: .file)
@@ -182,26 +183,30 @@ extension FileSystem {
         }
     }
 
-    /// Takes a file's name away while no upload of it runs; before, who reads it gets what only the service has.
+    /// Takes a file's name away while no upload of it runs.
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - remove: Takes the name away, here and on the service, after ``beginLeaving(_:)``.
+    /// - Throws: What `remove` threw.
     func detaching(
         _ inode: InodeNumber,
-        _ remove: () async throws(FileSystemError) -> Void
+        _ remove: (FileContent) async throws(FileSystemError) -> Void
     ) async throws(FileSystemError) {
         let content = self.use(inode)
         defer { self.endUse(content) }
         try await content.transfer.alone { () throws(FileSystemError) in
-            if content.hasReaders { try await self.fetchAll(content) }
-            defer {
-                // Also where what came after it failed.
-                if self.namespace.location(of: inode) == nil {
-                    content.state.withLock { state in
-                        state.isUnlinked = true
-                        state.staged?.discard()
-                    }
-                }
-            }
-            try await remove()
+            // Gone also where what came after it failed.
+            defer { content.endLeaving(isGone: self.namespace.location(of: inode) == nil) }
+            try await remove(content)
         }
+    }
+
+    /// Who reads a file gets what only the service has, before the service takes it away; nobody else opens it then.
+    func beginLeaving(_ content: FileContent) async throws(FileSystemError) {
+        repeat {
+            if content.hasReaders { try await self.fetchAll(content) }
+        } while !content.beginLeaving()
     }
 
     /// Brings all bytes of a file here, since its place on the service is about to go.

@@ -46,19 +46,51 @@ extension FileSystem {
         guard let kind = self.namespace.kind(of: inode) else { throw .stale }
         guard kind == .file else { throw .isDirectory }
         if mode.truncates { return nil }
-        let content = self.use(inode)
-        let isLocal = content.isDirty || content.isUnlinked
-        guard isLocal || self.namespace.freshVersion(of: inode) != nil else {
-            self.endUse(content)
-            return nil
-        }
-        let handle = FileHandle(content, mode, opener: process, reader: self.cache.makeReader())
+        let content = self.existingContent(of: inode)
+        let isLocal = content?.isDirty == true || content?.isUnlinked == true
+        guard isLocal || self.namespace.freshVersion(of: inode) != nil,
+            let handle = try self.makeHandle(inode, mode, by: process)
+        else { return nil }
         guard let version = self.namespace.knownVersion(of: inode), !isLocal else { return (handle, true) }
         // The kernel does not ask for the bytes of an empty file.
         if mode.reads, version.size == 0, handle.noteRead() {
             self.ahead.didBeginReading(inode, size: 0, at: 0)
         }
         return (handle, self.namespace.serve(version.content, of: inode))
+    }
+
+    /// Makes a handle, unless the file's name is about to go.
+    ///
+    /// - Throws: `.stale` if it is gone: the kernel looks the name up again, of which the program sees nothing.
+    private func makeHandle(
+        _ inode: InodeNumber,
+        _ mode: OpenMode,
+        by process: Int32
+    ) throws(FileSystemError) -> FileHandle? {
+        let content = self.use(inode)
+        let reader = self.cache.makeReader()
+        guard let handle = FileHandle(content, mode, opener: process, reader: reader) else {
+            self.endUse(content)
+            return nil
+        }
+        // Counted by now: who takes the name away after this brings its bytes here before.
+        if self.namespace.location(of: inode) == nil, !content.outlivesItsName(for: mode) {
+            self.release(handle)
+            throw .stale
+        }
+        return handle
+    }
+
+    /// Makes a handle, waiting for the end of what takes the file's name away.
+    private func makeHandleLater(
+        _ inode: InodeNumber,
+        _ mode: OpenMode,
+        by process: Int32
+    ) async throws(FileSystemError) -> FileHandle {
+        while true {
+            if let handle = try self.makeHandle(inode, mode, by: process) { return handle }
+            await self.existingContent(of: inode)?.transfer.shared {}
+        }
     }
 
     /// Opens a file.
@@ -75,15 +107,13 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) -> (FileHandle, keepsPages: Bool) {
         if let opened = try self.openNow(inode, mode, by: process) { return opened }
-        let handle = FileHandle(self.use(inode), mode, opener: process, reader: self.cache.makeReader())
+        let handle = try await self.makeHandleLater(inode, mode, by: process)
         do throws(FileSystemError) {
             if mode.truncates {
                 try await self.truncate(inode, to: 0, through: handle)
                 return (handle, false)
             }
-            let version = try await self.fail { () throws(RemoteError) in
-                try await self.namespace.version(of: inode)
-            }
+            let version = try await self.version(of: inode)
             return (handle, self.namespace.serve(version.content, of: inode))
         } catch {
             self.release(handle)
@@ -149,7 +179,11 @@ extension FileSystem {
         let content = self.use(inode)
         // `use` pins it too.
         self.namespace.unpin(inode)
-        let handle = FileHandle(content, mode, opener: process, reader: self.cache.makeReader())
+        let reader = self.cache.makeReader()
+        guard let handle = FileHandle(content, mode, opener: process, reader: reader) else {
+            self.endUse(content)
+            throw .stale
+        }
         do throws(FileSystemError) {
             _ = try self.stageEmpty(content)
             guard let attributes = self.namespace.countLookup(inode) else { throw .noSuchFile }
@@ -174,13 +208,10 @@ extension FileSystem {
     /// - Throws: Why the size cannot be had, or the local disk's error.
     func stagedForWriting(_ content: FileContent, emptied: Bool) async throws(FileSystemError) -> StagedFile {
         let staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file
-        if let staged, emptied || staged.isDirty || content.isUnlinked { return staged }
+        if let staged, emptied || staged.isDirty || content.isOnItsOwn { return staged }
         if emptied { return try self.stageEmpty(content) }
         // What is here and clean may be of a version that is long past.
-        let base = try await self.fail { () throws(RemoteError) in
-            try await self.namespace.version(of: content.inode)
-        }
-        return try self.stage(content, base: base)
+        return try self.stage(content, base: try await self.version(of: content.inode))
     }
 
     /// Changes a file's bytes here, waiting for an upload that holds them still.
@@ -259,7 +290,7 @@ extension FileSystem {
         let known = self.namespace.freshVersion(of: content.inode)
         let staged: StagedFile
         if let current = content.currentStaged(known: known)?.file,
-            current.isDirty || content.isUnlinked || known != nil
+            current.isDirty || content.isOnItsOwn || known != nil
         {
             staged = current
         } else if let known {

@@ -91,7 +91,7 @@ extension FileSystem {
         guard attributes.kind == .file else { return (attributes, self.namespace.timeToLive) }
         let known = self.namespace.knownVersion(of: inode)
         if let content = self.existingContent(of: inode),
-            let staged = content.currentStaged(known: known)?.file, staged.isDirty || content.isUnlinked
+            let staged = content.currentStaged(known: known)?.file, staged.isDirty || content.isOnItsOwn
         {
             attributes.size = staged.size
             return (attributes, self.namespace.timeToLive)
@@ -123,9 +123,7 @@ extension FileSystem {
         let head = self.ahead.guessRead(of: inode, isCertain: opensForReading)
         let version: FileVersion
         do throws(FileSystemError) {
-            version = try await self.fail { () throws(RemoteError) in
-                try await self.namespace.version(of: inode)
-            }
+            version = try await self.version(of: inode)
         } catch {
             head?.cancel()
             throw error

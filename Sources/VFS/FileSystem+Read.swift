@@ -65,12 +65,16 @@ extension FileSystem {
                 return .ready(try self.readStaged(staged, range))
             }
             // A clean one is the service's file: what it lacks need not be put together.
-            if staged.isDirty || content.isUnlinked {
+            if staged.isDirty || content.isOnItsOwn {
                 let task = Task { completion(await self.readMixed(content, staged, base, range)) }
                 return .pending { task.cancel() }
             }
         }
-        guard let known else { throw .stale }
+        guard let known else {
+            // What was done to it failed in a way that leaves open what the service has now.
+            let task = Task { completion(await self.readPresent(content, range, after: .changedOnServer)) }
+            return .pending { task.cancel() }
+        }
         try self.checkNotShort(content, known, range)
         let source = self.blockSource(content, known)
         defer {
@@ -193,12 +197,7 @@ extension FileSystem {
         if error == .gone { return .failure(.stale) }
         do throws(FileSystemError) {
             self.namespace.expireVersion(of: content.inode)
-            let version: FileVersion
-            do throws(RemoteError) {
-                version = try await self.namespace.version(of: content.inode)
-            } catch {
-                throw error == .notFound ? .stale : FileSystemError(error)
-            }
+            let version = try await self.version(of: content.inode)
             try self.checkNotShort(content, version, range)
             do throws(BlockError) {
                 return .success(try await self.cache.read(self.blockSource(content, version), range))

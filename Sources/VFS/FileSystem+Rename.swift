@@ -79,7 +79,7 @@ extension FileSystem {
         guard kind == .file else { throw .isDirectory }
         // rename(2): two names of one file, here one name, do nothing.
         guard target != inode else { return }
-        try await self.detaching(target) { () throws(FileSystemError) in
+        try await self.detaching(target) { target throws(FileSystemError) in
             try await self.moveFile(inode, old, new, replacing: target)
         }
     }
@@ -88,7 +88,7 @@ extension FileSystem {
         _ inode: InodeNumber,
         _ old: Place,
         _ new: Place,
-        replacing target: InodeNumber?
+        replacing target: FileContent?
     ) async throws(FileSystemError) {
         let content = self.use(inode)
         defer { self.endUse(content) }
@@ -97,6 +97,7 @@ extension FileSystem {
             let path = self.namespace.path(of: old.parent)?.appending(old.name)
             // Only here yet, and still being written: it goes to its new name with its first upload.
             guard isOnServer || content.state.withLock({ $0.lastError }) != nil else {
+                if let target { try await self.beginLeaving(target) }
                 self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
                 return
             }
@@ -121,18 +122,13 @@ extension FileSystem {
         _ old: Place,
         _ new: Place,
         _ copied: Copied,
-        replacing target: InodeNumber?
+        replacing target: FileContent?
     ) {
         self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
-        if let replaced = target.flatMap(self.existingContent) {
-            // Who has it open goes on with what is here of it.
-            replaced.state.withLock { state in
-                state.isUnlinked = true
-                state.staged?.discard()
-            }
-        }
+        if let target { target.endLeaving(isGone: self.namespace.location(of: target.inode) == nil) }
         // The file vanished from a listing while it was copied: the next one shows its new name.
         guard self.namespace.known(new.name, in: new.parent)?.inode == content.inode else {
+            if let target { self.forgetVersion(of: target) }
             return self.namespace.expireListing(new.parent)
         }
         // Without unsent bytes the content is the version that it was.
@@ -173,7 +169,7 @@ extension FileSystem {
     private func copyOutrunningWriters(
         _ content: FileContent,
         to new: Place,
-        replacing target: InodeNumber?
+        replacing target: FileContent?
     ) async throws(FileSystemError) -> Copied {
         for _ in 0..<2 {
             if let copied = try await self.copy(content, to: new, replacing: target) { return copied }
@@ -195,7 +191,7 @@ extension FileSystem {
     private func copy(
         _ content: FileContent,
         to new: Place,
-        replacing target: InodeNumber?
+        replacing target: FileContent?
     ) async throws(FileSystemError) -> Copied? {
         guard let path = self.namespace.path(of: new.parent)?.appending(new.name) else { throw .noSuchFile }
         let version = try await self.versionUnlessDirty(content)
@@ -210,7 +206,10 @@ extension FileSystem {
                 source,
                 to: path,
                 in: new.parent,
-                previousSize: self.sizeOnServer(target, otherwise: size)
+                previousSize: self.sizeOnServer(target, otherwise: size),
+                beforeComplete: { () throws(FileSystemError) in
+                    if let target { try await self.beginLeaving(target) }
+                }
             ) { content.staged?.snapshot == snapshot }
             guard isDone else { return nil }
         } catch {
@@ -223,21 +222,19 @@ extension FileSystem {
     }
 
     /// What the service has of a file is not known any more.
-    private func forgetVersion(of inode: InodeNumber) {
-        self.namespace.forgetVersion(of: inode)
-        self.existingContent(of: inode)?.state.withLock { state in
+    private func forgetVersion(of content: FileContent) {
+        self.namespace.forgetVersion(of: content.inode)
+        content.state.withLock { state in
             if state.staged?.isDirty == false { state.staged = nil }
         }
     }
 
     /// The size that the service has of a file that is to be replaced: nothing if there is none; the size of what
     /// replaces it where its own is not known, so that it proves nothing.
-    private func sizeOnServer(_ target: InodeNumber?, otherwise size: UInt64) -> UInt64? {
-        guard let target, self.namespace.isOnServer(target) else { return nil }
-        if let content = self.existingContent(of: target), content.isDirty {
-            return content.state.withLock { $0.base?.size } ?? size
-        }
-        return self.namespace.knownVersion(of: target)?.size ?? size
+    private func sizeOnServer(_ target: FileContent?, otherwise size: UInt64) -> UInt64? {
+        guard let target, self.namespace.isOnServer(target.inode) else { return nil }
+        if target.isDirty { return target.state.withLock { $0.base?.size } ?? size }
+        return self.namespace.knownVersion(of: target.inode)?.size ?? size
     }
 
     private func versionUnlessDirty(_ content: FileContent) async throws(FileSystemError) -> FileVersion? {

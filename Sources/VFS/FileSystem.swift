@@ -184,6 +184,17 @@ public final class FileSystem: Sendable {
         return name
     }
 
+    /// A file's version, asking for its size if what is known is too old.
+    ///
+    /// - Throws: `.stale` if its name is gone: what asks by number has the kernel look the name up again.
+    func version(of inode: InodeNumber) async throws(FileSystemError) -> FileVersion {
+        do throws(RemoteError) {
+            return try await self.namespace.version(of: inode)
+        } catch {
+            throw error == .notFound ? .stale : FileSystemError(error)
+        }
+    }
+
     func fail<Value>(_ body: () async throws(RemoteError) -> Value) async throws(FileSystemError) -> Value {
         do throws(RemoteError) {
             return try await body()

@@ -43,6 +43,7 @@ struct Uploader: Sendable {
     ///   - path: Where to.
     ///   - parent: The directory it goes to, whose listing may show the upload under way.
     ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
+    ///   - beforeComplete: Called when all bytes have arrived, before the file changes; what it throws stops the upload.
     ///   - isCurrent: Asked when all bytes have arrived; `false` stops the upload before the file changes.
     /// - Returns: Whether the file is there: `false` if `isCurrent` said so.
     /// - Throws: Why it is not, or not for certain.
@@ -51,6 +52,7 @@ struct Uploader: Sendable {
         to path: RemotePath,
         in parent: InodeNumber,
         previousSize: UInt64?,
+        beforeComplete: @escaping @Sendable () async throws(FileSystemError) -> Void = {},
         isCurrent: @escaping @Sendable () -> Bool
     ) async throws(FileSystemError) -> Bool {
         let hidden = Mutex<FileName?>(nil)
@@ -73,6 +75,8 @@ struct Uploader: Sendable {
                     }
                 },
                 beforeComplete: { () throws(LocalFailure) in
+                    if !isCurrent() { throw .outrun }
+                    do throws(FileSystemError) { try await beforeComplete() } catch { throw .failed(error) }
                     if !isCurrent() { throw .outrun }
                 }
             )

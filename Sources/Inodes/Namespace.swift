@@ -127,7 +127,7 @@ public final class Namespace: Sendable {
         }
     }
 
-    /// The lookup count of a node, for tests; nothing if there is no such node.
+    /// How often the kernel was told of a node and has not forgotten it; nothing if there is no such node.
     public func lookupCount(of inode: InodeNumber) -> UInt64? {
         self.state.withLock { $0.nodes[inode]?.lookupCount }
     }

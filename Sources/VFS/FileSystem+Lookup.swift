@@ -178,5 +178,6 @@ extension FileSystem {
     /// The kernel forgets what it was told so many times.
     public func forget(_ inode: InodeNumber, count: UInt64) {
         self.namespace.forget(inode, count: count)
+        if let content = self.existingContent(of: inode), content.isUnlinked { self.letGo(content) }
     }
 }

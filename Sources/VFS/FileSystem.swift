@@ -82,14 +82,18 @@ public final class FileSystem: Sendable {
     }
 
     /// Changes what keeps a content, and lets it go if nothing does: no user, no unsent bytes, nothing worth keeping.
+    ///
+    /// What is here of a file whose name is gone is kept while the kernel knows its number: it may open it in the
+    /// moment before it hears that the name is gone.
     func letGo(_ content: FileContent, _ change: @Sendable (inout FileContent.State) -> Void = { _ in }) {
         let isDropped: Bool = self.contents.withLock { contents in
+            let mayBeOpened = self.namespace.lookupCount(of: content.inode) ?? 0 > 0
             let isUnused = content.state.withLock { state in
                 change(&state)
                 guard state.useCount == 0 else { return false }
                 if state.isUnlinked {
                     state.staged?.discard()
-                    state.staged = nil
+                    if !mayBeOpened || state.staged?.isWhole == false { state.staged = nil }
                 }
                 return state.staged == nil
             }

@@ -105,6 +105,9 @@ final class Mount: Sendable {
         return inode
     }
 
+    /// The kernel forgets a number.
+    func forget(_ inode: InodeNumber) { self.fileSystem.forget(inode, count: .max) }
+
     private func place(_ text: String) async throws(FileSystemError) -> (InodeNumber, [UInt8]) {
         let path = path(text)
         let parent = try await self.inode(path.parent.description)

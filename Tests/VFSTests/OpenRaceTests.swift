@@ -75,7 +75,8 @@ struct OpenRaceTests {
     @Test("An empty file is not emptied when its name is gone")
     func emptiedAfter() async throws {
         let mount = try Mount()
-        try await mount.put("f", [])
+        mount.remote.put("f", [])
+        #expect(try await mount.size("f") == 0)
         let inode = try await mount.inode("f")
         try await mount.unlink("f")
         let met = await failure { () throws(FileSystemError) in
@@ -208,8 +209,26 @@ struct OpenRaceTests {
         mount.fileSystem.release(first)
         #expect(try await mount.read(second) == Self.old)
         mount.fileSystem.release(second)
+        mount.forget(inode)
+        #expect(mount.staged.isEmpty)
+    }
+
+    @Test(
+        "A file that is here whole can be opened until the kernel knows that its name is gone",
+        arguments: Change.allCases
+    )
+    func openedBeforeForgotten(change: Change) async throws {
+        let (mount, inode) = try await Self.mount()
+        try await mount.put("f", Self.old + [1])
+        try await change.make(on: mount)
+        let handle = try await Self.open(mount, inode)
+        #expect(try await mount.read(handle) == Self.old + [1])
+        mount.forget(inode)
+        #expect(try await mount.read(handle) == Self.old + [1])
+        mount.fileSystem.release(handle)
         let met = await failure { () throws(FileSystemError) in try await Self.open(mount, inode) }
         #expect(met == .stale)
         #expect(mount.staged.isEmpty)
+        try await change.expectResult(on: mount)
     }
 }

@@ -123,7 +123,7 @@ public final class FileHandle: Sendable {
     /// Whether anything was read through it that the service has, or tried to.
     private let wasRead = Atomic(false)
 
-    /// Takes a content that is in use for it (``FileSystem/use(_:)``); nothing while that's name is about to go.
+    /// Takes a content that is in use for it (``FileSystem/use(_:)``); nothing while its file's name is about to go.
     init?(_ content: FileContent, _ mode: OpenMode, opener: Int32, reader: BlockReader) {
         guard content.admit(mode) else { return nil }
         self.content = content

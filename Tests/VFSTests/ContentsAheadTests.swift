@@ -131,7 +131,7 @@ struct ContentsAheadTests {
             #expect(try await mount.cat("d/f100") == [])
         } else {
             let error = await failure { () throws(FileSystemError) in try await mount.cat("d/f100") }
-            #expect(error == .noSuchFile)
+            #expect(error == .stale)
         }
     }
 

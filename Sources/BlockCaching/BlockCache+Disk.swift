@@ -12,7 +12,7 @@ final class DiskVersions: Sendable {
     private let files = Mutex<[ContentID: DiskFile]>([:])
 
     /// More are forgotten, and found again when they are asked for.
-    private static let maximumCount = 1024
+    private static let maximumCount = 128
 
     init(_ disk: DiskCache) {
         self.disk = disk
@@ -25,8 +25,8 @@ final class DiskVersions: Sendable {
     func file(_ source: BlockSource) -> DiskFile? {
         guard let path = source.path() else { return nil }
         return self.files.withLock { files in
-            // After a rename it is another one.
-            if let file = files[source.content], file.path == path { return file }
+            // After a rename, or a change that was tried and failed, it is another one.
+            if let file = files[source.content], file.path == path, !file.isDropped { return file }
             if files.count >= Self.maximumCount { files.removeAll(keepingCapacity: true) }
             let file = self.disk.file(path, size: source.size)
             files[source.content] = file

@@ -11,13 +11,22 @@ extension BlockCache {
     ///   - source: The version that it belongs to.
     ///   - index: Which of its blocks.
     ///   - buffer: All of the block.
-    public func insert(_ source: BlockSource, block index: UInt64, _ buffer: ByteBuffer) {
+    ///   - isCurrent: Whether the file is still of this version, as far as this mount knows: what it changes from
+    ///     then on is forgotten again.
+    public func insert(
+        _ source: BlockSource,
+        block index: UInt64,
+        _ buffer: ByteBuffer,
+        if isCurrent: () -> Bool
+    ) {
+        let kept = self.disk?.file(source)
+        guard isCurrent() else { return }
         self.state.withLock { state in
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
             state.memory.insert(BlockKey(source.content, index), buffer, isAhead: true)
         }
-        self.disk?.file(source)?.store(index, buffer)
+        kept?.store(index, buffer)
     }
 }
 

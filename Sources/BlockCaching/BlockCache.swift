@@ -177,13 +177,12 @@ public final class BlockCache: Sendable {
     func endReader(_ reader: UInt64, _ content: ContentID?) {
         let abandoned: [BlockFetch] = self.state.withLock { state in
             state.governor.forget(reader)
-            guard let content else { return [] }
-            state.memory.giveUpAhead { $0.content == content }
-            var abandoned: [BlockFetch] = []
+            if let content { state.memory.giveUpAhead { $0.content == content } }
+            var owned: [ObjectIdentifier: BlockFetch] = [:]
             for loading in state.loading.values where loading.fetch.owner == reader {
-                if abandoned.last !== loading.fetch { abandoned.append(loading.fetch) }
+                owned[ObjectIdentifier(loading.fetch)] = loading.fetch
             }
-            return abandoned.filter { Self.abandon($0, content, &state) }
+            return owned.values.filter { Self.abandon($0, &state) }
         }
         for fetch in abandoned { fetch.cancel() }
     }
@@ -231,7 +230,7 @@ public final class BlockCache: Sendable {
         _ state: inout State
     ) -> [BlockFetch] {
         BlockGeometry.runs(of: blocks, maximumCount: self.maximumRunBlockCount).map { run in
-            let fetch = BlockFetch(run, size: source.size, owner: owner)
+            let fetch = BlockFetch(run, of: source, owner: owner)
             for index in run {
                 state.loading[BlockKey(source.content, index)] = LoadingBlock(
                     fetch: fetch,
@@ -352,7 +351,7 @@ public final class BlockCache: Sendable {
                     left.append(fetch)
                 }
             }
-            return left.filter { Self.abandon($0, source.content, &state) }
+            return left.filter { Self.abandon($0, &state) }
         }
         for fetch in abandoned { fetch.cancel() }
     }
@@ -361,8 +360,10 @@ public final class BlockCache: Sendable {
     /// being cancelled.
     ///
     /// - Returns: Whether nobody waits for it.
-    private static func abandon(_ fetch: BlockFetch, _ content: ContentID, _ state: inout State) -> Bool {
-        let keys = fetch.run.map { ($0, BlockKey(content, $0)) }.filter { state.loading[$1]?.fetch === fetch }
+    private static func abandon(_ fetch: BlockFetch, _ state: inout State) -> Bool {
+        let keys = fetch.run.map { ($0, BlockKey(fetch.content, $0)) }.filter {
+            state.loading[$1]?.fetch === fetch
+        }
         guard keys.allSatisfy({ state.loading[$1]?.waiters.isEmpty == true }) else { return false }
         for (index, key) in keys {
             if state.loading[key]?.isAhead == true {

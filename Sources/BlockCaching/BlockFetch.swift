@@ -1,3 +1,4 @@
+import Primitives
 import RemoteAPI
 import Synchronization
 
@@ -8,6 +9,8 @@ final class BlockFetch: Sendable {
         var isCancelled = false
     }
 
+    /// The version that they are of.
+    let content: ContentID
     /// Block indices, end exclusive.
     let run: Range<UInt64>
     /// The file's size in bytes, which makes its last block short.
@@ -18,9 +21,10 @@ final class BlockFetch: Sendable {
     let urgency: RequestUrgency
     private let state = Mutex(State())
 
-    init(_ run: Range<UInt64>, size: UInt64, owner: UInt64?) {
+    init(_ run: Range<UInt64>, of source: BlockSource, owner: UInt64?) {
+        self.content = source.content
         self.run = run
-        self.size = size
+        self.size = source.size
         self.owner = owner
         self.urgency = owner == nil ? .waitedFor : .ahead()
     }

@@ -9,6 +9,8 @@ public struct ForgettingRemote: RemoteFilesystem {
     private let remote: any RemoteFilesystem
     private let disk: DiskCache
 
+    private static let stuck = RemoteError.unavailable("the disk of the cache does not answer")
+
     /// Puts the two together.
     public init(_ remote: any RemoteFilesystem, disk: DiskCache) {
         self.remote = remote
@@ -67,14 +69,14 @@ public struct ForgettingRemote: RemoteFilesystem {
         size: UInt64,
         previousSize: UInt64?
     ) async throws(RemoteError) {
-        try await self.disk.changing(file) { () throws(RemoteError) in
+        try await self.disk.changing(file, orThrow: Self.stuck) { () throws(RemoteError) in
             try await self.remote.completeUpload(file, upload, size: size, previousSize: previousSize)
         }
     }
 
     /// Deletes a name, once what is kept of it is forgotten.
     public func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError) {
-        try await self.disk.changing(path) { () throws(RemoteError) in
+        try await self.disk.changing(path, orThrow: Self.stuck) { () throws(RemoteError) in
             try await self.remote.delete(path, kind: kind)
         }
     }

@@ -14,7 +14,7 @@ import WireFormat
 struct MountRunner {
     private let configuration: MountConfiguration
     private let fileSystem: FileSystem
-    private let disk: DiskCache?
+    private let disk: DiskCache
     private let recoveryDirectory: SystemPackage.FilePath
     private let logger: Logger
 
@@ -43,9 +43,8 @@ struct MountRunner {
             self.recoveryDirectory = staging.recoveryDirectory
             self.disk = Self.disk(in: directory, for: filesystemID, configuration, logger)
             let service = client.filesystem(filesystemID)
-            let remote: any RemoteFilesystem =
-                self.disk.map { ForgettingRemote(service, disk: $0) } ?? service
-            let namespace = Self.namespace(remote, configuration, logger)
+            let remote = ForgettingRemote(service, disk: self.disk)
+            let namespace = Self.namespace(remote, self.disk, configuration, logger)
             self.fileSystem = FileSystem(
                 remote: remote,
                 namespace: namespace,
@@ -69,14 +68,16 @@ struct MountRunner {
         for filesystemID: FilesystemID,
         _ configuration: MountConfiguration,
         _ logger: Logger
-    ) -> DiskCache? {
-        guard configuration.diskCacheByteCount > 0 else { return nil }
-        return DiskCache(
+    ) -> DiskCache {
+        // With no budget it serves nothing, and sees to it that no later mount does, as it would not hear of what this one
+        // changes.
+        DiskCache(
             directory: directory.path.appending("blocks"),
             identity: "\(configuration.service.endpoint.url) \(filesystemID.rawValue)",
             options: DiskCache.Options(
                 budget: UInt64(configuration.diskCacheByteCount),
-                blockTTL: configuration.blockTTL,
+                // Half of it there, and half in memory after that.
+                blockTTL: configuration.blockTTL / 2,
                 // So many are in memory in any case when a file is read in order.
                 queueByteLimit: configuration.memoryByteCount / 16 * 6
             ),
@@ -86,6 +87,7 @@ struct MountRunner {
 
     private static func namespace(
         _ remote: any RemoteFilesystem,
+        _ disk: DiskCache,
         _ configuration: MountConfiguration,
         _ logger: Logger
     ) -> Namespace {
@@ -93,7 +95,7 @@ struct MountRunner {
             remote: remote,
             timeToLive: configuration.metadataTTL,
             listingBudget: configuration.memoryByteCount / 4,
-            blockTimeToLive: configuration.blockTTL,
+            blockTimeToLive: configuration.blockTTL / 2,
             defaults: DefaultAttributes(
                 userID: configuration.userID,
                 groupID: configuration.groupID,
@@ -103,6 +105,7 @@ struct MountRunner {
                 directoryMask: configuration.directoryMask,
                 time: .now()
             ),
+            whenOutdated: { disk.forgetSoon($0, isTree: $1 == .directory) },
             logger: logger
         )
     }
@@ -205,7 +208,7 @@ struct MountRunner {
     /// The mount is gone: what still waits is uploaded, or left where the next mount and a person find it.
     private func finish() -> Int32 {
         let unsent = (try? Blocking.run { await self.fileSystem.drain() }) ?? []
-        _ = try? Blocking.run { await self.disk?.close() }
+        _ = try? Blocking.run { await self.disk.close() }
         for file in unsent {
             self.logger.error(
                 "not uploaded: the next mount keeps its bytes in the recovery directory",

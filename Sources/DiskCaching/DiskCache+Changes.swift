@@ -14,17 +14,27 @@ extension DiskCache {
     ///
     /// - Parameters:
     ///   - path: The file. Meanwhile nothing of it is served from the disk or stored.
+    ///   - failure: Thrown, with nothing changed, if the disk does not answer: then blocks could come back.
     ///   - change: Changes it; called when no block of it can come back any more, not even after a crash.
     /// - Returns: What `change` returns.
     /// - Throws: What `change` throws.
     public func changing<Result, Failure: Error>(
         _ path: RemotePath,
+        orThrow failure: Failure,
         _ change: () async throws(Failure) -> Result
     ) async throws(Failure) -> Result {
         self.state.withLock { $0.drop(path, isTree: false) }
-        await self.onWriter { self.deleteLines(path, isTree: false) }
+        let isForgotten = await self.onWriter { self.deleteLines(path, isTree: false) }
         defer { self.state.withLock { $0.endDrop(path, isTree: false, endingVersions: true) } }
+        guard isForgotten else { throw failure }
         return try await change()
+    }
+
+    /// Drops all blocks of a file, or of all below a directory, which somebody else was seen to have changed: they are
+    /// not served any more from now on, and not after a crash that comes some time later.
+    public func forgetSoon(_ path: RemotePath, isTree: Bool) {
+        self.state.withLock { $0.drop(path, isTree: isTree) }
+        self.writer.async { self.dropOnDisk(path, isTree: isTree) }
     }
 
     /// Gives the blocks of a file, or of all files below a directory, another path; what was known of that is

@@ -57,6 +57,8 @@ public final class DiskCache: Sendable {
     struct State {
         /// None if the cache does not work (any more).
         var disk: Disk?
+        /// How many pieces of work the disk has not answered in time, and not since.
+        var stuckCount = 0
         /// Whether blocks are still written.
         var isStoring = true
         var files: [RemotePath: WeakFile] = [:]
@@ -218,11 +220,12 @@ public final class DiskCache: Sendable {
     /// Whether there are blocks of a file, of whichever size it had.
     public func holds(_ path: RemotePath) async -> Bool {
         if self.isOff { return false }
-        return await self.onReader {
+        let isHeld: Bool? = await self.onReader {
             guard let disk = self.state.withLock({ $0.disk }) else { return false }
             // No file has this size.
             return (try? disk.catalogue.hasOtherVersion(key: path.description, size: 1 << 62)) ?? false
         }
+        return isHeld ?? false
     }
 
     /// Writes what waits, and ends; from then on it behaves as an empty cache.
@@ -244,25 +247,66 @@ public final class DiskCache: Sendable {
         await Task { _ = await isDone.wait() }.value
     }
 
-    /// Whether it behaves as an empty one.
-    var isOff: Bool { self.state.withLock { $0.disk == nil } }
+    /// Whether it behaves as an empty one, for ever or while the disk does not answer.
+    var isOff: Bool { self.state.withLock { $0.disk == nil || $0.stuckCount > 0 } }
 
     /// Runs work that waits for the disk, on a thread of the cache's.
-    func onReader<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result {
+    ///
+    /// - Returns: What it gives; nothing if the disk does not answer in time, or the task was cancelled.
+    func onReader<Result: Sendable>(_ work: @escaping @Sendable () -> Result) async -> Result? {
         let turn = self.nextReader.add(1, ordering: .relaxed).oldValue
-        return await withCheckedContinuation { continuation in
-            self.readers[Int(UInt(bitPattern: turn) % UInt(self.readers.count))].async {
-                continuation.resume(returning: work())
-            }
-        }
+        let queue = self.readers[Int(UInt(bitPattern: turn) % UInt(self.readers.count))]
+        return await self.run(on: queue, within: self.environment.readLimit, work) ?? nil
     }
 
-    /// Runs work on the writer's thread.
-    func onWriter(_ work: @escaping @Sendable () -> Void) async {
-        await withCheckedContinuation { continuation in
-            self.writer.async {
-                work()
-                continuation.resume()
+    /// Runs work on the writer's thread, which may be done after this has returned.
+    ///
+    /// - Returns: Whether it was done in time.
+    @discardableResult
+    func onWriter(_ work: @escaping @Sendable () -> Void) async -> Bool {
+        // A cancelled caller waits too: what it does next must not come before this.
+        await Task { await self.run(on: self.writer, within: self.environment.writeLimit, work) != nil }.value
+    }
+
+    /// A disk that hangs must hang nobody: after the limit it counts as stuck until it answers.
+    private func run<Result: Sendable>(
+        on queue: DispatchQueue,
+        within limit: Duration,
+        _ work: @escaping @Sendable () -> Result
+    ) async -> Result? {
+        let answer = OneShot<Result?>()
+        let progress = Progress()
+        queue.async {
+            let result = work()
+            if progress.finish() { self.state.withLock { $0.stuckCount -= 1 } }
+            answer.resolve(result)
+        }
+        DispatchQueue.global().asyncAfter(deadline: .now() + limit.timeInterval) {
+            guard progress.isLate() else { return }
+            self.state.withLock { $0.stuckCount += 1 }
+            self.failed("the disk does not answer", Errno.timedOut)
+            answer.resolve(nil)
+        }
+        return await answer.wait() ?? nil
+    }
+
+    /// Whether some work has ended, or was found to be late first.
+    private final class Progress: Sendable {
+        private let state = Mutex((isFinished: false, isLate: false))
+
+        /// Ends it: whether it was late.
+        func finish() -> Bool {
+            self.state.withLock { state in
+                state.isFinished = true
+                return state.isLate
+            }
+        }
+
+        /// Finds it late, unless it has ended.
+        func isLate() -> Bool {
+            self.state.withLock { state in
+                state.isLate = !state.isFinished
+                return state.isLate
             }
         }
     }

@@ -12,6 +12,10 @@ struct DiskEnvironment: Sendable {
     /// How long a block waits for its neighbours before it is written, so that they lie together and share a
     /// transaction.
     var linger: Duration = .milliseconds(100)
+    /// How long a read may take before the service is asked instead.
+    var readLimit: Duration = .seconds(2)
+    /// How long a change waits for what it replaces to be forgotten.
+    var writeLimit: Duration = .seconds(20)
     /// The length of a segment; nothing for that which suits the budget.
     var segmentByteCount: Int?
 

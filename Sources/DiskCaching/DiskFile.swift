@@ -49,7 +49,7 @@ public final class DiskFile: Sendable {
     public func load(_ blocks: Range<UInt64>) async {
         let blocks = self.clamp(blocks)
         if case .known = self.content.withLock({ $0.find(blocks) }) { return }
-        await self.cache.onReader { self.loadNow(blocks) }
+        _ = await self.cache.onReader { self.loadNow(blocks) }
     }
 
     /// Reads blocks, looking up first which are there.
@@ -63,7 +63,8 @@ public final class DiskFile: Sendable {
             blocks.reduce(into: [:]) { $0[$1] = content.queued.isEmpty ? nil : content.queued[$1] }
         }
         let found =
-            queued.count == blocks.count ? queued : await self.cache.onReader { self.readNow(blocks) }
+            queued.count == blocks.count
+            ? queued : await self.cache.onReader { self.readNow(blocks) } ?? queued
         self.cache.state.withLock { state in
             state.statistics.hits += found.count
             state.statistics.misses += blocks.count - found.count
@@ -174,7 +175,8 @@ public final class DiskFile: Sendable {
 
     // MARK: For the cache
 
-    var isDropped: Bool { self.content.withLock { $0.isDropped } }
+    /// Whether it has ended, and stays empty: its bytes were to be changed, or its path is another version's.
+    public var isDropped: Bool { self.content.withLock { $0.isDropped } }
 
     /// Ends this version: it has nothing any more.
     func drop() {

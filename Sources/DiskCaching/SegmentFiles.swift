@@ -22,12 +22,20 @@ final class SegmentFile: Sendable {
         try? self.direct?.close()
     }
 
-    /// Which descriptor is for some buffers at an offset.
-    private func descriptor(for buffers: [ByteBuffer], at offset: Int) -> FileDescriptor {
-        guard let direct = self.direct, offset.alignedForBlock == offset,
+    /// Reads or writes, past the page cache if that can be.
+    private func transfer(
+        _ buffers: [ByteBuffer],
+        at offset: Int,
+        _ call: (Int32) -> Int
+    ) throws(Errno) -> Int {
+        if let direct = self.direct, offset.alignedForBlock == offset,
             buffers.allSatisfy({ $0.count.alignedForBlock == $0.count })
-        else { return self.descriptor }
-        return direct
+        {
+            let count = call(direct.rawValue)
+            // Some filesystems take the flag and then nothing that is asked with it.
+            if count >= 0 || errno != EINVAL { return try Self.check(count) }
+        }
+        return try Self.check(call(self.descriptor.rawValue))
     }
 
     /// Fills buffers with what follows an offset.
@@ -39,8 +47,9 @@ final class SegmentFile: Sendable {
         }
         // Else they may end before the call does, which knows their addresses alone.
         return try withExtendedLifetime(buffers) { () throws(Errno) in
-            let descriptor = self.descriptor(for: buffers, at: offset)
-            return try Self.check(preadv(descriptor.rawValue, vectors, Int32(vectors.count), off_t(offset)))
+            try self.transfer(buffers, at: offset) {
+                preadv($0, vectors, Int32(vectors.count), off_t(offset))
+            }
         }
     }
 
@@ -59,8 +68,9 @@ final class SegmentFile: Sendable {
             expected += buffer.count.alignedForBlock
         }
         let count = try withExtendedLifetime(buffers) { () throws(Errno) in
-            let descriptor = self.descriptor(for: buffers, at: offset)
-            return try Self.check(pwritev(descriptor.rawValue, vectors, Int32(vectors.count), off_t(offset)))
+            try self.transfer(buffers, at: offset) {
+                pwritev($0, vectors, Int32(vectors.count), off_t(offset))
+            }
         }
         // A file that takes only a part is on a disk with no room for the rest.
         guard count == expected else { throw .noSpace }

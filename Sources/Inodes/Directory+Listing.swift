@@ -13,7 +13,7 @@ extension Directory {
         by listed: NameTable,
         without hidden: Set<FileName>,
         makeInode: () -> InodeNumber
-    ) -> (directory: Directory, replaced: [Entry]) {
+    ) -> (directory: Directory, replaced: [(name: FileName, entry: Entry)]) {
         var new = Directory(listed, epoch: self.epoch)
         new.changedInFlight = self.changedInFlight
         new.flightCount = self.flightCount
@@ -55,13 +55,13 @@ extension Directory {
             if let index = self.table.index(of: name) { isKept[index] = false }
         }
         // Whose name went, or now stands for another kind of thing, is gone.
-        var replaced = self.others.filter { new[$0.key]?.inode != $0.value.inode }.map(\.value)
+        var replaced = self.others.filter { new[$0.key]?.inode != $0.value.inode }.map {
+            (name: $0.key, entry: $0.value)
+        }
         for index in 0..<self.nameCount where !isKept[index] {
-            guard let entry = self.tableEntry(at: index), new[self.name(at: index)]?.inode != entry.inode
-            else {
-                continue
-            }
-            replaced.append(entry)
+            let name = self.name(at: index)
+            guard let entry = self.tableEntry(at: index), new[name]?.inode != entry.inode else { continue }
+            replaced.append((name, entry))
         }
         return (new, replaced)
     }

@@ -12,7 +12,7 @@ extension Namespace {
         self.state.withLock { state in
             var entry = Entry(kind: .file, inode: state.makeInode(), isOnServer: false, isHeld: true)
             entry.facts.size = 0
-            entry.facts.content = state.makeContentID()
+            entry.facts.content = state.makeContentID(at: self.now())
             state.make(parent) { $0.add(name, entry) }
             state.insert(Node(kind: .file, parent: parent, name: name, pinCount: 1), as: entry.inode)
             state.evict()
@@ -142,7 +142,7 @@ extension Namespace {
     @discardableResult
     public func didUpload(_ inode: InodeNumber, size: UInt64, isHeld: Bool) -> ContentID {
         self.state.withLock { state in
-            let content = state.makeContentID()
+            let content = state.makeContentID(at: self.now())
             guard let node = state.nodes[inode], !node.isDetached,
                 var entry = state.directories[node.parent]?[node.name]
             else { return content }

@@ -182,7 +182,10 @@ extension Namespace {
             directory.refusedNameCount = listing.refusedNameCount
             directory.listedAsOf = asOf
             state.set(inode, directory)
-            for entry in replaced { state.detachReplaced(entry) }
+            for (name, entry) in replaced {
+                state.detachReplaced(entry)
+                if entry.isOnServer { self.whenOutdated(path.appending(name), entry.kind) }
+            }
             state.use(inode)
             state.evict()
             defer { if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true } }

@@ -128,14 +128,18 @@ extension Namespace {
             else { return }
             if entry.facts.size != size || entry.facts.content == nil {
                 // Times that a program set were those of the old content.
-                if entry.facts.size != nil { state.touch(inode, at: .now()) }
+                if entry.facts.size != nil {
+                    state.touch(inode, at: .now())
+                    // It may be as long again one day, with other bytes.
+                    if let path = state.path(of: parent)?.appending(name) { self.whenOutdated(path, .file) }
+                }
                 entry.facts.size = size
-                entry.facts.content = state.makeContentID()
+                entry.facts.content = state.makeContentID(at: self.now())
             } else if let content = entry.facts.content,
-                state.ages.isOverAge(content, at: self.now(), next: state.nextContent)
+                state.ages.isOverAge(content, at: self.now())
             {
                 // What may have been replaced by as many bytes is read anew.
-                entry.facts.content = state.makeContentID()
+                entry.facts.content = state.makeContentID(at: self.now())
             }
             entry.facts.sizeAsOf = asOf
             state.update(parent) { $0[name] = entry }

@@ -33,6 +33,7 @@ public final class Namespace: Sendable {
     public let timeToLive: Duration
     let defaults: DefaultAttributes
     let now: @Sendable () -> ContinuousClock.Instant
+    let whenOutdated: @Sendable (RemotePath, EntryKind) -> Void
     let logger: Logger
     let listings = SingleFlight<InodeNumber, Result<Void, RemoteError>>()
     let probes = SingleFlight<InodeNumber, Result<UInt64, RemoteError>>()
@@ -53,6 +54,8 @@ public final class Namespace: Sendable {
     ///     they take 150 bytes each.
     ///   - defaults: What everything's attributes are.
     ///   - now: The clock.
+    ///   - whenOutdated: Told, with a lock held, of each file that was seen to have been replaced by somebody else, and
+    ///     of each name that was seen to be gone.
     ///   - logger: Told of names that are refused.
     public init(
         remote: any RemoteFilesystem,
@@ -62,16 +65,18 @@ public final class Namespace: Sendable {
         attributesLimit: Int = 1 << 18,
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
+        whenOutdated: @escaping @Sendable (RemotePath, EntryKind) -> Void = { _, _ in },
         logger: Logger
     ) {
         self.remote = remote
         self.timeToLive = timeToLive
         self.defaults = defaults
         self.now = now
+        self.whenOutdated = whenOutdated
         self.logger = logger
         var state = State(
             eviction: Eviction(budget: listingBudget, attributesLimit: attributesLimit),
-            ages: ContentAges(lifetime: blockTimeToLive)
+            ages: ContentAges(lifetime: blockTimeToLive, from: now())
         )
         // The root's name is never used: paths stop at its number.
         if let name = FileName("root") {
@@ -148,7 +153,7 @@ public final class Namespace: Sendable {
 
     /// A new version's name.
     public func makeContentID() -> ContentID {
-        self.state.withLock { $0.makeContentID() }
+        self.state.withLock { $0.makeContentID(at: self.now()) }
     }
 
     func isFresh(_ instant: ContinuousClock.Instant?) -> Bool {
@@ -169,7 +174,8 @@ extension Namespace.State {
         return InodeNumber(rawValue: self.nextInode)
     }
 
-    mutating func makeContentID() -> ContentID {
+    mutating func makeContentID(at now: ContinuousClock.Instant) -> ContentID {
+        self.ages.note(next: self.nextContent, at: now)
         defer { self.nextContent += 1 }
         return ContentID(rawValue: self.nextContent)
     }

@@ -103,11 +103,11 @@ final class ContentsAhead: Sendable {
         // Nothing of an empty file is read.
         guard let version, version.size > 0 else { return nil }
         if let failure = await failure { return failure }
-        if let block = sink.block(ofFileOfSize: version.size),
-            self.namespace.isCurrent(version.content, of: file, since: mark)
-        {
+        if let block = sink.block(ofFileOfSize: version.size) {
             let source = BlockSource(content: version.content, size: version.size) { mark.path }
-            self.cache.insert(source, block: 0, block)
+            self.cache.insert(source, block: 0, block) {
+                self.namespace.isCurrent(version.content, of: file, since: mark)
+            }
         }
         return nil
     }

@@ -14,11 +14,11 @@ public enum ReadOutcome: Sendable {
     case pending(cancel: @Sendable () -> Void)
 }
 
-/// Gives a read up, whichever of its attempts is under way.
+/// Gives a read up, with all of its few attempts: which one is under way is not known for sure.
 private final class ReadAttempts: Sendable {
     private struct State {
         var isCancelled = false
-        var cancel: (@Sendable () -> Void)?
+        var cancel: [@Sendable () -> Void] = []
     }
 
     private let state = Mutex(State())
@@ -26,18 +26,18 @@ private final class ReadAttempts: Sendable {
     /// Takes what gives the attempt up that was just begun.
     func begin(_ cancel: @escaping @Sendable () -> Void) {
         let isCancelled = self.state.withLock { state in
-            state.cancel = cancel
+            state.cancel.append(cancel)
             return state.isCancelled
         }
         if isCancelled { cancel() }
     }
 
     @Sendable func cancel() {
-        let cancel = self.state.withLock { state in
+        let attempts = self.state.withLock { state in
             state.isCancelled = true
             return state.cancel
         }
-        cancel?()
+        for cancel in attempts { cancel() }
     }
 }
 

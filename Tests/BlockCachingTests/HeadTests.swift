@@ -55,7 +55,9 @@ struct HeadTests {
         let remote = InMemoryRemote()
         let cache = BlockCache(remote: remote, memoryBudget: 1 << 20)
         let source = BlockSource(content: ContentID(rawValue: 7), size: 100) { path("a") }
-        cache.insert(source, block: 0, try #require(self.sink(pattern(100)).block(ofFileOfSize: 100)))
+        cache.insert(source, block: 0, try #require(self.sink(pattern(100)).block(ofFileOfSize: 100))) {
+            true
+        }
         #expect(try await cache.read(source, 10..<20).flatMap { Array($0.bytes) } == pattern(10, from: 10))
         #expect(remote.calls.isEmpty)
     }

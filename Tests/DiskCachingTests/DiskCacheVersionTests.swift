@@ -1,3 +1,4 @@
+import SystemPackage
 import TestKit
 import Testing
 import WireFormat
@@ -180,13 +181,14 @@ struct DiskCacheVersionTests {
     }
 
     @Test(
-        "While a file is changed nothing of it is served or stored, nor what a faster reader fetched before the end"
+        "While a file is changed nothing of it is served or stored, nor what a faster reader fetched meanwhile"
     )
-    func changing() async {
+    func changing() async throws {
         await self.store("a")
-        await self.fixture.session { cache in
+        try await self.fixture.session { cache in
             let before = cache.file(path("a"), size: self.size)
-            let meanwhile = await cache.changing(path("a")) {
+            let meanwhile = try await cache.changing(path("a"), orThrow: .timedOut) {
+                () throws(Errno) -> DiskFile in
                 #expect(await self.goodAfterCrash("a") == 0)
                 before.store(0..<4)
                 let meanwhile = cache.file(path("a"), size: self.size)

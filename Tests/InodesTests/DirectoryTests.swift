@@ -123,7 +123,7 @@ struct DirectoryTests {
             for name in self.changed ?? [] { self.model[name] = old[name] }
             self.changed = nil
             let gone = old.filter { self.model[$0.key]?.inode != $0.value.inode }.map(\.value.inode)
-            return Set(gone) == Set(replaced.map(\.inode)) && gone.count == replaced.count
+            return Set(gone) == Set(replaced.map(\.entry.inode)) && gone.count == replaced.count
         }
 
         mutating func shrink() {

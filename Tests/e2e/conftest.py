@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("mountkit", "servercalls")
 
 import mountkit  # noqa: E402
 from deployedserver import DeployedServer
-from mountkit import Mount
+from mountkit import Mount, counting, read
 from serverkit import Server
 
 
@@ -99,6 +99,16 @@ def cache_dir():
     folder = tempfile.mkdtemp(prefix="tetherfs-cache-")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def reads(server, filesystem, cache_dir):
+    """Mounts anew, reads a file, and returns how many bytes of files were fetched."""
+    def reads(name, expected, *options):
+        with Mount(server, filesystem, *options, cache_dir=cache_dir) as mount, counting(server) as seen:
+            assert read(mount / name) == expected
+        return seen.bytes("read")
+    return reads
 
 
 @pytest.fixture

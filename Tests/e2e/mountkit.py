@@ -220,6 +220,16 @@ class Mount:
         return f"{self.path}/{name}"
 
 
+@contextlib.contextmanager
+def small_disk(folder, size):
+    """A disk of its own on a folder, with room for `size` bytes."""
+    check(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder])
+    try:
+        yield folder
+    finally:
+        check(["umount", folder])
+
+
 # Counting.
 
 def call_name(entry):

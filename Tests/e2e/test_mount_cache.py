@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mountkit import Mount, check, read, refused, write
+from mountkit import Mount, read, refused, small_disk, write
 from servercalls import pattern
 
 DATA = pattern(50_000)
@@ -81,17 +81,9 @@ def test_mounts_of_two_filesystems_share_a_cache_directory(server, filesystem, c
         assert (os.listdir(one.path), os.listdir(two.path)) == (["f"], ["g"])
 
 
-@pytest.fixture
-def small_disk(cache_dir):
-    """A cache directory on a disk of 2 MiB."""
-    check(["mount", "-t", "tmpfs", "-o", "size=2m", "none", cache_dir])
-    yield cache_dir
-    check(["umount", cache_dir])
-
-
-def test_a_full_local_disk_is_the_writers_error_before_anything_is_replaced(server, filesystem, content, small_disk):
+def test_a_full_local_disk_is_the_writers_error_before_anything_is_replaced(server, filesystem, content, cache_dir):
     content.write("f", DATA)
-    with Mount(server, filesystem, cache_dir=small_disk) as mount:
+    with small_disk(cache_dir, 2 << 20), Mount(server, filesystem, cache_dir=cache_dir) as mount:
         descriptor = os.open(mount / "f", os.O_RDWR)
         written = 0
         with pytest.raises(OSError) as caught:

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import select
 import socket
 import struct
 import urllib.parse
@@ -129,6 +130,15 @@ class Exchange:
     def wait(self):
         """Waits until the plan is cleared."""
         self.released.wait()
+
+    @property
+    def is_given_up(self):
+        """Whether the asker has ended the connection."""
+        connection = self.handler.connection
+        try:
+            return select.select([connection], [], [], 0)[0] != [] and connection.recv(1, socket.MSG_PEEK) == b""
+        except ConnectionError:
+            return True
 
     def end(self):
         """Ends the connection in good order."""

@@ -167,6 +167,37 @@ def stall(after=None):
     return fault
 
 
+def late(seconds):
+    """Answers truly, but only after a time: as far as a service that is far away."""
+    def fault(exchange):
+        exchange.released.wait(seconds)
+        exchange.answer()
+    return fault
+
+
+class Held:
+    """Holds requests back until the plan is cleared, and counts those whose asker goes away meanwhile.
+
+    is_meant: whether a request is held; others are answered.
+    """
+
+    def __init__(self, is_meant=lambda exchange: True):
+        self.is_meant = is_meant
+        self.lock = threading.Lock()
+        self.count = self.given_up = 0
+
+    def __call__(self, exchange):
+        if self.is_meant(exchange):
+            with self.lock:
+                self.count += 1
+            while not exchange.released.wait(0.02):
+                if exchange.is_given_up:
+                    with self.lock:
+                        self.given_up += 1
+                    return exchange.end()
+        exchange.answer()
+
+
 class Closed:
     """Closed for some seconds from its first request on, by the server's own clock, as it says by Retry-After."""
 

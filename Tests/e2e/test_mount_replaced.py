@@ -117,6 +117,16 @@ def test_files_that_follow_in_the_place_of_a_renamed_directory_are_read_as_they_
     reads("e/sub/f", SMALL)
 
 
+def test_what_a_mount_without_disk_cache_replaced_by_as_many_bytes_never_comes_back(
+    server, filesystem, content, cache_dir, reads
+):
+    content.write("f", SMALL)
+    assert reads("f", SMALL) == len(SMALL)
+    with Mount(server, filesystem, "--disk-cache", 0, cache_dir=cache_dir) as mount:
+        write(mount / "f", SMALL_TOO)
+    reads("f", SMALL_TOO)
+
+
 def test_a_file_that_had_this_size_before_is_not_read_as_it_was_then(content, reads):
     content.write("f", SMALL)
     assert reads("f", SMALL) == len(SMALL)

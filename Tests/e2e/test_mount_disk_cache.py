@@ -210,6 +210,15 @@ def test_a_full_disk_costs_reads_nothing_but_speed_and_is_told_to_writers(server
     assert without_uploads(content) == {"f": DATA, "g": OTHER, "new": SMALL}
 
 
+def test_blocks_on_the_disk_make_room_for_what_is_written(server, filesystem, content, cache_dir):
+    content.write("f", DATA)
+    content.write("g", OTHER)
+    with small_disk(cache_dir, 32 << 20), Mount(server, filesystem, cache_dir=cache_dir) as mount:
+        assert read(mount / "f") == DATA and read(mount / "g") == OTHER
+        write(mount / "new", DATA[:16 << 20])
+    assert content.read("new") == DATA[:16 << 20]
+
+
 @contextlib.contextmanager
 def read_only(folder, tmp_path):
     """A folder on which nothing can be changed by its path any more."""

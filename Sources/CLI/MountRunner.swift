@@ -39,9 +39,10 @@ struct MountRunner {
                 in: SystemPackage.FilePath(configuration.cacheDirectory),
                 for: filesystemID
             )
-            let staging = try StagingStore(in: directory, logger: logger)
+            let disk = Self.disk(in: directory, for: filesystemID, configuration, logger)
+            let staging = try StagingStore(in: directory, makeRoom: disk.makeRoom, logger: logger)
             self.recoveryDirectory = staging.recoveryDirectory
-            self.disk = Self.disk(in: directory, for: filesystemID, configuration, logger)
+            self.disk = disk
             let service = client.filesystem(filesystemID)
             let remote = ForgettingRemote(service, disk: self.disk)
             let namespace = Self.namespace(remote, self.disk, configuration, logger)

@@ -1,5 +1,6 @@
 import Dispatch
 import Primitives
+import Synchronization
 import SystemPackage
 
 extension DiskCache {
@@ -266,6 +267,30 @@ extension DiskCache {
         }
         self.failed("its disk has no room above the floor", Errno.noSpace)
         return false
+    }
+
+    /// Frees bytes of the disk for somebody who has something to keep there. It waits for the disk, at most a few
+    /// seconds.
+    ///
+    /// - Parameter byteCount: How many; as much again is freed, for what comes next.
+    /// - Returns: Whether anything was freed.
+    @Sendable public func makeRoom(_ byteCount: Int) -> Bool {
+        let wanted = UInt64(2 * byteCount) + (4 << 20)
+        let outcome = Outcome()
+        let group = DispatchGroup()
+        self.writer.async(group: group) {
+            guard let disk = self.state.withLock({ $0.disk }) else { return }
+            while let free = self.environment.freeByteCount(disk.directory.path), free < wanted,
+                self.evict(disk)
+            {
+                outcome.hasFreed.store(true, ordering: .relaxed)
+            }
+        }
+        return group.wait(timeout: .now() + 5) == .success && outcome.hasFreed.load(ordering: .relaxed)
+    }
+
+    private final class Outcome: Sendable {
+        let hasFreed = Atomic<Bool>(false)
     }
 
     /// Evicts a segment.

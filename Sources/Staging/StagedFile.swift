@@ -62,7 +62,7 @@ public final class StagedFile: Sendable {
     /// - Throws: The local disk's error, such as ENOSPC.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         guard !bytes.isEmpty else { return }
-        try self.change { state throws(Errno) in
+        try self.change(needing: bytes.count) { state throws(Errno) in
             do throws(Errno) {
                 try Self.writeAll(bytes, to: self.descriptor, at: offset)
             } catch {
@@ -94,7 +94,7 @@ public final class StagedFile: Sendable {
     /// Reserves local space for a range, so that later writes to it do not fail for want of space, and lets the file
     /// grow to it.
     public func allocate(_ range: Range<UInt64>) throws(Errno) {
-        try self.change { state throws(Errno) in
+        try self.change(needing: range.count) { state throws(Errno) in
             let result = posix_fallocate(
                 self.descriptor.rawValue,
                 off_t(range.lowerBound),
@@ -115,7 +115,7 @@ public final class StagedFile: Sendable {
 
     /// Puts bytes of the version on the service where none are here yet; the file's content does not change by it.
     public func fill(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
-        try self.withState { state throws(Errno) in
+        try self.withState(needing: bytes.count) { state throws(Errno) in
             let end = min(offset + UInt64(bytes.count), max(offset, state.size))
             for (piece, isHere) in state.extents.pieces(of: offset..<end) where !isHere {
                 let start = Int(piece.lowerBound - offset)
@@ -190,8 +190,11 @@ public final class StagedFile: Sendable {
         }
     }
 
-    private func change(_ body: (inout State) throws(Errno) -> Void) throws(Errno) {
-        try self.withState { state throws(Errno) in
+    private func change(
+        needing byteCount: Int = 0,
+        _ body: (inout State) throws(Errno) -> Void
+    ) throws(Errno) {
+        try self.withState(needing: byteCount) { state throws(Errno) in
             // The name on disk says first that there is something to keep.
             if !state.isDirty {
                 try self.store.markDirty(self.name)
@@ -203,10 +206,17 @@ public final class StagedFile: Sendable {
         }
     }
 
+    /// Does something to the file; where the disk is full, once more when room was made for it.
     private func withState<Value: Sendable>(
+        needing byteCount: Int = 0,
         _ body: (inout State) throws(Errno) -> Value
     ) throws(Errno) -> Value {
-        try self.state.withLock { state throws(Errno) in try body(&state) }
+        do throws(Errno) {
+            return try self.state.withLock { state throws(Errno) in try body(&state) }
+        } catch {
+            guard error == .noSpace, self.store.makeRoom(byteCount) else { throw error }
+        }
+        return try self.state.withLock { state throws(Errno) in try body(&state) }
     }
 
     private static func writeAll(

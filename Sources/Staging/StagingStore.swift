@@ -22,6 +22,8 @@ public final class StagingStore: Sendable {
     public let recoveryDirectory: FilePath
     private let directory: FilePath
     private let cache: CacheDirectory
+    /// Frees so many bytes of the disk: whether it did.
+    let makeRoom: @Sendable (Int) -> Bool
     /// Counted up from the time of the start, so that no name that an earlier mount left is met again.
     private let nextNumber: Mutex<UInt64>
 
@@ -29,10 +31,17 @@ public final class StagingStore: Sendable {
     ///
     /// - Parameters:
     ///   - cache: Where it is; held as long as the store lives.
+    ///   - makeRoom: Called, on any thread, when the disk has no room for so many bytes: frees what can be fetched
+    ///     again, and says whether it did.
     ///   - logger: Told of what a crashed mount left.
     /// - Throws: If its directories cannot be made.
-    public init(in cache: CacheDirectory, logger: Logger) throws(CacheDirectoryError) {
+    public init(
+        in cache: CacheDirectory,
+        makeRoom: @escaping @Sendable (Int) -> Bool = { _ in false },
+        logger: Logger
+    ) throws(CacheDirectoryError) {
         self.cache = cache
+        self.makeRoom = makeRoom
         self.directory = try cache.makeSubdirectory("staging")
         self.recoveryDirectory = try cache.makeSubdirectory("recovered")
         self.nextNumber = Mutex(UInt64(time(nil)) << 20)

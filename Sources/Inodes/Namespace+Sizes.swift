@@ -81,13 +81,24 @@ extension Namespace {
     ) async -> Result<UInt64, RemoteError> {
         do { try await self.probePlaces.acquire() } catch { return .failure(.cancelled) }
         defer { self.probePlaces.release() }
-        let asOf = self.now()
-        let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
-        guard let path else { return .failure(.notFound) }
+        while true {
+            let asOf = self.now()
+            let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
+            guard let path else { return .failure(.notFound) }
+            let result = await self.fetchSize(inode, name, in: parent, at: path)
+            guard case .success(let size) = result else { return result }
+            if self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch) { return result }
+        }
+    }
+
+    private func fetchSize(
+        _ inode: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber,
+        at path: RemotePath
+    ) async -> Result<UInt64, RemoteError> {
         do throws(RemoteError) {
-            let size = try await self.remote.size(of: path)
-            self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch)
-            return .success(size)
+            return .success(try await self.remote.size(of: path))
         } catch .notFound {
             // Its directory was renamed meanwhile: the answer is about another path.
             guard self.state.withLock({ $0.path(of: parent)?.appending(name) }) == path else {
@@ -114,6 +125,10 @@ extension Namespace {
         return .malformedAnswer("the server lists a file and says that it does not exist")
     }
 
+    /// Takes in what the server says of a file's size.
+    ///
+    /// - Returns: Whether that is settled: not if it was asked for before a change of ours to this file or to another
+    ///   one of its directory, and nothing newer is known.
     private func store(
         _ size: UInt64,
         of inode: InodeNumber,
@@ -121,11 +136,12 @@ extension Namespace {
         in parent: InodeNumber,
         asOf: ContinuousClock.Instant,
         epoch: UInt64
-    ) {
+    ) -> Bool {
         self.state.withLock { state in
-            guard var entry = state.directories[parent]?[name], entry.inode == inode,
-                entry.facts.epoch <= epoch
-            else { return }
+            guard var entry = state.directories[parent]?[name], entry.inode == inode else { return true }
+            guard entry.facts.epoch <= epoch else {
+                return entry.facts.sizeAsOf.map { $0 >= asOf } ?? false
+            }
             if entry.facts.size != size || entry.facts.content == nil {
                 // Times that a program set were those of the old content.
                 if entry.facts.size != nil {
@@ -145,6 +161,7 @@ extension Namespace {
             state.update(parent) { $0[name] = entry }
             state.use(parent)
             state.evict()
+            return true
         }
     }
 }

@@ -136,11 +136,12 @@ extension Namespace {
     }
 
     private func fetch(_ wanted: Wanted) async -> Bool {
+        let urgency = RequestUrgency.ahead()
         do throws(RemoteError) {
             switch wanted {
-            case .listing(let directory): try await self.ensureListed(directory)
+            case .listing(let directory): try await self.ensureListed(directory, urgency: urgency)
             case .size(let file, let directory):
-                _ = try await self.probe(file.inode, file.name, in: directory)
+                _ = try await self.probe(file.inode, file.name, in: directory, urgency: urgency)
             }
             return true
         } catch {

@@ -69,17 +69,27 @@ extension Namespace {
     }
 
     /// Lists a directory again unless its names are fresh.
-    public func ensureListed(_ directory: InodeNumber) async throws(RemoteError) {
-        if !self.isListed(directory) { try await self.refresh(directory) }
+    public func ensureListed(
+        _ directory: InodeNumber,
+        urgency: RequestUrgency = .waitedFor
+    ) async throws(RemoteError) {
+        if !self.isListed(directory) { try await self.refresh(directory, urgency: urgency) }
     }
 
     /// Lists a directory again, whatever is known.
     ///
+    /// - Parameters:
+    ///   - directory: The directory.
+    ///   - urgency: Whether somebody waits for it.
     /// - Throws: `.notFound` if it is gone.
-    public func refresh(_ directory: InodeNumber) async throws(RemoteError) {
-        guard let result = await self.listings.run(directory, { await self.fetchListing(directory) }) else {
-            throw .cancelled
+    public func refresh(
+        _ directory: InodeNumber,
+        urgency: RequestUrgency = .waitedFor
+    ) async throws(RemoteError) {
+        let result = await self.listings.run(directory, ahead: urgency.raiser) {
+            await self.fetchListing(directory, urgency)
         }
+        guard let result else { throw .cancelled }
         try result.get()
     }
 
@@ -101,17 +111,23 @@ extension Namespace {
         self.state.withLock { $0.directories[directory]?.listedAsOf = nil }
     }
 
-    private func fetchListing(_ directory: InodeNumber) async -> Result<Void, RemoteError> {
+    private func fetchListing(
+        _ directory: InodeNumber,
+        _ urgency: RequestUrgency
+    ) async -> Result<Void, RemoteError> {
         while true {
             guard let path = self.path(of: directory) else { return .failure(.notFound) }
-            let result = await self.fetchListing(directory, path)
+            let result = await self.fetchListing(directory, path, urgency)
             // Renamed meanwhile, what was asked for the old path says nothing.
             if self.path(of: directory) == path { return result }
         }
     }
 
-    private func fetchListing(_ directory: InodeNumber, _ path: RemotePath) async -> Result<Void, RemoteError>
-    {
+    private func fetchListing(
+        _ directory: InodeNumber,
+        _ path: RemotePath,
+        _ urgency: RequestUrgency
+    ) async -> Result<Void, RemoteError> {
         let asOf = self.now()
         let isThere = self.state.withLock { state in
             guard state.path(of: directory) == path else { return false }
@@ -131,7 +147,7 @@ extension Namespace {
         do throws(RemoteError) {
             let listing: RemoteListing
             do throws(RemoteError) {
-                listing = try await self.remote.list(path)
+                listing = try await self.remote.list(path, urgency: urgency)
             } catch .notFound {
                 throw try await self.explainMissing(directory)
             }

@@ -120,9 +120,16 @@ extension Namespace {
     }
 
     /// A file's version, asking for its size if what is known is too old; nothing if the file changed meanwhile.
-    public func version(of file: Sibling) async throws(RemoteError) -> FileVersion? {
+    ///
+    /// - Parameters:
+    ///   - file: The file.
+    ///   - urgency: Whether somebody waits for it.
+    public func version(
+        of file: Sibling,
+        urgency: RequestUrgency = .waitedFor
+    ) async throws(RemoteError) -> FileVersion? {
         if let version = self.freshVersion(of: file) { return version }
-        _ = try await self.probe(file.inode, file.name, in: file.directory)
+        _ = try await self.probe(file.inode, file.name, in: file.directory, urgency: urgency)
         return self.state.withLock { state in state.entry(of: file).flatMap { self.version($0.facts) } }
     }
 

@@ -67,9 +67,12 @@ extension Namespace {
     func probe(
         _ inode: InodeNumber,
         _ name: FileName,
-        in parent: InodeNumber
+        in parent: InodeNumber,
+        urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> UInt64 {
-        let result = await self.probes.run(inode) { await self.fetchSize(inode, name, in: parent) }
+        let result = await self.probes.run(inode, ahead: urgency.raiser) {
+            await self.fetchSize(inode, name, in: parent, urgency)
+        }
         guard let result else { throw .cancelled }
         return try result.get()
     }
@@ -77,15 +80,14 @@ extension Namespace {
     private func fetchSize(
         _ inode: InodeNumber,
         _ name: FileName,
-        in parent: InodeNumber
+        in parent: InodeNumber,
+        _ urgency: RequestUrgency
     ) async -> Result<UInt64, RemoteError> {
-        do { try await self.probePlaces.acquire() } catch { return .failure(.cancelled) }
-        defer { self.probePlaces.release() }
         while true {
             let asOf = self.now()
             let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
             guard let path else { return .failure(.notFound) }
-            let result = await self.fetchSize(inode, name, in: parent, at: path)
+            let result = await self.fetchSize(inode, name, in: parent, at: path, urgency)
             guard case .success(let size) = result else { return result }
             if self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch) { return result }
         }
@@ -95,10 +97,11 @@ extension Namespace {
         _ inode: InodeNumber,
         _ name: FileName,
         in parent: InodeNumber,
-        at path: RemotePath
+        at path: RemotePath,
+        _ urgency: RequestUrgency
     ) async -> Result<UInt64, RemoteError> {
         do throws(RemoteError) {
-            return .success(try await self.remote.size(of: path))
+            return .success(try await self.remote.size(of: path, urgency: urgency))
         } catch .notFound {
             // Its directory was renamed meanwhile: the answer is about another path.
             guard self.state.withLock({ $0.path(of: parent)?.appending(name) }) == path else {

@@ -37,8 +37,6 @@ public final class Namespace: Sendable {
     let logger: Logger
     let listings = SingleFlight<InodeNumber, Result<Void, RemoteError>>()
     let probes = SingleFlight<InodeNumber, Result<UInt64, RemoteError>>()
-    /// Bounds the sizes asked for at once over the whole mount.
-    let probePlaces = AsyncSemaphore(64)
     /// What is asked for before anybody waits for it; ``state`` may be taken inside.
     let ahead = Mutex(Ahead())
 

@@ -8,6 +8,8 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
         let id: UInt64
         var task: Task<Void, Never>?
         var waiters: [UInt64: OneShot<Answer>] = [:]
+        /// Tells work that was begun ahead of need that somebody waits; nothing if it was told, or begun by who waits.
+        var raise: (@Sendable () -> Void)?
     }
 
     /// A place among those who wait for one piece of work.
@@ -27,11 +29,14 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
             return self.nextID
         }
 
-        mutating func join(_ key: Key) -> Waiting? {
-            guard let flightID = self.flights[key]?.id else { return nil }
-            let waiting = Waiting(key: key, flightID: flightID, waiterID: self.makeID(), answer: OneShot())
+        /// Joins the work for a key, if there is any, with what is to be called then without the lock.
+        mutating func join(_ key: Key, waits: Bool) -> (waiting: Waiting, raise: (@Sendable () -> Void)?)? {
+            guard let flight = self.flights[key] else { return nil }
+            let waiting = Waiting(key: key, flightID: flight.id, waiterID: self.makeID(), answer: OneShot())
             self.flights[key]?.waiters[waiting.waiterID] = waiting.answer
-            return waiting
+            guard waits else { return (waiting, nil) }
+            self.flights[key]?.raise = nil
+            return (waiting, flight.raise)
         }
     }
 
@@ -48,26 +53,43 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
 
     /// Does the work for a key, or waits for the one who already does it.
     ///
+    /// - Parameters:
+    ///   - key: Which work.
+    ///   - raise: Given by who asks ahead of need: called once, without a lock, if somebody joins who does not.
+    ///   - work: The work.
     /// - Returns: The answer, or nothing if this task was cancelled.
-    public func run(_ key: Key, _ work: @escaping @Sendable () async -> Answer) async -> Answer? {
-        await self.wait(self.begin(key, work))
+    public func run(
+        _ key: Key,
+        ahead raise: (@Sendable () -> Void)? = nil,
+        _ work: @escaping @Sendable () async -> Answer
+    ) async -> Answer? {
+        await self.wait(self.begin(key, ahead: raise, work))
     }
 
-    /// Begins the work for a key, or joins it; ``wait(_:)`` is due.
-    public func begin(_ key: Key, _ work: @escaping @Sendable () async -> Answer) -> Waiting {
-        self.state.withLock { state in
-            if let joined = state.join(key) { return joined }
+    /// Begins the work for a key, or joins it; ``wait(_:)`` is due. See ``run(_:ahead:_:)``.
+    public func begin(
+        _ key: Key,
+        ahead raise: (@Sendable () -> Void)? = nil,
+        _ work: @escaping @Sendable () async -> Answer
+    ) -> Waiting {
+        let (waiting, joined): (Waiting, (@Sendable () -> Void)?) = self.state.withLock { state in
+            if let joined = state.join(key, waits: raise == nil) { return joined }
             let id = state.makeID()
             let waiting = Waiting(key: key, flightID: id, waiterID: state.makeID(), answer: OneShot())
             let task = Task { self.land(key, id, await work()) }
-            state.flights[key] = Flight(id: id, task: task, waiters: [waiting.waiterID: waiting.answer])
-            return waiting
+            let waiters = [waiting.waiterID: waiting.answer]
+            state.flights[key] = Flight(id: id, task: task, waiters: waiters, raise: raise)
+            return (waiting, nil)
         }
+        joined?()
+        return waiting
     }
 
-    /// Joins the work that is under way for a key, if there is any; ``wait(_:)`` is due.
+    /// Joins the work that is under way for a key, if there is any, as one who waits for it; ``wait(_:)`` is due.
     public func join(_ key: Key) -> Waiting? {
-        self.state.withLock { $0.join(key) }
+        guard let (waiting, raise) = self.state.withLock({ $0.join(key, waits: true) }) else { return nil }
+        raise?()
+        return waiting
     }
 
     /// Waits for work that was begun or joined.

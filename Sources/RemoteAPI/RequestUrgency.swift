@@ -26,6 +26,9 @@ public final class RequestUrgency: Sendable {
     /// Whether somebody waits.
     public var isWaitedFor: Bool { self.state.withLock(\.isWaitedFor) }
 
+    /// What is to be called when somebody begins to wait; nothing if somebody does already.
+    public var raiser: (@Sendable () -> Void)? { self.isWaitedFor ? nil : { @Sendable in self.raise() } }
+
     /// Somebody waits from now on. From any thread, at the price of a lock; not undone.
     public func raise() {
         let observers = self.state.withLock { state in

@@ -20,8 +20,6 @@ final class ContentsAhead: Sendable {
     private let guesses = Mutex(ReadGuesses())
     /// First blocks under way that the cache does not know of yet, as their files' versions are not known.
     private let heads = SingleFlight<InodeNumber, RemoteError?>()
-    /// How urgent those among them are that were asked for ahead of a walk.
-    private let urgencies = Mutex<[InodeNumber: RequestUrgency]>([:])
 
     /// Files up to so many bytes are fetched whole.
     static let wholeByteCount: UInt64 = 1 << 20
@@ -66,10 +64,10 @@ final class ContentsAhead: Sendable {
     }
 
     /// Joins the first bytes of a file that are on their way, if they are; ``wait(for:)`` is due.
+    ///
+    /// Whoever does so has its version, so that the file's size is not waited for behind others.
     func head(of inode: InodeNumber) -> Head? {
-        guard let head = self.heads.join(inode) else { return nil }
-        self.urgencies.withLock { $0[inode] }?.raise()
-        return head
+        self.heads.join(inode)
     }
 
     /// Waits for the first bytes of a file; they are in the cache then, if they fit.
@@ -84,7 +82,9 @@ final class ContentsAhead: Sendable {
     }
 
     private func beginHead(of file: Sibling, _ mark: ContentMark, _ urgency: RequestUrgency) -> Head {
-        self.heads.begin(file.inode) { await self.storeHead(of: file, mark, urgency) }
+        self.heads.begin(file.inode, ahead: urgency.raiser) {
+            await self.storeHead(of: file, mark, urgency)
+        }
     }
 
     private func storeHead(
@@ -96,7 +96,7 @@ final class ContentsAhead: Sendable {
         async let failure = self.read(mark.path, into: sink, urgency)
         let version: FileVersion?
         do throws(RemoteError) {
-            version = try await self.namespace.version(of: file)
+            version = try await self.namespace.version(of: file, urgency: urgency)
         } catch {
             return nil
         }
@@ -187,12 +187,9 @@ final class ContentsAhead: Sendable {
     private func fetch(_ file: Sibling) async {
         guard let mark = self.namespace.mark(of: file) else { return }
         if self.namespace.isNeverSeen(file) {
-            let urgency = RequestUrgency.ahead()
-            self.urgencies.withLock { $0[file.inode] = urgency }
-            _ = await self.heads.wait(self.beginHead(of: file, mark, urgency))
-            self.urgencies.withLock { $0[file.inode] = nil }
+            _ = await self.heads.wait(self.beginHead(of: file, mark, .ahead()))
         } else {
-            _ = try? await self.namespace.version(of: file)
+            _ = try? await self.namespace.version(of: file, urgency: .ahead())
         }
         let version = self.namespace.freshVersion(of: file)
         let count = Self.byteCount(ofFileOfSize: version?.size ?? 0)

@@ -37,25 +37,6 @@ struct SizeTests {
         #expect(fixture.remote.count(.size) == 1)
     }
 
-    @Test("No more than 64 sizes are asked for at once")
-    func bound() async throws {
-        let fixture = Fixture()
-        for index in 0..<100 { fixture.remote.put("f\(index)", [1]) }
-        try await fixture.namespace.refresh(.root)
-        let hold = fixture.remote.hold(.size)
-        let readers = fixture.namespace.snapshot(.root).map { entry in
-            Task { () async throws -> UInt64 in
-                _ = fixture.namespace.peek(entry.name, in: .root)
-                return try await fixture.namespace.version(of: entry.inode).size
-            }
-        }
-        await hold.reached(64)
-        hold.release()
-        for reader in readers { #expect(try await reader.value == 1) }
-        #expect(fixture.remote.inFlightMaximum(.size) == 64)
-        #expect(fixture.remote.count(.size) == 100)
-    }
-
     @Test("A size that differs is another version, an equal one is the same")
     func versions() async throws {
         let fixture = Fixture()
@@ -275,6 +256,45 @@ struct SizeTests {
         #expect(fixture.remote.calls.last == "size f299")
         hold.release()
         #expect(try await waiting.value == 1)
+    }
+
+    @Test("What is asked for ahead goes behind what is waited for until somebody waits for it")
+    func sweepIsRaised() async throws {
+        let fixture = Fixture()
+        for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
+        try await fixture.namespace.refresh(.root)
+        fixture.namespace.beginReading(.root)
+        let hold = fixture.remote.hold(.size)
+        fixture.namespace.noteSizeAsked(try await fixture.inode("f100"))
+        await hold.reached(Ahead.places)
+        #expect(fixture.remote.urgency(of: "size f105")?.isWaitedFor == false)
+        let file = try await fixture.inode("f105")
+        let waiting = Task.immediate { try await fixture.namespace.version(of: file).size }
+        #expect(fixture.remote.urgency(of: "size f105")?.isWaitedFor == true)
+        #expect(fixture.remote.urgency(of: "size f106")?.isWaitedFor == false)
+        hold.release()
+        #expect(try await waiting.value == 1)
+    }
+
+    @Test("Whoever waits for a size does not wait behind hundreds that others ask for ahead of need")
+    func noPlacesAhead() async throws {
+        let fixture = Fixture()
+        fixture.remote.makeWideDirectory("w", count: 200)
+        fixture.remote.put("mine", pattern(3))
+        let wide = try await fixture.inode("w")
+        try await fixture.namespace.refresh(wide)
+        let mine = try await fixture.inode("mine")
+        let hold = fixture.remote.hold(.size)
+        let ahead = fixture.namespace.files(in: wide, after: nil, limit: 200).map { file in
+            Task { try await fixture.namespace.version(of: file, urgency: .ahead()) }
+        }
+        await hold.reached(200)
+        let waiting = Task { try await fixture.namespace.version(of: mine).size }
+        await hold.reached(201)
+        #expect(fixture.remote.urgency(of: "size mine")?.isWaitedFor == true)
+        hold.release()
+        #expect(try await waiting.value == 3)
+        for task in ahead { _ = try await task.value }
     }
 
     @Test("A stat in the middle of a directory that was just read is no walk through it")

@@ -66,6 +66,26 @@ struct FlightTests {
         #expect(flight.count == 0)
     }
 
+    @Test("Work begun ahead of need is told once of the first who waits for it, and not of others ahead of need")
+    func raising() async {
+        let flight = SingleFlight<String, Int>()
+        let hold = Hold()
+        let raised = Tally()
+        @Sendable func work() async -> Int { await hold.pass() ? 7 : -1 }
+        let first = flight.begin("a", ahead: { raised.add() }, work)
+        let second = flight.begin("a", ahead: { Issue.record("the work of another one") }, work)
+        #expect(raised.count == 0)
+        let waiting = [flight.begin("a", work), flight.begin("a", work)]
+        #expect(raised.count == 1)
+        let other = flight.begin("b", ahead: { raised.add() }, work)
+        let joined = flight.join("b")
+        #expect(raised.count == 2)
+        hold.release()
+        for waiting in waiting + [first, second, other, joined].compactMap(\.self) {
+            #expect(await flight.wait(waiting) == 7)
+        }
+    }
+
     @Test("Another key is not joined")
     func otherKey() async {
         let flight = SingleFlight<String, Int>()

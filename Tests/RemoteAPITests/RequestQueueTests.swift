@@ -21,6 +21,19 @@ struct RequestQueueTests {
         later.task.cancel()
     }
 
+    @Test("No more requests than there are places are on the way at once, however many wait")
+    func bound() async throws {
+        let queue = RequestQueue(placeCount: 64)
+        for _ in 0..<64 { _ = try await queue.enter(.waitedFor) }
+        #expect(queue.tryEnter() == nil)
+        let waiting = (0..<36).map { _ in Task { try await queue.enter(.waitedFor) } }
+        for task in waiting { task.cancel() }
+        for task in waiting { await #expect(throws: RemoteError.cancelled) { try await task.value } }
+        var counters = RemoteCounters()
+        queue.count(into: &counters)
+        #expect(counters.inFlight == 64 && counters.inFlightMaximum == 64)
+    }
+
     @Test("A request that is waited for goes before a thousand that are ahead of need, which came first")
     func priority() async throws {
         let queue = RequestQueue(placeCount: 2)

@@ -20,7 +20,6 @@ extension Namespace {
 
     /// A program opens a directory: after having read the one above, it may go on with the directories that follow.
     public func noteOpened(_ directory: InodeNumber) {
-        // Nothing that is asked for ahead would be believed.
         guard self.timeToLive > .zero, let (parent, _) = self.location(of: directory) else { return }
         let abandoned = self.ahead.withLock { ahead in
             ahead.open(directory, in: parent, at: self.now(), timeToLive: self.timeToLive) {
@@ -101,6 +100,8 @@ extension Namespace {
 
     /// Asks for as much as there is room for, and goes on whenever something came.
     private func goAhead() {
+        // Else nothing that comes would be believed when it is wanted.
+        guard self.timeToLive > .zero else { return }
         while let wanted = self.ahead.withLock({ self.takeNext(&$0) }) {
             Task {
                 let isDone = await self.fetch(wanted)

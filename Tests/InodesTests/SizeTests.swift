@@ -297,6 +297,23 @@ struct SizeTests {
         for task in ahead { _ = try await task.value }
     }
 
+    @Test("Where nothing is believed for any time, no sizes are asked for ahead")
+    func noSweepWithoutTime() async throws {
+        let fixture = Fixture(timeToLive: .zero)
+        for index in 100..<300 { fixture.remote.put("f\(index)", [1]) }
+        try await fixture.namespace.refresh(.root)
+        fixture.namespace.beginReading(.root)
+        for entry in fixture.namespace.snapshot(.root).prefix(20) {
+            _ = fixture.namespace.known(entry.name, in: .root)
+            fixture.namespace.noteSizeAsked(entry.inode)
+            fixture.namespace.noteReading(.root, from: 100)
+            #expect(fixture.namespace.ahead.withLock(\.inFlight) == 0)
+            _ = try await fixture.namespace.version(of: entry.inode)
+        }
+        fixture.namespace.endReading(.root)
+        #expect(fixture.remote.count(.size) == 20)
+    }
+
     @Test("A stat in the middle of a directory that was just read is no walk through it")
     func noSweepFromTheMiddle() async throws {
         let fixture = Fixture()

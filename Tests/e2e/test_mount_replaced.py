@@ -117,16 +117,6 @@ def test_files_that_follow_in_the_place_of_a_renamed_directory_are_read_as_they_
     reads("e/sub/f", SMALL)
 
 
-def test_what_a_mount_without_disk_cache_replaced_by_as_many_bytes_never_comes_back(
-    server, filesystem, content, cache_dir, reads
-):
-    content.write("f", SMALL)
-    assert reads("f", SMALL) == len(SMALL)
-    with Mount(server, filesystem, "--disk-cache", 0, cache_dir=cache_dir) as mount:
-        write(mount / "f", SMALL_TOO)
-    reads("f", SMALL_TOO)
-
-
 def test_a_file_that_had_this_size_before_is_not_read_as_it_was_then(content, reads):
     content.write("f", SMALL)
     assert reads("f", SMALL) == len(SMALL)
@@ -134,14 +124,6 @@ def test_a_file_that_had_this_size_before_is_not_read_as_it_was_then(content, re
     reads("f", LARGE)
     content.write("f", SMALL_TOO)
     assert reads("f", SMALL_TOO) == len(SMALL)
-
-
-def test_another_clients_replacement_by_as_many_bytes_shows_after_the_block_ttl(server, filesystem, content):
-    content.write("f", SMALL)
-    with Mount(server, filesystem, "--metadata-ttl", 0, "--block-ttl", 1) as mount:
-        assert read(mount / "f") == SMALL
-        content.write("f", SMALL_TOO)
-        poll(lambda: read(mount / "f") == SMALL_TOO, what="new bytes")
 
 
 def test_blocks_on_the_disk_are_believed_for_the_block_ttl_only(content, reads):

@@ -46,10 +46,13 @@ struct BlockDirectory: Sendable {
     }
 
     /// Sees to it that a cache which does not work now serves nothing later, if the directory is one of ours.
-    static func discard(_ path: FilePath) {
+    ///
+    /// - Throws: If it cannot be done, and a later mount might serve what is outdated by then.
+    static func discard(_ path: FilePath) throws(DiskCacheError) {
         let directory = BlockDirectory(path: path)
-        guard (try? directory.readMark())?.hasPrefix(Self.formatPrefix) == true else { return }
-        try? directory.removeCatalogue()
+        guard access(path.string, F_OK) == 0, try directory.readMark()?.hasPrefix(Self.formatPrefix) == true
+        else { return }
+        try directory.removeCatalogue()
         SegmentFiles(in: directory.segments).removeAll { _ in false }
     }
 

@@ -153,7 +153,7 @@ public final class DiskCache: Sendable {
             )
         var state = State()
         if options.budget < Self.minimumBudget {
-            BlockDirectory.discard(directory)
+            Self.discard(directory, logger)
         } else {
             do {
                 let disk = try Disk(
@@ -167,7 +167,7 @@ public final class DiskCache: Sendable {
                 state.disk = disk
             } catch {
                 // What this mount changes it would not forget.
-                BlockDirectory.discard(directory)
+                Self.discard(directory, logger)
                 logger.warning("there is no disk cache for this mount", metadata: ["cause": "\(error)"])
                 state.statistics.failures += 1
             }
@@ -308,6 +308,18 @@ public final class DiskCache: Sendable {
                 state.isLate = !state.isFinished
                 return state.isLate
             }
+        }
+    }
+
+    /// Sees to it that what is there now is served by no later mount.
+    private static func discard(_ directory: FilePath, _ logger: Logger) {
+        do throws(DiskCacheError) {
+            try BlockDirectory.discard(directory)
+        } catch {
+            logger.error(
+                "the disk cache may serve outdated blocks to a later mount: remove its directory",
+                metadata: ["directory": "\(directory)", "cause": "\(error)"]
+            )
         }
     }
 

@@ -84,6 +84,8 @@ extension Namespace {
         _ urgency: RequestUrgency
     ) async -> Result<UInt64, RemoteError> {
         while true {
+            // Another flight may have landed since this one was asked for.
+            if let version = self.freshVersion(of: inode) { return .success(version.size) }
             let asOf = self.now()
             let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
             guard let path else { return .failure(.notFound) }

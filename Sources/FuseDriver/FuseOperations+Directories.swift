@@ -22,11 +22,11 @@ extension FuseOperations {
         }
         table.readdir = { request, inode, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
-            driver.readdir(request, DirectoryPage(inode, size, offset, info, isPlus: false))
+            driver.readdir(request, InodeNumber(inode), size, offset, info.pointee, isPlus: false)
         }
         table.readdirplus = { request, inode, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
-            driver.readdir(request, DirectoryPage(inode, size, offset, info, isPlus: true))
+            driver.readdir(request, InodeNumber(inode), size, offset, info.pointee, isPlus: true)
         }
         table.releasedir = { request, _, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
@@ -85,15 +85,35 @@ extension FuseOperations {
         }
     }
 
-    private func readdir(_ request: fuse_req_t, _ page: DirectoryPage) {
-        guard let handle = page.handle else {
+    private func readdir(
+        _ request: fuse_req_t,
+        _ inode: InodeNumber,
+        _ size: Int,
+        _ offset: off_t,
+        _ info: fuse_file_info,
+        isPlus: Bool
+    ) {
+        guard let handle = DirectoryHandle.at(info.fh) else {
             fuse_reply_err(request, EBADF)
             return
         }
-        var page = page
-        page.fill(request, handle, self.fileSystem)
-        fuse_reply_buf(request, page.buffer.bindMemory(to: CChar.self).baseAddress, page.used)
-        page.buffer.deallocate()
+        let fileSystem = self.fileSystem
+        @Sendable func reply(_ request: fuse_req_t) -> Int32 {
+            var page = DirectoryPage(inode, size, offset, isPlus: isPlus)
+            defer { page.buffer.deallocate() }
+            page.fill(request, handle, fileSystem)
+            return fuse_reply_buf(request, page.buffer.bindMemory(to: CChar.self).baseAddress, page.used)
+        }
+        guard offset == 0, fileSystem.mustRelist(handle) else {
+            _ = reply(request)
+            return
+        }
+        self.later(
+            request,
+            "readdir",
+            { () throws(FileSystemError) in try await fileSystem.relist(handle) },
+            reply: { request, _ in reply(request) }
+        )
     }
 }
 
@@ -102,7 +122,6 @@ extension FuseOperations {
 /// An offset is the index of the next name, `.` and `..` being the first two.
 private struct DirectoryPage {
     let inode: InodeNumber
-    let handle: DirectoryHandle?
     let isPlus: Bool
     let buffer: UnsafeMutableRawBufferPointer
     var used = 0
@@ -110,14 +129,12 @@ private struct DirectoryPage {
 
     /// Takes the kernel's request; whoever makes a page frees its buffer.
     init(
-        _ inode: fuse_ino_t,
+        _ inode: InodeNumber,
         _ size: Int,
         _ offset: off_t,
-        _ info: UnsafeMutablePointer<fuse_file_info>,
         isPlus: Bool
     ) {
-        self.inode = InodeNumber(inode)
-        self.handle = DirectoryHandle.at(info.pointee.fh)
+        self.inode = inode
         self.isPlus = isPlus
         self.buffer = .allocate(byteCount: max(size, 1), alignment: 8)
         self.next = Int(max(0, offset))

@@ -37,6 +37,17 @@ extension FileSystem {
         self.namespace.unpin(handle.inode)
     }
 
+    /// Whether an open directory that is about to be read from its start must be listed before, by ``relist(_:)``: it was
+    /// read before (rewinddir(3)), and what is known is too old by now.
+    public func mustRelist(_ handle: DirectoryHandle) -> Bool {
+        handle.snapshot.withLock { $0 != nil } && !self.namespace.isListed(handle.inode)
+    }
+
+    /// Lists an open directory again unless its names are fresh.
+    public func relist(_ handle: DirectoryHandle) async throws(FileSystemError) {
+        try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(handle.inode) }
+    }
+
     /// The names of an open directory, without `.` and `..`.
     ///
     /// - Parameters:

@@ -112,6 +112,24 @@ struct LookupTests {
         mount.fileSystem.releasedir(handle)
     }
 
+    @Test("An open directory that is read again from its start shows what others did in it")
+    func rewinding() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", [1])
+        let handle = try await mount.fileSystem.opendir(.root)
+        defer { mount.fileSystem.releasedir(handle) }
+        // What was just listed when it was opened need not be listed again.
+        mount.expire()
+        #expect(!mount.fileSystem.mustRelist(handle))
+        #expect(mount.fileSystem.readdir(handle, from: 0).map(\.name.string) == ["a"])
+        mount.remote.put("b", [1])
+        #expect(mount.fileSystem.mustRelist(handle))
+        try await mount.fileSystem.relist(handle)
+        #expect(!mount.fileSystem.mustRelist(handle))
+        #expect(mount.fileSystem.readdir(handle, from: 0).map(\.name.string) == ["a", "b"])
+        #expect(mount.remote.count(.list) == 2)
+    }
+
     @Test("Modes, owners and times that are set stay through writes, renames and listings")
     func attributes() async throws {
         let mount = try Mount()

@@ -9,6 +9,7 @@ import unicodedata
 from directorystream import Stream
 from mountkit import Mount, check, counting, fails, read, write
 from servercalls import pattern
+from serverkit import poll
 
 
 def test_files_and_directories_show_as_what_they_are(content, mount):
@@ -99,6 +100,16 @@ def test_rewinddir_shows_what_came_meanwhile(content, mount):
 
 
 # Making and removing.
+
+def test_a_directory_read_again_through_its_descriptor_shows_what_others_did(server, filesystem, content):
+    content.write("d/a", b"x")
+    with Mount(server, filesystem, "--metadata-ttl", 1) as mount:
+        descriptor = os.open(mount / "d", os.O_RDONLY)
+        assert os.listdir(descriptor) == ["a"]
+        content.write("d/b", b"x")
+        poll(lambda: os.listdir(descriptor) == ["a", "b"], what="the other client's name")
+        os.close(descriptor)
+
 
 def test_directories_made_here_are_on_the_server(content, mount):
     os.makedirs(mount / "a/b/c")

@@ -114,12 +114,17 @@ struct Directory {
     /// A name is here now, or is something else than it was.
     mutating func add(_ name: FileName, _ entry: Entry) {
         self[name] = entry
-        if self.flightCount > 0 { self.changedInFlight.insert(name) }
+        self.noteChange(of: name)
     }
 
     /// A name is gone.
     mutating func remove(_ name: FileName) {
         self[name] = nil
+        self.noteChange(of: name)
+    }
+
+    /// What a listing under way says of a name may be older than what is known.
+    mutating func noteChange(of name: FileName) {
         if self.flightCount > 0 { self.changedInFlight.insert(name) }
     }
 

@@ -13,6 +13,8 @@ extension Namespace {
             var entry = Entry(kind: .file, inode: state.makeInode(), isOnServer: false, isHeld: true)
             entry.facts.size = 0
             entry.facts.content = state.makeContentID(at: self.now())
+            // A listing may have brought another one meanwhile.
+            state.take(name, from: parent)
             state.make(parent) { $0.add(name, entry) }
             state.insert(Node(kind: .file, parent: parent, name: name, pinCount: 1), as: entry.inode)
             state.evict()
@@ -26,6 +28,7 @@ extension Namespace {
     public func addDirectory(_ name: FileName, in parent: InodeNumber, at time: FileTime) -> InodeNumber {
         self.state.withLock { state in
             let entry = Entry(kind: .directory, inode: state.makeInode())
+            state.take(name, from: parent)
             state.make(parent) { $0.add(name, entry) }
             state.insert(Node(kind: .directory, parent: parent, name: name), as: entry.inode)
             state.make(entry.inode) { $0.listedAsOf = self.now() }
@@ -45,10 +48,7 @@ extension Namespace {
     ///   - time: When the directory changed by it.
     public func remove(_ name: FileName, in parent: InodeNumber, at time: FileTime) {
         self.state.withLock { state in
-            guard let entry = state.directories[parent]?[name] else { return }
-            state.update(parent) { $0.remove(name) }
-            state.detachReplaced(entry)
-            state.touch(parent, at: time)
+            if state.take(name, from: parent) != nil { state.touch(parent, at: time) }
         }
     }
 
@@ -122,8 +122,9 @@ extension Namespace {
     /// Whether the service has a file, as far as we know.
     public func isOnServer(_ inode: InodeNumber) -> Bool {
         self.state.withLock { state in
-            guard let node = state.nodes[inode] else { return false }
-            return state.directories[node.parent]?[node.name]?.isOnServer ?? false
+            guard let node = state.nodes[inode], let entry = state.directories[node.parent]?[node.name]
+            else { return false }
+            return entry.inode == inode && entry.isOnServer
         }
     }
 
@@ -144,7 +145,7 @@ extension Namespace {
         self.state.withLock { state in
             let content = state.makeContentID(at: self.now())
             guard let node = state.nodes[inode], !node.isDetached,
-                var entry = state.directories[node.parent]?[node.name]
+                var entry = state.directories[node.parent]?[node.name], entry.inode == inode
             else { return content }
             entry.isOnServer = true
             entry.isHeld = isHeld
@@ -172,8 +173,7 @@ extension Namespace {
             if let replaced = state.directories[newParent]?[newName], replaced.inode != entry.inode {
                 // The service may still have the replaced file under that name, until ours is uploaded.
                 if replaced.isOnServer { entry.isOnServer = true }
-                state.update(newParent) { $0.remove(newName) }
-                state.detachReplaced(replaced)
+                state.take(newName, from: newParent)
             }
             entry.facts.epoch = state.makeEpoch()
             state.update(parent) { $0.remove(name) }

@@ -231,16 +231,13 @@ extension Namespace {
     public func hide(_ name: FileName, in parent: InodeNumber) {
         self.state.withLock { state in
             state.stagingNames[parent, default: []].insert(name)
-            state.update(parent) { $0.remove(name) }
+            state.take(name, from: parent)
         }
     }
 
     /// Ends ``hide(_:in:)``: what is known under the name now stays, and listings show it again.
     public func unhide(_ name: FileName, in parent: InodeNumber) {
-        self.state.withLock { state in
-            state.stagingNames[parent]?.remove(name)
-            if state.stagingNames[parent]?.isEmpty == true { state.stagingNames[parent] = nil }
-        }
+        self.state.withLock { $0.unhide(name, in: parent) }
     }
 
     /// The names that are hidden in a directory.
@@ -251,15 +248,29 @@ extension Namespace {
     /// Ends the hiding, after the upload was completed.
     public func unhideStagingName(_ staging: FileName, in parent: InodeNumber) {
         self.state.withLock { state in
-            // A listing that is under way may still bring it.
-            state.update(parent) { $0.remove(staging) }
-            state.stagingNames[parent]?.remove(staging)
-            if state.stagingNames[parent]?.isEmpty == true { state.stagingNames[parent] = nil }
+            state.take(staging, from: parent)
+            state.unhide(staging, in: parent)
         }
     }
 }
 
 extension Namespace.State {
+    /// Takes a name away, and from what has it.
+    @discardableResult
+    mutating func take(_ name: FileName, from parent: InodeNumber) -> Entry? {
+        let entry = self.directories[parent]?[name]
+        self.update(parent) { $0.remove(name) }
+        if let entry { self.detachReplaced(entry) }
+        return entry
+    }
+
+    fileprivate mutating func unhide(_ name: FileName, in parent: InodeNumber) {
+        self.stagingNames[parent]?.remove(name)
+        if self.stagingNames[parent]?.isEmpty == true { self.stagingNames[parent] = nil }
+        // A listing that is under way may still bring what was there while it was hidden.
+        self.update(parent) { $0.noteChange(of: name) }
+    }
+
     /// Detaches what no longer has its name, with what is below it.
     mutating func detachReplaced(_ entry: Entry) {
         if let below = self.directories[entry.inode] {

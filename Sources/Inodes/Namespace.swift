@@ -192,7 +192,9 @@ extension Namespace.State {
     /// What is known of a file's bytes, wherever it is kept.
     func facts(of inode: InodeNumber) -> FileFacts? {
         guard let node = self.nodes[inode] else { return nil }
-        return self.detachedFacts[inode] ?? self.directories[node.parent]?[node.name]?.facts
+        if let facts = self.detachedFacts[inode] { return facts }
+        guard let entry = self.directories[node.parent]?[node.name], entry.inode == inode else { return nil }
+        return entry.facts
     }
 
     mutating func updateFacts(of inode: InodeNumber, _ change: (inout FileFacts) -> Void) {
@@ -200,7 +202,7 @@ extension Namespace.State {
         if var facts = self.detachedFacts[inode] {
             change(&facts)
             self.detachedFacts[inode] = facts
-        } else if var entry = self.directories[node.parent]?[node.name] {
+        } else if var entry = self.directories[node.parent]?[node.name], entry.inode == inode {
             change(&entry.facts)
             self.update(node.parent) { $0[node.name] = entry }
         }

@@ -338,6 +338,21 @@ struct ListingTests {
         #expect(fixture.names().isEmpty)
     }
 
+    @Test("What was taken back while it was hidden is not shown by a listing that was under way")
+    func unhiddenDuring() async throws {
+        let fixture = Fixture()
+        fixture.namespace.hide(name("a"), in: .root)
+        fixture.remote.put("a", [1])
+        let hold = fixture.remote.hold(.list, .beforeAnswering)
+        let listing = Task { try await fixture.namespace.refresh(.root) }
+        await hold.reached()
+        fixture.remote.remove("a")
+        fixture.namespace.unhide(name("a"), in: .root)
+        hold.release()
+        try await listing.value
+        #expect(fixture.names().isEmpty)
+    }
+
     @Test("A name that is hidden no more is shown if a listing has it")
     func unhidden() async throws {
         let fixture = Fixture(.deployed)

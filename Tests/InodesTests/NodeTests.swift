@@ -145,6 +145,38 @@ struct NodeTests {
         #expect(fixture.names() == ["b"])
     }
 
+    @Test(
+        "What has a name that is taken here keeps its own size and has no path any more",
+        arguments: ["hide", "add", "mkdir", "unhide"]
+    )
+    func replacedHere(_ how: String) async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let old = try await fixture.inode("a")
+        _ = fixture.namespace.countLookup(old)
+        _ = try await fixture.namespace.version(of: old)
+        switch how {
+        case "hide":
+            fixture.namespace.hide(name("a"), in: .root)
+            fixture.namespace.unhide(name("a"), in: .root)
+        case "unhide": fixture.namespace.unhideStagingName(name("a"), in: .root)
+        case "mkdir": _ = fixture.namespace.addDirectory(name("a"), in: .root, at: Fixture.time)
+        default: break
+        }
+        if how != "mkdir" {
+            let new = fixture.namespace.addLocalFile(name("a"), in: .root, at: Fixture.time)
+            #expect(new != old)
+            fixture.namespace.didUpload(new, size: 3, isHeld: false)
+        }
+        #expect(fixture.namespace.path(of: old) == nil)
+        #expect(fixture.namespace.attributes(of: old)?.size == 7)
+        #expect(fixture.namespace.attributes(of: old)?.isUnlinked == true)
+        fixture.namespace.didUpload(old, size: 5, isHeld: false)
+        #expect(fixture.namespace.known(name("a"), in: .root)?.inode != old)
+        fixture.namespace.forget(old, count: 1)
+        #expect(fixture.namespace.kind(of: old) == nil)
+    }
+
     @Test("A file that is only here counts as on the service once it has the name of one that is")
     func moveLocalOver() async throws {
         let fixture = Fixture()

@@ -59,15 +59,17 @@ extension RemoteClient {
         return answer?.isSuccess == true ? answer : first ?? answer
     }
 
-    /// Sends a call a second time, on a connection of its own, if there is a place for it now.
+    /// Sends a call a second time, on a connection of its own, if there is a place for it now and something is left to
+    /// ask for.
     private func askAgain(
         _ call: RemoteCall,
         _ body: ReadBody?,
         insteadOf first: TransferHandle
     ) -> SecondRequest.Running? {
+        let lane = body?.shared.second { first.stop() }
+        if body != nil, lane == nil { return nil }
         guard let place = self.queue.tryEnter() else { return nil }
         self.noteRepeated(call)
-        let lane = body?.shared.second { first.stop() }
         var call = body.map { $0.call(lane?.start ?? 0) } ?? call
         call.sharesConnection = false
         let again = call

@@ -38,9 +38,11 @@ final class SharedBody: Sendable {
     /// What the first request fills.
     func first() -> any BodySink { Lane(self, isSecond: false, start: 0) {} }
 
-    /// What the second request fills; `overtakes` is called once, when it goes on alone.
-    func second(overtakes: @escaping @Sendable () -> Void) -> Lane {
-        Lane(self, isSecond: true, start: self.count, overtakes: overtakes)
+    /// What the second request fills; nothing if all that was asked for is there. `overtakes` is called once, when it
+    /// goes on alone.
+    func second(overtakes: @escaping @Sendable () -> Void) -> Lane? {
+        let start = self.count
+        return start < self.limit ? Lane(self, isSecond: true, start: start, overtakes: overtakes) : nil
     }
 
     /// Hands nothing on any more: who asked has got their answer.

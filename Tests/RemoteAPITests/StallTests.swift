@@ -117,13 +117,13 @@ struct SharedBodyTests {
     }
 
     @Test("What the first one brought meanwhile is dropped from the second one's bytes")
-    func catchingUp() {
+    func catchingUp() throws {
         let sink = CollectingSink()
         let body = SharedBody(sink, limit: 100)
         let taken = Tally()
         let first = body.first()
         #expect(self.give(first, pattern(10)))
-        let second = body.second { taken.add() }
+        let second = try #require(body.second { taken.add() })
         #expect(second.start == 10)
         #expect(self.give(first, pattern(20, from: 10)))
         #expect(self.give(second, pattern(15, from: 10)))
@@ -138,15 +138,25 @@ struct SharedBodyTests {
     }
 
     @Test("A first one that goes on ahead of the second keeps the body")
-    func recovered() {
+    func recovered() throws {
         let sink = CollectingSink()
         let body = SharedBody(sink, limit: 100)
         let first = body.first()
-        let second = body.second {}
+        let second = try #require(body.second {})
         #expect(self.give(first, pattern(100)))
         #expect(self.give(second, pattern(100)))
         #expect(!body.isOvertaken)
         #expect(sink.bytes == pattern(100))
+    }
+
+    @Test("With all that was asked for there, a second request has nothing to ask for")
+    func complete() {
+        let body = SharedBody(CollectingSink(), limit: 10)
+        #expect(self.give(body.first(), pattern(9)))
+        #expect(body.second {}?.start == 9)
+        let complete = SharedBody(CollectingSink(), limit: 10)
+        #expect(self.give(complete.first(), pattern(10)))
+        #expect(complete.second {} == nil)
     }
 
     @Test("More than was asked for is refused, and after its end nothing is handed on")

@@ -1,7 +1,7 @@
 import RemoteAPI
 import Synchronization
 
-/// Time that goes on only when a test says so, or when somebody sleeps: then it jumps, and nobody waits.
+/// Time that goes on only when a test says so, or when somebody sleeps: then it jumps, and nobody waits for it.
 public final class ManualClock: Sendable {
     private struct State {
         var elapsed: Duration = .zero
@@ -40,9 +40,9 @@ public final class ManualClock: Sendable {
                     state.elapsed += duration
                     state.sleeps.append(duration)
                 }
-                // Who sleeps again and again must not keep a thread from those it waits for.
-                await Task.yield()
-                try Task.checkCancellation()
+                // Who sleeps again and again, as for a request that stands still, must not keep a core from those it
+                // waits for.
+                try await Task.sleep(for: .milliseconds(1))
             },
             secondsSince1970: { self.secondsAtStart + self.elapsed.components.seconds }
         )

@@ -8,6 +8,10 @@ final class CurlEasy {
     private let errorText: UnsafeMutablePointer<CChar>
     private var headers: UnsafeMutablePointer<curl_slist>?
 
+    /// How long a connection may be idle and still be used: less than the 60 s after which common servers and balancers
+    /// close one.
+    static let idleLimit = Duration.seconds(55)
+
     init?() {
         guard let handle = curl_easy_init() else { return nil }
         self.handle = handle
@@ -71,8 +75,7 @@ final class CurlEasy {
         // A little longer than requests wait, so that each of them ends by its own limit.
         let silenceLimit = request.stallLimit + .seconds(5)
         ccurl_set_silence_limit(self.handle, UInt32(silenceLimit.milliseconds))
-        // Under the 60 s after which common servers and balancers close an idle connection.
-        self.set(CURLOPT_MAXAGE_CONN, 55)
+        self.set(CURLOPT_MAXAGE_CONN, Int(Self.idleLimit.components.seconds))
         self.set(CURLOPT_FOLLOWLOCATION, 0)
         self.set(CURLOPT_NETRC, Int(CURL_NETRC_IGNORED.rawValue))
         self.set(CURLOPT_PATH_AS_IS, 1)

@@ -11,14 +11,15 @@ import Synchronization
 ///
 /// What shares connections goes over HTTP/2 where an `https` server offers it, all at once over one connection, and has
 /// a thread of its own, since libcurl remembers of a host only whether it speaks HTTP/2 or not. What has a connection
-/// to itself goes over HTTP/1.1. No redirects, cookies, netrc or compression. Making
-/// one starts its threads, so make none before a `fork`; and it has the process ignore SIGPIPE, which OpenSSL's writes
-/// to a closed connection would raise.
+/// to itself goes over HTTP/1.1; so does all for a minute after a request that shared a connection was not answered in
+/// time. No redirects, cookies, netrc or compression. Making one starts its threads, so make none before a `fork`; and it
+/// has the process ignore SIGPIPE, which OpenSSL's writes to a closed connection would raise.
 public final class CurlTransport: HTTPTransport {
     /// Carries what has a connection to itself, and everything over plain HTTP.
     private let loop: CurlLoop
     /// Carries what shares connections.
     private let sharing: CurlLoop
+    private let sharingHistory = Mutex(SharingHistory())
     private let nextID = Atomic<UInt64>(0)
 
     /// Makes a transport and starts its threads.
@@ -71,16 +72,31 @@ public final class CurlTransport: HTTPTransport {
         _ request: HTTPRequest,
         into sink: (any BodySink)?
     ) async throws(TransportError) -> HTTPResponse {
+        // Over plain HTTP none shares one.
+        let isShared =
+            request.sharesConnection && request.isEncrypted
+            && self.sharingHistory.withLock { $0.isAdvised(at: .now) }
+        var request = request
+        request.sharesConnection = isShared
+        let result = await self.send(request, into: sink, over: isShared ? self.sharing : self.loop)
+        if isShared { self.sharingHistory.withLock { $0.note(result, at: .now) } }
+        return try result.get()
+    }
+
+    private func send(
+        _ request: HTTPRequest,
+        into sink: (any BodySink)?,
+        over loop: CurlLoop
+    ) async -> Result<HTTPResponse, TransportError> {
         let id = self.nextID.add(1, ordering: .relaxed).newValue
         let cancellation = CancellationFlag()
-        let loop = request.sharesConnection && request.isEncrypted ? self.sharing : self.loop
         // The flag first: a start that the loop takes up after this command sees it.
         let cancel: @Sendable () -> Void = {
             cancellation.isSet.store(true, ordering: .releasing)
             loop.cancel(id)
         }
         request.handle?.whenStopped(cancel)
-        let result = await withTaskCancellationHandler {
+        return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 loop.start(
                     CurlTransfer(
@@ -96,7 +112,6 @@ public final class CurlTransport: HTTPTransport {
         } onCancel: {
             cancel()
         }
-        return try result.get()
     }
 
     private static let isCurlReady: Bool = {

@@ -7,6 +7,7 @@
 """
 
 import collections
+import os
 import pathlib
 import re
 import shutil
@@ -74,6 +75,7 @@ class Nginx:
             self.port = free.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}/v1"
         self.process = None
+        self.frozen = set()
         # Its workers are another user where root starts it, and write into the folder.
         self.folder.chmod(0o755)
         (self.folder / "nginx.conf").write_text(CONFIGURATION.format(
@@ -112,8 +114,26 @@ class Nginx:
         """Ends it at once, with all connections."""
         if self.process:
             self.process.send_signal(signal.SIGTERM)
+            self.signal(self.frozen, signal.SIGKILL)
+            self.frozen = set()
             self.process.wait(30)
             self.process = None
+
+    def freeze_connections(self):
+        """Lets all open connections stand still, acknowledged by TCP alone; new ones are served by another worker."""
+        self.frozen = self.workers()
+        self.signal(self.frozen, signal.SIGSTOP)
+        self.process.send_signal(signal.SIGHUP)
+        poll(lambda: self.workers() - self.frozen, what="another worker")
+
+    def workers(self):
+        master = self.process.pid
+        return {int(pid) for pid in pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split()}
+
+    @staticmethod
+    def signal(workers, number):
+        for pid in workers:
+            os.kill(pid, number)
 
     def entries(self, pattern=""):
         """The answered requests so far whose target has a match of the pattern."""

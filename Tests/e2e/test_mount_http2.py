@@ -65,6 +65,22 @@ def test_a_server_without_http2_is_spoken_to_as_before(our_server, certificate, 
         assert {entry.protocol for entry in proxy.entries()} == {"HTTP/1.1"}
 
 
+def test_a_shared_connection_that_is_dead_fails_one_attempt_and_is_left_alone(proxy, certificate, stored):
+    filesystem, content = stored
+    for index in range(5):
+        content.write(f"d/file-{index}", pattern(index + 1))
+    content.write("other/f", b"x")
+    options = ["--ca-file", certificate[0], "--request-timeout", 2, "--retries", 1]
+    with Mount(proxy, filesystem, *options) as mount:
+        assert os.stat(mount / "d/file-0").st_size == 1
+        poll(lambda: proxy.entries("file-0"), what="logged answer")
+        proxy.freeze_connections()
+        assert [os.stat(mount / f"d/file-{index}").st_size for index in range(1, 5)] == [2, 3, 4, 5]
+        assert os.listdir(mount / "other") == ["f"]
+    assert {entry.protocol for entry in proxy.entries("file-0")} == {"HTTP/2.0"}
+    assert {entry.protocol for entry in proxy.entries("file-[1-4]|other")} == {"HTTP/1.1"}
+
+
 def test_reads_and_stats_survive_a_restart_of_the_proxy(proxy, certificate, stored):
     filesystem, content = stored
     data = pattern(32 * MIB)

@@ -40,10 +40,12 @@ final class CurlLoop: Sendable {
         self.multi = multi
     }
 
-    /// Makes a loop with its thread.
-    static func started(_ options: TransportOptions) throws(TransportError) -> CurlLoop {
+    /// Makes a loop with its thread, and so many connections at most, open or idle.
+    static func started(
+        _ options: TransportOptions,
+        connections count: Int
+    ) throws(TransportError) -> CurlLoop {
         guard let handle = curl_multi_init() else { throw .invalidRequest("libcurl cannot be initialised") }
-        let count = options.maximumConnections
         ccurl_multi_set_long(handle, CURLMOPT_MAX_HOST_CONNECTIONS, count)
         ccurl_multi_set_long(handle, CURLMOPT_MAX_TOTAL_CONNECTIONS, count)
         ccurl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, count)

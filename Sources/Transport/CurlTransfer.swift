@@ -36,6 +36,7 @@ final class CurlTransfer: @unchecked Sendable {
     private var hasMoved = false
     /// When the loop last saw that they had.
     private var lastMoved: ContinuousClock.Instant?
+    private var majorVersion = 1
     private var status = 0
     private var headers: [String: String] = [:]
     private var body: [UInt8] = []
@@ -61,7 +62,14 @@ final class CurlTransfer: @unchecked Sendable {
     }
 
     /// What arrived.
-    var response: HTTPResponse { HTTPResponse(status: self.status, headers: self.headers, body: self.body) }
+    var response: HTTPResponse {
+        HTTPResponse(
+            status: self.status,
+            headers: self.headers,
+            body: self.body,
+            majorVersion: self.majorVersion
+        )
+    }
 
     /// Tells who waits; called once.
     func complete(_ result: Result<HTTPResponse, TransportError>) {
@@ -103,6 +111,7 @@ final class CurlTransfer: @unchecked Sendable {
         if text.hasPrefix("HTTP/") {
             // Also after a 100 Continue: what counts is the last head.
             self.headers.removeAll(keepingCapacity: true)
+            self.majorVersion = text.dropFirst(5).first?.wholeNumberValue ?? 1
             self.status = Int(text.split(separator: " ").dropFirst().first?.prefix(3) ?? "") ?? 0
             return
         }

@@ -11,9 +11,10 @@ import Synchronization
 ///
 /// What shares connections goes over HTTP/2 where an `https` server offers it, all at once over one connection, and has
 /// a thread of its own, since libcurl remembers of a host only whether it speaks HTTP/2 or not. What has a connection
-/// to itself goes over HTTP/1.1; so does all for a minute after a request that shared a connection was not answered in
-/// time. No redirects, cookies, netrc or compression. Making one starts its threads, so make none before a `fork`; and it
-/// has the process ignore SIGPIPE, which OpenSSL's writes to a closed connection would raise.
+/// to itself goes over HTTP/1.1; so does all where the server speaks no HTTP/2, and for a minute after a request that
+/// shared a connection was not answered in time. No redirects, cookies, netrc or compression. Making one starts its
+/// threads, so make none before a `fork`; and it has the process ignore SIGPIPE, which OpenSSL's writes to a closed
+/// connection would raise.
 public final class CurlTransport: HTTPTransport {
     /// Carries what has a connection to itself, and everything over plain HTTP.
     private let loop: CurlLoop
@@ -21,6 +22,10 @@ public final class CurlTransport: HTTPTransport {
     private let sharing: CurlLoop
     private let sharingHistory = Mutex(SharingHistory())
     private let nextID = Atomic<UInt64>(0)
+
+    /// Enough for all that is on the way, with eight streams each. A server without HTTP/2 sees no more than these
+    /// beside the others, and only until its first answer.
+    private static let sharedConnectionCount = 8
 
     /// Makes a transport and starts its threads.
     ///
@@ -36,9 +41,10 @@ public final class CurlTransport: HTTPTransport {
             }
         }
         guard Self.isCurlReady else { throw .invalidRequest("libcurl cannot be initialised") }
-        self.loop = try CurlLoop.started(options)
+        self.loop = try CurlLoop.started(options, connections: options.maximumConnections)
         do {
-            self.sharing = try CurlLoop.started(options)
+            let count = min(options.maximumConnections, Self.sharedConnectionCount)
+            self.sharing = try CurlLoop.started(options, connections: count)
         } catch {
             self.loop.close()
             throw error

@@ -75,15 +75,23 @@ public struct HTTPResponse: Sendable {
     /// The body, empty where a sink took it; at most ``maximumCollectedByteCount`` bytes of it are kept
     /// when the status is not 200.
     public var body: [UInt8]
+    /// The major version of HTTP that it came over.
+    public var majorVersion: Int
 
     /// How much of an error's body is kept, in bytes: one line is all that the API promises.
     public static let maximumCollectedByteCount = 64 << 10
 
     /// Makes a response.
-    public init(status: Int, headers: [String: String] = [:], body: [UInt8] = []) {
+    public init(
+        status: Int,
+        headers: [String: String] = [:],
+        body: [UInt8] = [],
+        majorVersion: Int = 1
+    ) {
         self.status = status
         self.headers = headers
         self.body = body
+        self.majorVersion = majorVersion
     }
 }
 

@@ -2,6 +2,7 @@
 ///
 /// A value: it is told what came of requests that shared one, and asked before the next.
 struct SharingHistory {
+    private var isOffered = true
     private var pauseEnd: ContinuousClock.Instant?
 
     /// libcurl keeps an HTTP/2 connection on which requests are given up, though it may be dead: a proxy goes on to
@@ -10,7 +11,7 @@ struct SharingHistory {
 
     /// Whether the next request may share one.
     func isAdvised(at now: ContinuousClock.Instant) -> Bool {
-        self.pauseEnd.map { now >= $0 } != false
+        self.isOffered && self.pauseEnd.map { now >= $0 } != false
     }
 
     /// Takes note of what came of a request that shared one.
@@ -18,6 +19,11 @@ struct SharingHistory {
         _ result: Result<HTTPResponse, TransportError>,
         at now: ContinuousClock.Instant
     ) {
-        if case .failure(.timedOut) = result { self.pauseEnd = now + Self.pause }
+        switch result {
+        // Without HTTP/2 no two share one, and all belong under one bound.
+        case .success(let response) where response.majorVersion < 2: self.isOffered = false
+        case .failure(.timedOut): self.pauseEnd = now + Self.pause
+        case .success, .failure: break
+        }
     }
 }

@@ -27,7 +27,8 @@ public struct TransportOptions: Sendable {
         }
     }
 
-    /// How many connections there are at most, open or idle, to the one host we speak to.
+    /// How many connections there are at most, open or idle, to the one host we speak to. An `https` server has up to
+    /// eight more, for what shares them over HTTP/2.
     public var maximumConnections: Int
     /// How long connecting may take, the TLS handshake included.
     public var connectTimeout: Duration

@@ -55,13 +55,21 @@ def test_large_reads_and_parts_have_connections_of_their_own(proxy, certificate,
     assert not shared & {entry.connection for entry in bulk}
 
 
-def test_a_server_without_http2_is_spoken_to_as_before(our_server, certificate, stored):
+def test_without_http2_small_requests_go_over_the_connections_of_large_ones(our_server, certificate, stored):
     filesystem, content = stored
     data = pattern(3 * MIB)
     content.write("f", data)
+    for index in range(20):
+        content.write(f"d/file-{index}", pattern(index + 1))
     with Nginx(our_server, certificate, http2=False) as proxy:
         with Mount(proxy, filesystem, "--ca-file", certificate[0]) as mount:
             assert read(mount / "f") == data
+            assert [os.stat(mount / f"d/file-{index}").st_size for index in range(20)] == list(range(1, 21))
+        # Only the first answer shows what the server speaks.
+        first = proxy.entries()[0].connection
+        large = {entry.connection for entry in proxy.entries("/files/f$")} - {first}
+        small = [entry.connection for entry in proxy.entries("file-")]
+        assert len(small) >= 20 and set(small) <= large
         assert {entry.protocol for entry in proxy.entries()} == {"HTTP/1.1"}
 
 

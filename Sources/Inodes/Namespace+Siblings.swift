@@ -124,6 +124,8 @@ extension Namespace {
     /// - Parameters:
     ///   - file: The file.
     ///   - urgency: Whether somebody waits for it.
+    /// - Returns: The version.
+    /// - Throws: What kept the size from being known.
     public func version(
         of file: Sibling,
         urgency: RequestUrgency = .waitedFor

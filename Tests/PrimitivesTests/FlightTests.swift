@@ -66,7 +66,7 @@ struct FlightTests {
         #expect(flight.count == 0)
     }
 
-    @Test("Work begun ahead of need is told once of the first who waits for it, and not of others ahead of need")
+    @Test("Work begun ahead of need is told once of the first who waits for it, and of nobody ahead of need")
     func raising() async {
         let flight = SingleFlight<String, Int>()
         let hold = Hold()

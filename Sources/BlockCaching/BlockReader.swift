@@ -23,15 +23,24 @@ public final class BlockReader: Sendable {
     ) -> BlockCache.Outcome {
         let outcome = self.cache.read(source, range, completion: completion)
         let hadToWait = if case .pending = outcome { true } else { false }
+        self.readAhead(of: range, source, hadToWait: hadToWait)
+        return outcome
+    }
+
+    /// Takes a read into account whose bytes come in another way; ``read(_:_:completion:)`` may follow for the same.
+    public func expect(_ source: BlockSource, _ range: Range<UInt64>) {
+        self.readAhead(of: range, source, hadToWait: true)
+    }
+
+    private func readAhead(of range: Range<UInt64>, _ source: BlockSource, hadToWait: Bool) {
         let ahead = self.patterns.withLock { patterns in
             patterns.advance(range, hadToWait: hadToWait, size: source.size) {
                 self.cache.allowance(for: self.id)
             }
         }
-        guard !ahead.isEmpty else { return outcome }
+        guard !ahead.isEmpty else { return }
         self.content.withLock { $0 = source.content }
         for range in ahead { self.cache.readAhead(source, range, owner: self.id) }
-        return outcome
     }
 
     /// The handle is closed: what is on its way for it alone is given up.

@@ -11,7 +11,7 @@ struct ReadCursor {
     /// How much is to be ahead of the reader, in bytes.
     private var window: UInt64 = 0
 
-    private static let initialWindow: UInt64 = 4 << 20
+    private static let largestInitialWindow: UInt64 = 8 << 20
     private static let leastRequest: UInt64 = 1 << 20
     private static let largestRequest: UInt64 = 16 << 20
     /// A read as large as this comes from a reader that the kernel takes for a sequential one.
@@ -72,7 +72,7 @@ struct ReadCursor {
         }
         guard self.isStream else { return [] }
         let allowance = allowance()
-        self.grow(hadToWait: hadToWait, limit: allowance.window)
+        self.grow(size, hadToWait: hadToWait, limit: allowance.window)
         return self.streak > 0
             ? self.forwards(size, room: allowance.room) : self.backwards(room: allowance.room)
     }
@@ -91,10 +91,11 @@ struct ReadCursor {
         self.reached = place
     }
 
-    /// As long as the reader waits, twice as much is kept ahead of it.
-    private mutating func grow(hadToWait: Bool, limit: UInt64) {
+    /// As long as the reader waits, four times as much is kept ahead of it. It begins with an eighth of the file, as a
+    /// large one is worth several connections at once, and each costs a round trip to open.
+    private mutating func grow(_ size: UInt64, hadToWait: Bool, limit: UInt64) {
         if self.window == 0 {
-            self.window = Self.initialWindow
+            self.window = max(Self.leastRequest, min(size / 8, Self.largestInitialWindow))
         } else if hadToWait {
             self.window *= 4
         }

@@ -43,7 +43,10 @@ extension RemoteListing {
             }
             if kind == .directory { directories.append(name) } else { files.append(name) }
         }
-        if !ListingScanner.scan(bytes, take) {
+        switch ListingScanner.scan(bytes, take) {
+        case .understood: break
+        case .repeated: throw .malformedAnswer("the server's listing has its files or its directories twice")
+        case .unknown:
             (directories, files, refused) = ([], [], 0)
             let body = try Self.decoded(bytes)
             for name in body.directories { take(FileName(name), .directory) }

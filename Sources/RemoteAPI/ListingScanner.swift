@@ -16,32 +16,40 @@ struct ListingScanner {
     ///   - bytes: The answer's body.
     ///   - visit: Told each name, nothing instead of one that no directory can hold; what it was told counts only if
     ///     the scan succeeds.
-    /// - Returns: Whether the whole body was understood.
-    static func scan(_ bytes: [UInt8], _ visit: (FileName?, EntryKind) -> Void) -> Bool {
+    /// - Returns: How far it came.
+    static func scan(_ bytes: [UInt8], _ visit: (FileName?, EntryKind) -> Void) -> Outcome {
         bytes.withUnsafeBufferPointer { buffer in
             var scanner = ListingScanner(buffer)
             return scanner.scanListing(visit)
         }
     }
 
+    /// How far a scan came.
+    enum Outcome {
+        /// The whole body was understood.
+        case understood
+        /// It is for the decoder to say what it is.
+        case unknown
+        /// One kind of names comes twice, of which the decoder would take one in silence.
+        case repeated
+    }
+
     private init(_ bytes: UnsafeBufferPointer<UInt8>) {
         self.bytes = bytes
     }
 
-    private mutating func scanListing(_ visit: (FileName?, EntryKind) -> Void) -> Bool {
-        var missing: [(key: [UInt8], kind: EntryKind)] = [
-            (Array("directories".utf8), .directory), (Array("files".utf8), .file),
-        ]
-        guard self.take("{") else { return false }
-        while !missing.isEmpty {
-            guard self.scanString(), let index = missing.firstIndex(where: { $0.key == self.text }),
-                self.take(":"), self.scanNames(missing.remove(at: index).kind, visit),
-                missing.isEmpty || self.take(",")
-            else { return false }
-        }
-        guard self.take("}") else { return false }
+    private mutating func scanListing(_ visit: (FileName?, EntryKind) -> Void) -> Outcome {
+        let kinds: [[UInt8]: EntryKind] = [Array("directories".utf8): .directory, Array("files".utf8): .file]
+        var seen: Set<EntryKind> = []
+        guard self.take("{") else { return .unknown }
+        repeat {
+            guard self.scanString(), let kind = kinds[self.text] else { return .unknown }
+            guard seen.insert(kind).inserted else { return .repeated }
+            guard self.take(":"), self.scanNames(kind, visit) else { return .unknown }
+        } while self.take(",")
+        guard self.take("}"), seen.count == kinds.count else { return .unknown }
         self.skipSpace()
-        return self.position == self.bytes.count
+        return self.position == self.bytes.count ? .understood : .unknown
     }
 
     private mutating func scanNames(_ kind: EntryKind, _ visit: (FileName?, EntryKind) -> Void) -> Bool {

@@ -49,7 +49,7 @@ struct AnswerTests {
     )
     func scanned(json: String) async throws {
         var names: [EntryKind: [FileName?]] = [.directory: [], .file: []]
-        let isUnderstood = ListingScanner.scan(Array(json.utf8)) { names[$1]?.append($0) }
+        let isUnderstood = ListingScanner.scan(Array(json.utf8)) { names[$1]?.append($0) } == .understood
         #expect(isUnderstood)
         let body = try JSONBody.decode(ListingBody.self, Array(json.utf8))
         #expect(names[.directory] == body.directories.map { FileName($0) })
@@ -65,7 +65,7 @@ struct AnswerTests {
         arguments: [
             #"{"directories":[],"files":["a"],"more":1}"#, #"{"directories":[],"files":["\ud83d"]}"#,
             #"{"directories":[],"files":["\udc00"]}"#, #"{"directories":[],"files":["\x"]}"#,
-            #"{"directories":[],"files":["a",]}"#, #"{"directories":[],"directories":[]}"#,
+            #"{"directories":[],"files":["a",]}"#, #"{"directories":[],"directory":[]}"#,
             #"{"directories":[],"files":["\u12"]}"#,
             "{\"directories\":[],\"files\":[\"a\nb\"]}",
         ]
@@ -73,8 +73,21 @@ struct AnswerTests {
     func notScanned(json: String) {
         let bytes = Array(json.utf8)
         for end in 0...bytes.count {
-            #expect(!ListingScanner.scan(Array(bytes[..<end])) { _, _ in })
+            #expect(ListingScanner.scan(Array(bytes[..<end])) { _, _ in } == .unknown)
         }
+    }
+
+    @Test(
+        "A listing that has its files twice is not half of them",
+        arguments: [
+            #"{"files":["a"],"directories":[],"files":["b"]}"#, #"{"files":["a"],"files":[]}"#,
+            #"{"directories":["x"],"files":[],"directories":["y"]}"#,
+        ]
+    )
+    func repeatedKey(json: String) async throws {
+        let service = try ScriptedService([.text(200, json)])
+        let error = await failure { () async throws(RemoteError) in try await service.files.list(.root) }
+        #expect(error?.isMalformedAnswer("twice") == true)
     }
 
     @Test("A name listed as a directory and as a file is one name, a directory")

@@ -131,6 +131,7 @@ extension Namespace {
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> FileVersion? {
         if let version = self.freshVersion(of: file) { return version }
+        guard self.state.withLock({ $0.entry(of: file) }) != nil else { return nil }
         _ = try await self.probe(file.inode, file.name, in: file.directory, urgency: urgency)
         return self.state.withLock { state in state.entry(of: file).flatMap { self.version($0.facts) } }
     }

@@ -89,7 +89,7 @@ extension Namespace {
             let asOf = self.now()
             let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
             guard let path else { return .failure(.notFound) }
-            let result = await self.fetchSize(inode, name, in: parent, at: path, urgency)
+            let result = await self.fetchSize(inode, name, in: parent, at: path, asOf: asOf, urgency)
             guard case .success(let size) = result else { return result }
             if self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch) { return result }
         }
@@ -100,6 +100,7 @@ extension Namespace {
         _ name: FileName,
         in parent: InodeNumber,
         at path: RemotePath,
+        asOf: ContinuousClock.Instant,
         _ urgency: RequestUrgency
     ) async -> Result<UInt64, RemoteError> {
         do throws(RemoteError) {
@@ -109,18 +110,27 @@ extension Namespace {
             guard self.state.withLock({ $0.path(of: parent)?.appending(name) }) == path else {
                 return .failure(.notFound)
             }
-            return .failure(await self.explainMissing(inode, name, in: parent))
+            return .failure(await self.explainMissing(inode, name, in: parent, asOf: asOf))
         } catch {
             return .failure(error)
         }
     }
 
-    /// The server knows no file of that name: only a fresh listing can say that it is absent.
+    /// The server knows no file of that name: only a listing asked for since then can say that it is absent.
     private func explainMissing(
         _ inode: InodeNumber,
         _ name: FileName,
-        in parent: InodeNumber
+        in parent: InodeNumber,
+        asOf: ContinuousClock.Instant
     ) async -> RemoteError {
+        // Where a whole tree was removed, the first of its sizes that are missing has asked for all of them.
+        let isGone = self.state.withLock { state in
+            guard let directory = state.directories[parent], let listedAsOf = directory.listedAsOf else {
+                return false
+            }
+            return listedAsOf >= asOf && directory[name]?.inode != inode
+        }
+        if isGone { return .notFound }
         do throws(RemoteError) {
             try await self.refresh(parent)
         } catch {

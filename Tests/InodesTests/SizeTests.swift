@@ -119,6 +119,27 @@ struct SizeTests {
         #expect(try await fixture.state("a") == "absent")
     }
 
+    @Test("Where a listing asked for after a size lacks the file too, a 404 asks for no other one")
+    func missingSince() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try #require(fixture.namespace.sibling(try await fixture.inode("a")))
+        fixture.remote.remove("a")
+        let hold = fixture.remote.hold(.size)
+        let probe = Task {
+            await failure { () async throws(RemoteError) in try await fixture.namespace.version(of: file) }
+        }
+        await hold.reached()
+        fixture.clock.advance(by: .seconds(1))
+        try await fixture.namespace.refresh(.root)
+        hold.release()
+        #expect(await probe.value == .notFound)
+        #expect(fixture.remote.calls == ["list ", "size a", "list "])
+        // Nor is it asked for again.
+        #expect(try await fixture.namespace.version(of: file) == nil)
+        #expect(fixture.remote.count(.size) == 1)
+    }
+
     @Test("A 404 of what is still listed is no absence")
     func listedButMissing() async throws {
         let fixture = Fixture()

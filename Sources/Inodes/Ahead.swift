@@ -19,17 +19,23 @@ struct Ahead {
     var sweeps: [InodeNumber: SizeSweep] = [:]
     /// The sweeps that have begun, in the order in which it is their turn.
     private var turns: [InodeNumber] = []
-    private var read: [InodeNumber] = []
-    /// Directories that walks which ended had still to come to.
+    private var read: [Read] = []
+    /// Directories that walks which ended had still to come to, and those that walks gave up.
     private var abandoned: [InodeNumber] = []
+
+    private struct Read {
+        let directory: InodeNumber
+        /// The directory in it that was opened last.
+        var lastOpened: InodeNumber?
+    }
 
     /// Whether nothing is going on.
     var isIdle: Bool { self.walks.isEmpty && self.sweeps.isEmpty }
 
     /// A directory is read from its start.
     mutating func noteRead(_ directory: InodeNumber) {
-        if let index = self.read.lastIndex(of: directory) { self.read.remove(at: index) }
-        self.read.append(directory)
+        self.read.removeAll { $0.directory == directory }
+        self.read.append(Read(directory: directory))
         if self.read.count > Self.readCount { self.read.removeFirst() }
     }
 
@@ -40,29 +46,32 @@ struct Ahead {
     ///   - parent: The one it is in.
     ///   - now: When.
     ///   - timeToLive: How long a listing is believed.
-    ///   - siblings: The directories in `parent`, in order.
+    ///   - followers: The directories that follow it in `parent`, given the one opened last there, and whether that
+    ///     came right before it; nothing if the two are in no order.
     mutating func open(
         _ directory: InodeNumber,
         in parent: InodeNumber,
         at now: ContinuousClock.Instant,
         timeToLive: Duration,
-        siblings: () -> [InodeNumber]
+        followers: (_ last: InodeNumber?) -> (directories: [Sibling], isNext: Bool)?
     ) {
+        let read = self.read.firstIndex { $0.directory == parent }
+        let last = read.flatMap { self.read[$0].lastOpened }
+        if let read { self.read[read].lastOpened = directory }
         self.end(self.walks.filter { now - $0.lastOpened >= timeToLive })
         self.walks.removeAll { now - $0.lastOpened >= timeToLive }
         for index in self.walks.indices {
             let seen = self.walks[index].open(directory, at: now, timeToLive: timeToLive)
             guard let seen else { continue }
-            let walk = self.walks.remove(at: index)
+            var walk = self.walks.remove(at: index)
+            self.abandoned += walk.takeGivenUp()
             self.walks.insert(walk, at: 0)
             if walk.isStatting { self.sweep(directory) { $0.begin(from: seen) } }
             self.dropSweeps()
             return
         }
-        guard self.read.contains(parent), let walk = Walk(directory, among: siblings(), at: now) else {
-            return
-        }
-        self.walks.insert(walk, at: 0)
+        guard read != nil, let (directories, isNext) = followers(last) else { return }
+        self.walks.insert(Walk(directory, before: directories, isNext: isNext, at: now), at: 0)
         self.end(self.walks.dropFirst(Self.walkCount))
         self.walks.removeLast(max(0, self.walks.count - Self.walkCount))
         self.dropSweeps()
@@ -72,7 +81,7 @@ struct Ahead {
         self.abandoned += walks.flatMap(\.remaining)
     }
 
-    /// Takes the directories that walks which ended had still to come to.
+    /// Takes the directories of which nothing is expected any more.
     mutating func takeAbandoned() -> [InodeNumber] {
         defer { self.abandoned = [] }
         return self.abandoned

@@ -20,10 +20,10 @@ extension Namespace {
 
     /// A program opens a directory: after having read the one above, it may go on with the directories that follow.
     public func noteOpened(_ directory: InodeNumber) {
-        guard self.timeToLive > .zero, let (parent, _) = self.location(of: directory) else { return }
+        guard self.timeToLive > .zero, let (parent, name) = self.location(of: directory) else { return }
         let abandoned = self.ahead.withLock { ahead in
             ahead.open(directory, in: parent, at: self.now(), timeToLive: self.timeToLive) {
-                self.subdirectories(of: parent)
+                self.followers(of: directory, name, in: parent, last: $0)
             }
             return ahead.takeAbandoned()
         }
@@ -122,7 +122,7 @@ extension Namespace {
             wanted = ahead.walks[index].nextListing(
                 timeToLive: self.timeToLive,
                 known: self.freshSubdirectories
-            ).map { .listing($0) }
+            ).map { .listing($0.inode) }
         }
         if wanted == nil {
             wanted = ahead.nextSize(next: self.fileWithoutSize).map { .size($0.file, in: $0.directory) }

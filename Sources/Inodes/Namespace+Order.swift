@@ -11,16 +11,56 @@ struct FileEntry {
 }
 
 extension Namespace {
-    /// The directories in a directory, in order, each with its node.
-    func subdirectories(of directory: InodeNumber) -> [InodeNumber] {
+    /// How many directories before the one just opened the last one may be for the two to be in order.
+    private static let orderTolerance = 8
+    /// How many names are looked at to find them.
+    private static let searchedCount = 1024
+
+    /// The directories in a directory, in order.
+    func subdirectories(of directory: InodeNumber) -> [Sibling] {
         self.state.withLock { $0.subdirectories(of: directory) }
     }
 
-    /// The same, if the listing is fresh.
-    func freshSubdirectories(of directory: InodeNumber) -> [InodeNumber]? {
+    /// The same, if the listing is fresh, for a directory that is about to be listed ahead: it gets its node, without
+    /// which it has no path.
+    func freshSubdirectories(of place: Sibling) -> [Sibling]? {
         self.state.withLock { state in
-            guard self.isFresh(state.directories[directory]?.listedAsOf) else { return nil }
-            return state.subdirectories(of: directory)
+            guard let entry = state.directories[place.directory]?[place.name], entry.inode == place.inode,
+                state.makeNode(of: entry, place.name, in: place.directory)
+            else { return [] }
+            guard self.isFresh(state.directories[place.inode]?.listedAsOf) else { return nil }
+            return state.subdirectories(of: place.inode)
+        }
+    }
+
+    /// The directories that follow one that a program opened, if it may be going through all of them: it opened the
+    /// first, or one that comes shortly after the one opened last.
+    ///
+    /// - Parameters:
+    ///   - directory: The directory.
+    ///   - name: Its name.
+    ///   - parent: The one it is in.
+    ///   - last: The one opened last there.
+    /// - Returns: Those that follow, in order, and whether the program left none out.
+    func followers(
+        of directory: InodeNumber,
+        _ name: FileName,
+        in parent: InodeNumber,
+        last: InodeNumber?
+    ) -> (directories: [Sibling], isNext: Bool)? {
+        self.state.withLock { state in
+            guard let names = state.directories[parent] else { return nil }
+            let index = names.index(of: name)
+            guard index < names.nameCount, names.entry(at: index)?.inode == directory else { return nil }
+            var before: [InodeNumber] = []
+            var start = index
+            while start > 0, index - start < Self.searchedCount, before.count < Self.orderTolerance {
+                start -= 1
+                if let entry = names.entry(at: start), entry.kind == .directory { before.append(entry.inode) }
+            }
+            let place = before.firstIndex { $0 == last }
+            guard place != nil || start == 0 && before.isEmpty else { return nil }
+            return (state.subdirectories(of: parent, from: index + 1), place ?? 0 == 0)
         }
     }
 
@@ -79,14 +119,12 @@ extension Namespace {
 }
 
 extension Namespace.State {
-    mutating func subdirectories(of directory: InodeNumber) -> [InodeNumber] {
+    /// The directories in a directory, in order, from an index into its names on.
+    fileprivate func subdirectories(of directory: InodeNumber, from start: Int = 0) -> [Sibling] {
         guard let names = self.directories[directory] else { return [] }
-        return (0..<names.nameCount).compactMap { index in
-            guard let entry = names.entry(at: index), entry.kind == .directory,
-                // The kernel may never have asked for it: its path is needed all the same.
-                self.makeNode(of: entry, names.name(at: index), in: directory)
-            else { return nil }
-            return entry.inode
+        return (start..<max(start, names.nameCount)).compactMap { index in
+            guard let entry = names.entry(at: index), entry.kind == .directory else { return nil }
+            return Sibling(directory: directory, name: names.name(at: index), inode: entry.inode)
         }
     }
 }

@@ -7,7 +7,7 @@ import Primitives
 struct Walk {
     /// A directory that the program has not come to yet.
     private struct Stop {
-        let directory: InodeNumber
+        let place: Sibling
         /// Whether its listing is known, or was asked for ahead.
         var isAsked = false
         /// Whether its own directories stand before the next stop.
@@ -15,6 +15,8 @@ struct Walk {
         /// How many of its names were gone through for sizes, and how many sizes were asked for.
         var nameCount = 0
         var sizeCount = 0
+
+        var directory: InodeNumber { self.place.inode }
     }
 
     /// A directory that the program went past.
@@ -28,6 +30,8 @@ struct Walk {
     private var stops: [Stop]
     /// What the program went past and may still open: threads that share a walk come a little out of order.
     private var passed: [Passed] = []
+    /// What the program went past too long ago, and nobody was told of yet.
+    private var givenUp: [InodeNumber] = []
     private var visitCount = 0
     /// The directories that were opened last, the newest at the end.
     private(set) var visited: [InodeNumber]
@@ -56,20 +60,31 @@ struct Walk {
     ///
     /// - Parameters:
     ///   - directory: The one opened.
-    ///   - siblings: The directories beside it, in order, itself included.
+    ///   - followers: The directories beside it that come after it, in order.
+    ///   - isNext: Whether the program left none out before it.
     ///   - now: When.
-    init?(_ directory: InodeNumber, among siblings: [InodeNumber], at now: ContinuousClock.Instant) {
-        guard let index = siblings.firstIndex(of: directory) else { return nil }
-        self.stops = siblings[(index + 1)...].reversed().map { Stop(directory: $0) }
+    init(
+        _ directory: InodeNumber,
+        before followers: [Sibling],
+        isNext: Bool,
+        at now: ContinuousClock.Instant
+    ) {
+        self.stops = followers.reversed().map { Stop(place: $0) }
         self.visited = [directory]
         self.unexpanded = [directory]
-        // Who opens the first may well open the second; who opens another one was looking for that.
-        self.window = index == 0 ? 1 : 0
+        // Who opens the first may well open the second.
+        self.window = isNext ? 1 : 0
         self.lastOpened = now
     }
 
     /// The directories that the program has not come to.
-    var remaining: [InodeNumber] { self.stops.map(\.directory) }
+    var remaining: [InodeNumber] { self.stops.map(\.directory) + self.passed.map(\.directory) + self.givenUp }
+
+    /// Takes the directories that the program has left out.
+    mutating func takeGivenUp() -> [InodeNumber] {
+        defer { self.givenUp = [] }
+        return self.givenUp
+    }
 
     /// Whether the program asks for sizes on its way. One file may be what it looked for.
     var isStatting: Bool { self.statCount > 1 }
@@ -87,20 +102,22 @@ struct Walk {
         timeToLive: Duration
     ) -> Int? {
         if self.visited.contains(directory) { return 0 }
-        var opened = Stop(directory: directory)
+        var nameCount = 0
+        var isExpanded = false
         if let index = self.passed.firstIndex(where: { $0.directory == directory }) {
             self.passed.remove(at: index)
             self.grow()
         } else {
             let searched = self.stops.suffix(Self.searchedCount)
             guard let index = searched.lastIndex(where: { $0.directory == directory }) else { return nil }
-            opened = self.stops[index]
+            let opened = self.stops[index]
+            (nameCount, isExpanded) = (opened.nameCount, opened.isExpanded)
             self.pass(self.stops[(index + 1)...])
             self.sizesAhead -= opened.sizeCount
             self.stops.removeSubrange(index...)
         }
-        self.visit(opened, at: now, timeToLive: timeToLive)
-        return opened.nameCount
+        self.visit(directory, isExpanded: isExpanded, at: now, timeToLive: timeToLive)
+        return nameCount
     }
 
     private mutating func grow() { self.window = min(max(1, self.window * 2), Self.maximumWindow) }
@@ -119,11 +136,13 @@ struct Walk {
         let kept = self.passed.filter { self.visitCount - $0.visitCount <= Self.patience }
         let left = self.passed.prefix(self.passed.count - kept.count)
         if left.contains(where: \.wasAsked) { self.window /= 2 }
+        self.givenUp += left.map(\.directory)
         self.passed = kept
     }
 
     private mutating func visit(
-        _ opened: Stop,
+        _ directory: InodeNumber,
+        isExpanded: Bool,
         at now: ContinuousClock.Instant,
         timeToLive: Duration
     ) {
@@ -137,8 +156,8 @@ struct Walk {
         }
         self.visitCount += 1
         self.giveUp()
-        self.visited.append(opened.directory)
-        if !opened.isExpanded { self.unexpanded.append(opened.directory) }
+        self.visited.append(directory)
+        if !isExpanded { self.unexpanded.append(directory) }
         if self.visited.count > Self.visitedCount {
             let left = self.visited.removeFirst()
             self.unexpanded.removeAll { $0 == left }
@@ -150,10 +169,10 @@ struct Walk {
     /// - Parameters:
     ///   - directory: The directory; nothing happens if it is not on this walk, or was expanded before.
     ///   - children: The directories in it, in order.
-    mutating func expand(_ directory: InodeNumber, _ children: () -> [InodeNumber]) {
+    mutating func expand(_ directory: InodeNumber, _ children: () -> [Sibling]) {
         if let index = self.unexpanded.firstIndex(of: directory) {
             self.unexpanded.remove(at: index)
-            self.stops += children().reversed().map { Stop(directory: $0) }
+            self.stops += children().reversed().map { Stop(place: $0) }
         } else if let index = self.stops.lastIndex(where: { $0.directory == directory }),
             !self.stops[index].isExpanded
         {
@@ -161,10 +180,10 @@ struct Walk {
         }
     }
 
-    private mutating func expand(at index: Int, _ children: [InodeNumber]) {
+    private mutating func expand(at index: Int, _ children: [Sibling]) {
         self.stops[index].isAsked = true
         self.stops[index].isExpanded = true
-        self.stops.insert(contentsOf: children.reversed().map { Stop(directory: $0) }, at: index)
+        self.stops.insert(contentsOf: children.reversed().map { Stop(place: $0) }, at: index)
     }
 
     /// The indices of the stops that the program comes to soon enough for what is known of them to be of use.
@@ -179,19 +198,20 @@ struct Walk {
     ///
     /// - Parameters:
     ///   - timeToLive: How long a listing is believed.
-    ///   - known: The directories in a directory whose listing is fresh, in order; nothing for others.
+    ///   - known: Told of each directory before it is listed. The directories in it, in order, if its listing is
+    ///     fresh or there is none to be asked for; nothing for others.
     /// - Returns: The directory; nothing if all that are near enough are known or asked for.
     mutating func nextListing(
         timeToLive: Duration,
-        known: (InodeNumber) -> [InodeNumber]?
-    ) -> InodeNumber? {
+        known: (Sibling) -> [Sibling]?
+    ) -> Sibling? {
         var left = self.reach(timeToLive)
         var index = self.stops.count - 1
         while left > 0, index >= 0 {
             if !self.stops[index].isAsked {
                 self.stops[index].isAsked = true
-                guard let children = known(self.stops[index].directory) else {
-                    return self.stops[index].directory
+                guard let children = known(self.stops[index].place) else {
+                    return self.stops[index].place
                 }
                 if !self.stops[index].isExpanded {
                     self.expand(at: index, children)

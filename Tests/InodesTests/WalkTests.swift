@@ -1,4 +1,5 @@
 import Primitives
+import TestKit
 import Testing
 
 @testable import Inodes
@@ -34,14 +35,23 @@ struct WalkTests {
         range.map { InodeNumber(rawValue: $0) }
     }
 
+    private func places(_ directories: [InodeNumber]) -> [Sibling] {
+        directories.map { Sibling(directory: .root, name: name("d\($0.rawValue)"), inode: $0) }
+    }
+
+    /// The walk of a program that has opened one of some directories.
+    private func walk(_ all: [InodeNumber], from index: Int = 0, isNext: Bool = true) -> Walk {
+        Walk(all[index], before: self.places(Array(all[(index + 1)...])), isNext: isNext, at: Self.start)
+    }
+
     /// All that a walk wants listed now; the listings come at once.
     private func wanted(_ walk: inout Walk, _ children: (InodeNumber) -> [InodeNumber] = { _ in [] })
         -> [InodeNumber]
     {
         var wanted: [InodeNumber] = []
         while let next = walk.nextListing(timeToLive: Self.timeToLive, known: { _ in nil }) {
-            wanted.append(next)
-            walk.expand(next) { children(next) }
+            wanted.append(next.inode)
+            walk.expand(next.inode) { self.places(children(next.inode)) }
         }
         return wanted
     }
@@ -52,9 +62,9 @@ struct WalkTests {
     }
 
     @Test("The one who opened the first child may open the second; each one that follows doubles the window")
-    func grows() throws {
+    func grows() {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         var counts = [self.wanted(&walk).count]
         for directory in all[1...10] {
             #expect(self.open(&walk, directory))
@@ -64,10 +74,10 @@ struct WalkTests {
         #expect(walk.window == Walk.maximumWindow)
     }
 
-    @Test("The one who opened another child than the first was looking for it")
-    func middle() throws {
+    @Test("Who left some out before is listed for once two are opened one after the other")
+    func middle() {
         let all = self.directories(10..<20)
-        var walk = try #require(Walk(all[4], among: all, at: Self.start))
+        var walk = self.walk(all, from: 4, isNext: false)
         #expect(self.wanted(&walk).isEmpty)
         #expect(self.open(&walk, all[7]))
         #expect(self.wanted(&walk).isEmpty)
@@ -76,14 +86,14 @@ struct WalkTests {
     }
 
     @Test("Each directory of a tree is wanted once at most", arguments: [(2, 9), (40, 2), (1, 30), (5, 4)])
-    func everyOne(breadth: Int, depth: Int) throws {
+    func everyOne(breadth: Int, depth: Int) {
         let tree = Tree(breadth: UInt64(breadth), depth: min(depth, 8))
         let order = Array(tree.inOrder().dropFirst())
-        var walk = try #require(Walk(order[0], among: tree.children(.root), at: Self.start))
+        var walk = self.walk(tree.children(.root))
         var asked: [InodeNumber] = []
         for directory in order {
             #expect(directory == order[0] || self.open(&walk, directory))
-            walk.expand(directory) { tree.children(directory) }
+            walk.expand(directory) { self.places(tree.children(directory)) }
             asked += self.wanted(&walk, tree.children)
         }
         #expect(Set(asked).count == asked.count)
@@ -92,10 +102,10 @@ struct WalkTests {
     }
 
     @Test("What is below a directory that was listed ahead comes before its siblings")
-    func depthFirst() throws {
+    func depthFirst() {
         let tree = Tree(breadth: 10, depth: 2)
         let top = tree.children(.root)
-        var walk = try #require(Walk(top[0], among: top, at: Self.start))
+        var walk = self.walk(top)
         walk.expand(top[0]) { [] }
         #expect(self.wanted(&walk, tree.children) == [top[1]])
         #expect(self.open(&walk, top[1]))
@@ -106,9 +116,9 @@ struct WalkTests {
     }
 
     @Test("Who leaves out what was listed for it is listed less for")
-    func leavesOut() throws {
+    func leavesOut() {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         for directory in all[1...10] {
             #expect(self.open(&walk, directory))
             _ = self.wanted(&walk)
@@ -121,9 +131,9 @@ struct WalkTests {
     }
 
     @Test("Threads that share a walk open directories a little out of order, and are listed for all the same")
-    func threads() throws {
+    func threads() {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         for start in stride(from: 1, to: 801, by: 4) {
             for index in [1, 0, 3, 2] {
                 #expect(self.open(&walk, all[start + index]))
@@ -134,9 +144,9 @@ struct WalkTests {
     }
 
     @Test("A slow walk is listed ahead for no further than it comes within half the time to live")
-    func pace() throws {
+    func pace() {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         for directory in all[1...20] {
             #expect(self.open(&walk, directory, after: .seconds(1)))
             _ = self.wanted(&walk)
@@ -148,9 +158,9 @@ struct WalkTests {
     }
 
     @Test("What was listed longer ago than it is believed is listed again")
-    func old() throws {
+    func old() {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         for directory in all[1...10] {
             #expect(self.open(&walk, directory, after: .milliseconds(1)))
             _ = self.wanted(&walk)
@@ -163,13 +173,13 @@ struct WalkTests {
     }
 
     @Test("A walk that stands still has no more listed ahead than the window for each level of the tree")
-    func standsStill() throws {
+    func standsStill() {
         let tree = Tree(breadth: 50, depth: 3)
         let order = Array(tree.inOrder().dropFirst())
-        var walk = try #require(Walk(order[0], among: tree.children(.root), at: Self.start))
+        var walk = self.walk(tree.children(.root))
         for directory in order[0..<40] {
             if directory != order[0] { #expect(self.open(&walk, directory)) }
-            walk.expand(directory) { tree.children(directory) }
+            walk.expand(directory) { self.places(tree.children(directory)) }
         }
         #expect(self.wanted(&walk, tree.children).count <= 3 * Walk.maximumWindow)
     }
@@ -177,19 +187,19 @@ struct WalkTests {
     @Test("Where a listing ahead fails, nothing is listed ahead until the walk has gone on")
     func fails() throws {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         for directory in all[1...4] { #expect(self.open(&walk, directory)) }
         let next = try #require(walk.nextListing(timeToLive: Self.timeToLive) { _ in nil })
-        walk.fail(at: next)
+        walk.fail(at: next.inode)
         #expect(self.wanted(&walk).isEmpty)
-        #expect(self.open(&walk, next))
+        #expect(self.open(&walk, next.inode))
         #expect(self.wanted(&walk) == [all[6]])
     }
 
     @Test("Sizes are wanted only for a program that asked for two, and for 512 files ahead at most")
-    func sizes() throws {
+    func sizes() {
         let all = self.directories(10..<1010)
-        var walk = try #require(Walk(all[0], among: all, at: Self.start))
+        var walk = self.walk(all)
         for directory in all[1...10] {
             #expect(self.open(&walk, directory))
             _ = self.wanted(&walk)
@@ -208,5 +218,64 @@ struct WalkTests {
         #expect(sizes() == 512)
         #expect(walk.open(all[11], at: walk.lastOpened, timeToLive: Self.timeToLive) == .max)
         #expect(sizes() == 30)
+    }
+}
+
+@Suite("What remains of walks", .timeLimit(.minutes(1)))
+struct WalkNodesTests {
+    private let fixture = Fixture()
+
+    /// So many directories, read by a program.
+    private func directories(_ count: Int) async throws -> [Namespace.Dirent] {
+        for index in 0..<count { self.fixture.remote.makeDirectory("d\(1000 + index)") }
+        try await self.fixture.namespace.refresh(.root)
+        self.fixture.namespace.beginReading(.root)
+        self.fixture.namespace.endReading(.root)
+        return Array(self.fixture.namespace.snapshot(.root))
+    }
+
+    /// A program opens a directory, and the kernel forgets it.
+    private func open(_ directory: Namespace.Dirent) async {
+        let namespace = self.fixture.namespace
+        _ = namespace.known(directory.name, in: .root)
+        _ = namespace.countLookup(directory.inode)
+        namespace.noteOpened(directory.inode)
+        namespace.forget(directory.inode, count: 1)
+        while namespace.ahead.withLock(\.inFlight) > 0 { await Task.yield() }
+    }
+
+    private var walkCount: Int { self.fixture.namespace.ahead.withLock { $0.walks.count } }
+
+    @Test("Directories opened in reverse, or each far from the other, are no walk")
+    func noOrder() async throws {
+        let all = try await self.directories(300)
+        for directory in all.reversed().prefix(10) { await self.open(directory) }
+        for index in [50, 200, 10, 100, 250] { await self.open(all[index]) }
+        #expect(self.walkCount == 0)
+        #expect(self.fixture.namespace.memory.nodeCount == 1)
+        #expect(self.fixture.remote.count(.list) == 1)
+    }
+
+    @Test("Directories opened one after the other are a walk, wherever it begins")
+    func fromTheMiddle() async throws {
+        let all = try await self.directories(300)
+        for directory in all[100..<104] { await self.open(directory) }
+        // The second one is followed by one, the third by two, the fourth by four.
+        #expect(self.fixture.remote.count(.list) == 1 + 6)
+        // What was listed ahead and not opened yet.
+        #expect(self.fixture.namespace.memory.nodeCount == 1 + 4)
+    }
+
+    @Test("What a walk lists ahead and its program leaves out is not kept")
+    func leftOut() async throws {
+        let all = try await self.directories(300)
+        for directory in all[0..<6] { await self.open(directory) }
+        #expect(self.fixture.namespace.memory.nodeCount > 16)
+        for index in stride(from: 60, to: 300, by: 8) { await self.open(all[index]) }
+        #expect(self.fixture.namespace.memory.nodeCount < 16)
+        self.fixture.expire()
+        await self.open(all[5])
+        #expect(self.walkCount == 0)
+        #expect(self.fixture.namespace.memory.nodeCount == 1)
     }
 }

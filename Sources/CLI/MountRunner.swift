@@ -53,7 +53,7 @@ struct MountRunner {
                     remote: remote,
                     disk: self.disk,
                     // The rest is for requests on their way, parts of uploads and what is freed in pieces.
-                    memoryBudget: configuration.memoryByteCount / 16 * 12,
+                    memoryBudget: configuration.memoryByteCount / 4 * 3,
                     usedByOthers: { namespace.listingByteCount }
                 ),
                 staging: staging,

@@ -2,16 +2,16 @@ import Primitives
 import RemoteAPI
 import WireFormat
 
-/// A file as its directory has it, whether or not the kernel ever asked for it.
+/// A file or directory as the directory above has it, whether or not the kernel ever asked for it.
 public struct Sibling: Hashable, Sendable {
-    /// The directory.
+    /// The directory above.
     public let directory: InodeNumber
     /// Its name there.
     public let name: FileName
     /// Its number.
     public let inode: InodeNumber
 
-    /// Names a file.
+    /// Names a file or directory.
     public init(directory: InodeNumber, name: FileName, inode: InodeNumber) {
         self.directory = directory
         self.name = name

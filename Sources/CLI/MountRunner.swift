@@ -80,7 +80,7 @@ struct MountRunner {
                 // Half of it there, and half in memory after that.
                 blockTTL: configuration.blockTTL / 2,
                 // So many are in memory in any case when a file is read in order.
-                queueByteLimit: configuration.memoryByteCount / 2
+                queueByteLimit: configuration.memoryByteCount / 4
             ),
             logger: logger
         )

@@ -52,27 +52,26 @@ def test_what_a_mount_without_a_disk_cache_changes_is_not_read_from_the_disk_lat
         assert read(mount / "f") == NEW
 
 
-def test_a_size_that_was_seen_to_change_and_came_back_is_another_version(content, mounted, keep):
+def change_and_back(content, mount, keep):
+    """Has the mount read and keep the old bytes, and then see another size and the first one again, with new bytes."""
     content.write("f", OLD)
+    assert read(mount / "f") == OLD
+    keep("f")
+    content.write("f", b"c" * 5000)
+    see("the other size", lambda: os.stat(mount / "f").st_size == 5000)
+    content.write("f", NEW)
+    see("the size again", lambda: os.stat(mount / "f").st_size == SIZE)
+
+
+def test_a_size_that_was_seen_to_change_and_came_back_is_another_version(content, mounted, keep):
     with mounted() as mount:
-        assert read(mount / "f") == OLD
-        keep("f")
-        content.write("f", b"c" * 5000)
-        see("the other size", lambda: os.stat(mount / "f").st_size == 5000)
-        content.write("f", NEW)
-        see("the size again", lambda: os.stat(mount / "f").st_size == SIZE)
+        change_and_back(content, mount, keep)
         assert read(mount / "f") == NEW
 
 
 def test_a_byte_written_into_a_version_seen_anew_uploads_nothing_of_the_old_one(content, mounted, keep):
-    content.write("f", OLD)
     with mounted() as mount:
-        assert read(mount / "f") == OLD
-        keep("f")
-        content.write("f", b"c" * 5000)
-        see("the other size", lambda: os.stat(mount / "f").st_size == 5000)
-        content.write("f", NEW)
-        see("the size again", lambda: os.stat(mount / "f").st_size == SIZE)
+        change_and_back(content, mount, keep)
         descriptor = os.open(mount / "f", os.O_RDWR)
         os.pwrite(descriptor, b"X", 10)
         os.close(descriptor)

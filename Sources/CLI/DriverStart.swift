@@ -67,8 +67,8 @@ struct DriverStart {
                     "/proc/self/exe",
                     arguments: CommandLine.arguments,
                     environment: variables + ["\(ReadyPipe.variable)=\(Self.readyDescriptor)"],
-                    descriptors: [(null, 0), (null, 1), (log, 2), (pipe.writeEnd, Self.readyDescriptor)],
-                    isSessionLeader: true
+                    // In our process group until it is mounted: to others an automount point does not open before.
+                    descriptors: [(null, 0), (null, 1), (log, 2), (pipe.writeEnd, Self.readyDescriptor)]
                 )
             } catch {
                 close(pipe.readEnd)

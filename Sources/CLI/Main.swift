@@ -16,7 +16,9 @@ struct TetherfsCommand: ParsableCommand {
               tetherfs unmount /mnt/data
             """,
         version: "0.1.0",
-        subcommands: [MountCommand.self, UnmountCommand.self, FilesystemsCommand.self]
+        subcommands: [
+            MountCommand.self, UnmountCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
+        ]
     )
 
     static func main() {
@@ -24,15 +26,18 @@ struct TetherfsCommand: ParsableCommand {
         // A peer that is gone is an error where it is written to.
         signal(SIGPIPE, SIG_IGN)
         // Not exit(3): OpenSSL's clean-up would run beside the HTTP thread. What is printed is written at once.
-        _exit(self.run(Array(CommandLine.arguments.dropFirst())))
+        _exit(self.run(CommandLine.arguments))
     }
 
-    /// Runs the command of these arguments, without the program's name; where mount(8) calls, by another name and
-    /// with arguments of its own, they are put in this form first.
+    /// Runs the command of these arguments, the first of which is the program's name: mount(8) calls by another.
     ///
     /// - Returns: The exit status.
     static func run(_ arguments: [String]) -> Int32 {
         do {
+            let commands = Set(self.configuration.subcommands.compactMap { $0.configuration.commandName })
+            guard case .command(let arguments) = try MountCaller.request(arguments, commands: commands) else {
+                return ExitStatus.success.rawValue
+            }
             var command = try self.parseAsRoot(MountOptionsParser.separated(arguments))
             try command.run()
             return ExitStatus.success.rawValue

@@ -83,7 +83,12 @@ struct Mount {
         return try runner.run(
             signals: signals,
             environment: self.environment,
-            ready: { pipe?.reportReady() }
+            ready: {
+                guard let pipe else { return }
+                // From now on the terminal's signals are not for this process.
+                setsid()
+                pipe.reportReady()
+            }
         )
     }
 }

@@ -42,6 +42,8 @@ struct MountPoint: Sendable {
     func prepare(notice: (String) -> Void) throws(UserError) {
         let shown = Printable.text(self.path)
         if let mount = try MountTable.current().mount(at: self.path) {
+            // An automount: the mount that it asked for goes on top. Whoever looks into it waits for just that mount.
+            if mount.type == "autofs" { return }
             guard mount.isTetherfs, self.state(within: .seconds(5)) == .dead else {
                 throw UserError(
                     "mount point \(shown) is busy: \(Printable.text(mount.source)) (\(mount.type)) is mounted there",
@@ -76,7 +78,9 @@ struct MountPoint: Sendable {
     /// Takes a dead mount away, and the ones below it.
     func clearDeadMount() throws(UserError) {
         let owner = try MountTable.current().mount(at: self.path)?.userID
-        guard case .refused(let reason) = Unmounting.unmount(self.path, .lazily) else {
+        let outcome = Unmounting.unmount(self.path, .lazily)
+        // Its watcher may have been faster.
+        guard case .refused(let reason) = outcome, try MountTable.current().mount(at: self.path) != nil else {
             // Its driver could not take the name of its control socket away.
             if let owner { ControlAddress.removeAbandonedSocket(for: self.path, userID: owner) }
             return

@@ -10,6 +10,16 @@ import SystemPackage
 import VFS
 import WireFormat
 
+/// Whether a mount's end has begun.
+private final class Ending: Sendable {
+    private let flag = Atomic(false)
+
+    /// - Returns: Whether it had not yet.
+    func begin() -> Bool { !self.flag.exchange(true, ordering: .relaxed) }
+
+    @Sendable func hasBegun() -> Bool { self.flag.load(ordering: .relaxed) }
+}
+
 /// Runs the driver of one mount, on the main thread, until the mount is gone.
 struct MountRunner {
     private let configuration: MountConfiguration
@@ -124,18 +134,26 @@ struct MountRunner {
         environment: Environment,
         ready: @escaping @Sendable () -> Void
     ) throws(UserError) -> Int32 {
-        let session = try self.session(ready)
-        let isEnding = Atomic<Bool>(false)
+        let service = ServiceNotification(environment)
+        let session = try self.session {
+            service?.ready("\(self.configuration.sourceName) is mounted at \(self.configuration.mountPoint)")
+            ready()
+        }
+        let isEnding = Ending()
         // Before there is a mount, so that none stays behind.
         signals.handle { [self] in
-            guard !isEnding.exchange(true, ordering: .relaxed) else {
+            service?.stopping("ending")
+            guard isEnding.begin() else {
                 return self.logger.notice("already ending: what is not uploaded yet goes first")
             }
             DetachedThread.start { self.end(session) }
         }
         try self.mount(session)
         let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
-        if let device { KernelReadAhead.raise(device, of: self.configuration.mountPoint) }
+        if let device {
+            KernelReadAhead.raise(device, of: self.configuration.mountPoint)
+            self.startWatcher(device, environment)
+        }
         let control: ControlServer
         do {
             control = try ControlServer(
@@ -147,14 +165,31 @@ struct MountRunner {
             _ = Unmounting.unmount(self.configuration.mountPoint, .lazily)
             throw error.asMountFailure
         }
+        service?.keepTelling(
+            about: self.configuration.mountPoint,
+            waiting: { self.waiting },
+            isEnding: isEnding.hasBegun
+        )
         let code = session.run(device: device)
-        isEnding.store(true, ordering: .relaxed)
+        _ = isEnding.begin()
         control.stop()
         if code < 0 {
             self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
         }
         self.takeAway(device)
         return self.finish()
+    }
+
+    private func startWatcher(_ device: String, _ environment: Environment) {
+        do throws(SystemError) {
+            let mountPoint = self.configuration.mountPoint
+            try MountWatcher.start(mountPoint: mountPoint, device: device, environment: environment)
+        } catch {
+            self.logger.warning(
+                "nobody takes the mount away should this driver die: a process cannot be started",
+                metadata: ["cause": "\(error)"]
+            )
+        }
     }
 
     /// Takes the mount away if it is still there, as after an error, or a signal that came before it.

@@ -74,7 +74,8 @@ enum StartReport: Equatable {
             if isInterrupted() { return .interrupted }
             guard Descriptor.waitUntilReadable(descriptor, milliseconds: 100) else { continue }
             guard let more = try? Descriptor.read(descriptor, limit: 4096), !more.isEmpty else {
-                return .ended
+                // The same Ctrl-C may have ended the driver.
+                return isInterrupted() ? .interrupted : .ended
             }
             bytes += more
             if let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {

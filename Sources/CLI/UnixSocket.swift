@@ -61,13 +61,35 @@ enum UnixSocket {
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
+    /// Sends one datagram, without waiting for a receiver that is busy.
+    ///
+    /// - Parameters:
+    ///   - bytes: What to send.
+    ///   - address: The receiver's: a path, or a name that begins with NUL.
+    /// - Returns: Whether it was sent.
+    @discardableResult
+    static func sendDatagram(_ bytes: [UInt8], to address: [UInt8]) -> Bool {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return self.withAddress(address) {
+            Int32(sendto(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT), $0, $1))
+        } == bytes.count
+    }
+
     private static func withAddress(
         _ path: String,
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
     ) -> Int32 {
+        self.withAddress(Array(path.utf8), body)
+    }
+
+    private static func withAddress(
+        _ bytes: [UInt8],
+        _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> Int32 {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
         guard bytes.count <= ControlAddress.maximumByteCount else {
             errno = ENAMETOOLONG
             return -1
@@ -75,7 +97,8 @@ enum UnixSocket {
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         return withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                // An abstract name has no end but this one.
+                body($0, socklen_t(MemoryLayout<sa_family_t>.size + bytes.count))
             }
         }
     }

@@ -65,6 +65,15 @@ struct Unmount {
         }
     }
 
+    /// Takes the mount out of sight at once: who has files open keeps them, and the driver uploads what waits, then ends.
+    ///
+    /// - Throws: Says why the mount is still there.
+    func runLazily() throws(UserError) {
+        _ = try self.mount()
+        guard case .refused(let reason) = Unmounting.unmount(self.mountPoint, .lazily) else { return }
+        throw UserError("cannot unmount \(self.shown): \(reason)")
+    }
+
     private func mount() throws(UserError) -> MountTable.Entry {
         guard let mount = try MountTable.current().mount(at: self.mountPoint) else {
             throw UserError("\(self.shown) is not a tetherfs mount: nothing is mounted there")
@@ -91,15 +100,25 @@ struct Unmount {
     }
 
     private func unmount() throws(UserError) {
-        switch Unmounting.unmount(self.mountPoint, .ifUnused) {
-        case .done: return
-        case .busy:
-            let users = Processes.users(of: self.mountPoint)
-            let who =
-                users.isEmpty ? "by a process that you may not see" : "by " + users.joined(separator: ", ")
-            throw UserError("\(self.shown) is busy: files are open or it is the current directory, \(who)")
-        case .refused(let reason):
-            throw UserError("cannot unmount \(self.shown): \(reason)")
+        // Who closed a file just now may hold the mount for a moment longer.
+        for attempt in 1... {
+            switch Unmounting.unmount(self.mountPoint, .ifUnused) {
+            case .done: return
+            case .busy:
+                let users = Processes.users(of: self.mountPoint)
+                if users.isEmpty, attempt < 20 {
+                    usleep(50_000)
+                    continue
+                }
+                let who =
+                    users.isEmpty
+                    ? "by a process that you may not see" : "by " + users.joined(separator: ", ")
+                throw UserError(
+                    "\(self.shown) is busy: files are open or it is the current directory, \(who)"
+                )
+            case .refused(let reason):
+                throw UserError("cannot unmount \(self.shown): \(reason)")
+            }
         }
     }
 

@@ -12,7 +12,14 @@ struct UnmountCommand: ParsableCommand {
     @Argument(help: "Where it is mounted.")
     var mountpoint: String
 
+    @Flag(
+        name: [.long, .customShort("l")],
+        help: "Take the mount away at once; the driver uploads what waits, and who has files open keeps them."
+    )
+    var lazy = false
+
     func run() throws {
-        try Unmount(self.mountpoint, environment: .current).run()
+        let unmount = try Unmount(self.mountpoint, environment: .current)
+        try self.lazy ? unmount.runLazily() : unmount.run()
     }
 }

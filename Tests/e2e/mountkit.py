@@ -181,11 +181,31 @@ class Mount:
         logs = sorted((self.cache_dir / "log").glob("*.log"))
         return "".join(log.read_text(errors="replace") for log in logs) or self.last_log
 
+    @property
+    def watcher(self):
+        """The id of the process that takes the mount away should the driver die; none without a driver."""
+        driver = self.pid
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if b"watch-mount" not in pathlib.Path("/proc", entry, "cmdline").read_bytes().split(b"\0"):
+                    continue
+                state = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                if driver and int(state[1]) == driver:
+                    return int(entry)
+        return None
+
     def kill(self):
-        """Kills the driver as a crash would (SIGKILL)."""
+        """Kills the driver as a crash would (SIGKILL), and its watcher before, so that the mount stays there, dead."""
+        for pid in (self.watcher, self.pid):
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                poll(lambda: has_ended(pid), what="end of the driver")
+
+    def crash(self):
+        """Kills the driver as a crash would (SIGKILL); its watcher takes the mount away."""
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
-            poll(lambda: has_ended(pid), what="end of the driver")
+            poll(lambda: has_ended(pid) and not self.is_mounted, what="end of the mount")
 
     # The end.
 

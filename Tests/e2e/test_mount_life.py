@@ -10,7 +10,7 @@ import pytest
 
 import faultplan
 from deployedserver import DeployedServer
-from mountkit import Mount, check, environment, fails, poll, read, refused, run, tetherfs, write
+from mountkit import Mount, check, environment, fails, has_ended, poll, read, refused, run, tetherfs, write
 from servercalls import pattern
 from serverkit import binary
 
@@ -139,6 +139,34 @@ def test_the_mount_of_a_crashed_driver_can_be_unmounted(prepared):
     prepared.kill()
     result = prepared.unmount()
     assert result.returncode == 0 and not prepared.is_mounted
+
+
+def test_a_driver_that_is_killed_leaves_no_dead_mount(prepared, content):
+    content.write("f", DATA)
+    assert prepared.mount().returncode == 0
+    with open(prepared / "f", "rb") as file:
+        prepared.crash()
+        fails(errno.ENOTCONN, os.read, file.fileno(), 1)
+    assert os.listdir(prepared.path) == []
+    assert "the driver died; its mount was taken away" in prepared.log
+    assert prepared.mount().returncode == 0
+    assert read(prepared / "f") == DATA
+    watcher = prepared.watcher
+    assert prepared.unmount().returncode == 0
+    poll(lambda: has_ended(watcher), what="end of the watcher")
+
+
+def test_a_mount_made_where_the_last_driver_died_is_left_alone_by_its_watcher(prepared, content):
+    content.write("f", DATA)
+    assert prepared.mount().returncode == 0
+    first, watcher = prepared.pid, prepared.watcher
+    os.kill(watcher, signal.SIGSTOP)
+    os.kill(first, signal.SIGKILL)
+    poll(lambda: has_ended(first), what="end of the driver")
+    assert prepared.mount().returncode == 0
+    os.kill(watcher, signal.SIGCONT)
+    poll(lambda: has_ended(watcher), what="end of the watcher")
+    assert read(prepared / "f") == DATA
 
 
 def test_bytes_that_a_crashed_driver_had_not_sent_are_kept_and_named_in_the_log(server, filesystem, content, cache_dir):

@@ -88,7 +88,10 @@ let package = Package(
         // Layers 5 to 8: what is not on the service yet, POSIX, the kernel, the command.
         .target(
             name: "Staging",
-            dependencies: ["Transport", "WireFormat", logging, system],
+            dependencies: [
+                "Transport", "WireFormat", logging, system,
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
             swiftSettings: settings
         ),
         .target(

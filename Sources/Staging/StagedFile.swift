@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 import SystemPackage
-import Transport
+import WireFormat
 
 /// The truth about a file's bytes that were written here: a sparse local file, and which of its bytes it holds.
 ///
@@ -15,29 +15,47 @@ public final class StagedFile: Sendable {
         public var changeCount: UInt64
     }
 
-    private struct State {
+    struct State {
         var size: UInt64
         var changeCount: UInt64 = 0
         var extents = ExtentMap()
-        var isDirty = false
+        /// How far its bytes are on their way; nothing while it is clean.
+        var stage: Journal.State?
+        /// See ``Journal/Record``, also for those that follow.
+        var baseSize: UInt64?
+        var synced: Journal.Content?
+        var isPromised = false
+        var reason: String?
+        var time: Int64 = 0
+        /// The upload that the journal knows.
+        var upload: UploadID?
+        /// Tells where it is when it becomes dirty.
+        var place: @Sendable () -> RemotePath?
+        /// Whether the journal's thread will ask for what has changed.
+        var isNoted = false
+        /// Why its bytes could not be synced; what the disk then has is not known any more.
+        var syncFailure: Errno?
+
+        var isDirty: Bool { self.stage != nil }
+        var content: Journal.Content { Journal.Content(size: self.size, extents: self.extents) }
     }
 
     /// One lock for the map and the local file, so that no reader sees the one without the other.
-    private let state: Mutex<State>
-    private let descriptor: FileDescriptor
-    private let name: StagingName
-    private let store: StagingStore
+    let state: Mutex<State>
+    let descriptor: FileDescriptor
+    let name: StagingName
+    let store: StagingStore
 
-    init(descriptor: FileDescriptor, name: StagingName, size: UInt64, store: StagingStore) {
+    init(descriptor: FileDescriptor, name: StagingName, state: State, store: StagingStore) {
         self.descriptor = descriptor
         self.name = name
         self.store = store
-        self.state = Mutex(State(size: size))
+        self.state = Mutex(state)
     }
 
     deinit {
         try? self.descriptor.close()
-        self.store.remove(self.name, isDirty: self.state.withLock { $0.isDirty })
+        self.store.remove(self.name, self.state.withLock { $0.stage })
     }
 
     /// What there is now.
@@ -81,6 +99,10 @@ public final class StagedFile: Sendable {
     /// Cuts the file or lets it grow with zeros.
     public func truncate(to size: UInt64) throws(Errno) {
         try self.change { state throws(Errno) in
+            // Never is more said to be synced than there is. Who empties a file begins a new content: nothing of the
+            // one that was reported as safe is left to be uploaded.
+            if size == 0, state.synced?.size ?? 0 > 0 { state.isPromised = false }
+            state.synced = state.synced?.clipped(to: size)
             guard ftruncate(self.descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
             if size > state.size {
                 state.extents.insert(state.size..<size)
@@ -159,55 +181,31 @@ public final class StagedFile: Sendable {
         }
     }
 
-    /// The service has what was here at a snapshot.
-    ///
-    /// - Returns: Whether nothing was changed since, so that no bytes wait here any more.
-    public func didUpload(_ snapshot: Snapshot) -> Bool {
-        self.state.withLock { state in
-            guard state.changeCount == snapshot.changeCount else { return false }
-            if state.isDirty { self.store.markClean(self.name) }
-            state.isDirty = false
-            return true
-        }
-    }
-
-    /// There is no place on the service where the bytes could go: they are put where a person finds them.
-    ///
-    /// - Returns: The file that holds them.
-    public func keepForRecovery() -> String {
-        self.state.withLock { state in
-            guard state.isDirty else { return "" }
-            state.isDirty = false
-            return self.store.keep(self.name.dirty)
-        }
-    }
-
-    /// The bytes here are not wanted by anybody any more: nothing of them is kept for recovery.
-    public func discard() {
-        self.state.withLock { state in
-            if state.isDirty { self.store.markClean(self.name) }
-            state.isDirty = false
-        }
-    }
-
     private func change(
         needing byteCount: Int = 0,
         _ body: (inout State) throws(Errno) -> Void
     ) throws(Errno) {
-        try self.withState(needing: byteCount) { state throws(Errno) in
-            // The name on disk says first that there is something to keep.
-            if !state.isDirty {
-                try self.store.markDirty(self.name)
-                state.isDirty = true
+        while true {
+            if let upload = self.state.withLock({ $0.upload }) {
+                // Where nobody has seen to it before: see `prepareToChange`.
+                self.store.journal.queue(.endUpload(self.name.number))
+                try self.store.journal.commitBlocking()
+                self.didEnd(upload)
             }
-            // Counted before, so that an upload that runs beside a failing write looks again too.
-            state.changeCount += 1
-            try body(&state)
+            let isDone = try self.withState(needing: byteCount) { state throws(Errno) in
+                guard state.upload == nil else { return false }
+                try self.willChange(&state)
+                // Counted before, so that an upload that runs beside a failing write looks again too.
+                state.changeCount += 1
+                try body(&state)
+                return true
+            }
+            if isDone { return }
         }
     }
 
     /// Does something to the file; where the disk is full, once more when room was made for it.
-    private func withState<Value: Sendable>(
+    func withState<Value: Sendable>(
         needing byteCount: Int = 0,
         _ body: (inout State) throws(Errno) -> Value
     ) throws(Errno) -> Value {
@@ -232,31 +230,5 @@ public final class StagedFile: Sendable {
             guard count > 0 else { throw count < 0 ? Errno(rawValue: errno) : .ioError }
             done += count
         }
-    }
-}
-
-/// A part of a staged file as the body of a request: read from the local file while it is sent.
-public struct StagedBodyReader: BodyReader {
-    private let file: StagedFile
-    private let range: Range<UInt64>
-
-    /// Makes a body of a range that is here.
-    public init(_ file: StagedFile, _ range: Range<UInt64>) {
-        self.file = file
-        self.range = range
-    }
-
-    /// The part's length in bytes.
-    public var count: UInt64 { UInt64(self.range.count) }
-
-    /// Reads from the local file; nothing if it is shorter now or cannot be read.
-    public func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        let wanted = min(buffer.count, Int(self.count - min(offset, self.count)))
-        let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
-        guard let count = try? self.file.read(into: part, at: self.range.lowerBound + offset), count > 0
-        else {
-            return nil
-        }
-        return count
     }
 }

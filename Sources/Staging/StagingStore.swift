@@ -1,86 +1,222 @@
+import Dispatch
 import Glibc
 import Logging
 import Synchronization
 import SystemPackage
 import WireFormat
 
-/// The name of a staged file on the local disk, which says whether its bytes are only here.
-struct StagingName: Sendable {
-    let number: UInt64
-    /// Tells a person which file it was: the end of its path, encoded.
-    let label: String
-
-    var clean: String { "clean-\(self.number)" }
-    var dirty: String { "dirty-\(self.number)-\(self.label)" }
-}
-
-/// The staged files of a mount, in `staging/` of its cache directory.
+/// The staged files of a mount, in `staging/` of its cache directory, and the journal that knows how far they are.
 ///
-/// What a crashed mount left there unsent is kept in `recovered/`.
+/// What a crashed mount left there unsent is given to the next one, or kept in `recovered/`.
 public final class StagingStore: Sendable {
     /// Where bytes that a mount could not upload are kept.
     public let recoveryDirectory: FilePath
-    private let directory: FilePath
-    private let cache: CacheDirectory
+    /// What outlives the process.
+    public let journal: Journal
+    let directory: FilePath
     /// Frees so many bytes of the disk: whether it did.
     let makeRoom: @Sendable (Int) -> Bool
+    /// What earlier mounts left to be uploaded, until it is taken.
+    private let leftovers = Mutex<[Journal.Record]>([])
     /// Counted up from the time of the start, so that no name that an earlier mount left is met again.
     private let nextNumber: Mutex<UInt64>
+    /// Each syncs one file at a time.
+    private let syncers = (0..<4).map { DispatchQueue(label: "tetherfs.sync-\($0)") }
 
     /// Opens the store.
     ///
     /// - Parameters:
     ///   - cache: Where it is; held as long as the store lives.
+    ///   - recovers: Whether what earlier mounts left is looked at; a mount that only reads leaves it as it is.
     ///   - makeRoom: Called, on any thread, when the disk has no room for so many bytes: frees what can be fetched
     ///     again, and says whether it did.
     ///   - logger: Told of what a crashed mount left.
-    /// - Throws: If its directories cannot be made.
-    public init(
+    /// - Throws: If its directories or its journal cannot be made.
+    public convenience init(
         in cache: CacheDirectory,
+        recovers: Bool = true,
         makeRoom: @escaping @Sendable (Int) -> Bool = { _ in false },
         logger: Logger
     ) throws(CacheDirectoryError) {
-        self.cache = cache
+        try self.init(
+            in: cache,
+            recovers: recovers,
+            makeRoom: makeRoom,
+            boot: Journal.currentBoot(),
+            logger: logger
+        )
+    }
+
+    /// As the public one, for a test that tells which start of the machine this is.
+    init(
+        in cache: CacheDirectory,
+        recovers: Bool,
+        makeRoom: @escaping @Sendable (Int) -> Bool,
+        boot: String,
+        logger: Logger
+    ) throws(CacheDirectoryError) {
         self.makeRoom = makeRoom
         self.directory = try cache.makeSubdirectory("staging")
         self.recoveryDirectory = try cache.makeSubdirectory("recovered")
-        self.nextNumber = Mutex(UInt64(time(nil)) << 20)
-        self.keepLeftovers(logger)
+        self.journal = try Journal(
+            in: cache,
+            syncing: self.directory,
+            makeRoom: makeRoom,
+            boot: boot,
+            logger: logger
+        )
+        let newest = self.journal.initialRecords.map(\.number).max() ?? 0
+        self.nextNumber = Mutex(max(UInt64(time(nil)) << 20, newest + 1))
+        if recovers {
+            let left = self.sortLeftovers(logger)
+            self.leftovers.withLock { $0 = left }
+        }
     }
+
+    deinit { self.journal.finish() }
 
     /// Makes a staged file of which nothing is here yet.
     ///
     /// - Parameters:
     ///   - path: Whose bytes it stages.
-    ///   - size: Its size in bytes on the service; 0 for a new file.
+    ///   - size: Its size in bytes on the service; 0 for a new or emptied file.
+    ///   - baseSize: The size in bytes of what its upload will replace; nothing if nothing is there.
+    ///   - place: Tells, under locks of the caller of what changes the file, where it is when it becomes dirty;
+    ///     without it that is `path`.
     /// - Returns: The file, clean and without a byte here.
     /// - Throws: The local disk's error.
-    public func makeFile(for path: RemotePath?, size: UInt64) throws(Errno) -> StagedFile {
+    public func makeFile(
+        for path: RemotePath?,
+        size: UInt64,
+        baseSize: UInt64? = nil,
+        at place: (@Sendable () -> RemotePath?)? = nil
+    ) throws(Errno) -> StagedFile {
         let number = self.nextNumber.withLock { number in
             defer { number += 1 }
             return number
         }
-        // 200 bytes leave room for what stands before it in a name.
-        let label = PercentEncoding.encode(path?.description ?? "unnamed").suffix(200)
-        let name = StagingName(number: number, label: String(label))
-        let descriptor: FileDescriptor
+        let name = StagingName(number: number, path: path)
+        let descriptor = try self.open(name.clean, options: [.create, .exclusiveCreate])
+        guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else {
+            let cause = Errno(rawValue: errno)
+            try? descriptor.close()
+            self.remove(name, nil)
+            throw cause
+        }
+        var state = StagedFile.State(size: size, place: place ?? { path })
+        state.baseSize = baseSize
+        return StagedFile(descriptor: descriptor, name: name, state: state, store: self)
+    }
+
+    /// Waits, blocking, until all that was queued for the journal is written, if it can be.
+    public func finish() { self.journal.finish() }
+
+    // MARK: What earlier mounts left
+
+    /// A file that an earlier mount left to be uploaded.
+    public struct Leftover: Sendable {
+        /// What is known of it.
+        public let record: Journal.Record
+        /// Its bytes; it is dirty, in the record's state.
+        public let file: StagedFile
+    }
+
+    /// How many files earlier mounts left to be uploaded that were not taken yet.
+    public var leftoverCount: Int { self.leftovers.withLock { $0.count } }
+
+    /// What earlier mounts left to be uploaded, the oldest first; each is given once. What is not taken is there again
+    /// at the next start.
+    ///
+    /// One that can be opened no more is logged, and stays as well.
+    public func takeLeftovers(logger: Logger) -> [Leftover] {
+        let records = self.leftovers.withLock { records in
+            defer { records = [] }
+            return records
+        }
+        return records.compactMap { record in
+            do throws(Errno) {
+                return Leftover(record: record, file: try self.openLeftover(record))
+            } catch {
+                logger.error(
+                    "bytes that an earlier mount did not upload cannot be opened; they are left where they are",
+                    metadata: ["path": "\(record.path?.description ?? "?")", "cause": "\(error)"]
+                )
+                return nil
+            }
+        }
+    }
+
+    private func openLeftover(_ record: Journal.Record) throws(Errno) -> StagedFile {
+        let prefix = "dirty-\(record.number)-"
+        guard let name = CacheDirectory.names(in: self.directory).first(where: { $0.hasPrefix(prefix) })
+        else {
+            throw .noSuchFileOrDirectory
+        }
+        let descriptor = try self.open(name, options: [])
+        // What a record says of its end may be older than the file.
+        guard ftruncate(descriptor.rawValue, off_t(record.size)) == 0 else {
+            let cause = Errno(rawValue: errno)
+            try? descriptor.close()
+            throw cause
+        }
+        let path = record.path
+        var state = StagedFile.State(size: record.size, place: { path })
+        state.stage = record.state
+        state.baseSize = record.baseSize
+        state.synced = record.synced
+        state.reason = record.reason
+        state.time = record.time
+        state.upload = record.upload?.id
+        if let extents = record.content.extents {
+            state.extents = extents
+        } else {
+            state.extents.insert(0..<record.size)
+        }
+        let label = String(name.dropFirst(prefix.count))
+        return StagedFile(
+            descriptor: descriptor,
+            name: StagingName(number: record.number, label: label),
+            state: state,
+            store: self
+        )
+    }
+
+    // MARK: For staged files
+
+    func open(
+        _ name: String,
+        options: FileDescriptor.OpenOptions
+    ) throws(Errno) -> FileDescriptor {
         do {
-            descriptor = try FileDescriptor.open(
-                self.directory.appending(name.clean),
+            return try FileDescriptor.open(
+                self.directory.appending(name),
                 .readWrite,
-                options: [.create, .exclusiveCreate, .closeOnExec],
+                options: options.union(.closeOnExec),
                 permissions: [.ownerReadWrite]
             )
         } catch {
             throw error as? Errno ?? .ioError
         }
-        guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else {
-            let cause = Errno(rawValue: errno)
-            try? descriptor.close()
-            self.remove(name, isDirty: false)
-            throw cause
+    }
+
+    /// Brings a file's bytes to the disk, on a thread of the store's.
+    ///
+    /// - Returns: Why they are not there.
+    func sync(_ file: StagedFile) async -> Errno? {
+        let descriptor = file.descriptor
+        return await withCheckedContinuation { continuation in
+            self.syncers[Int(file.name.number % UInt64(self.syncers.count))].async {
+                let isDone = fdatasync(descriptor.rawValue) == 0
+                continuation.resume(returning: isDone ? nil : Errno(rawValue: errno))
+            }
         }
-        return StagedFile(descriptor: descriptor, name: name, size: size, store: self)
+    }
+
+    /// Makes a file durable some time later.
+    func syncSoon(_ file: StagedFile) {
+        self.syncers[Int(file.name.number % UInt64(self.syncers.count))].async { [weak file] in
+            file?.syncNow()
+        }
     }
 
     func markDirty(_ name: StagingName) throws(Errno) {
@@ -92,27 +228,13 @@ public final class StagingStore: Sendable {
         _ = rename(self.path(name.dirty), self.path(name.clean))
     }
 
-    /// Takes a staged file off the disk, or, if its bytes are only here, puts it where a person finds it.
-    func remove(_ name: StagingName, isDirty: Bool) {
-        if isDirty {
-            _ = self.keep(name.dirty)
-        } else {
-            unlink(self.path(name.clean))
-        }
-    }
-
-    /// What a crashed mount left: its dirty files are kept, the others are copies of what the service has.
-    private func keepLeftovers(_ logger: Logger) {
-        for name in CacheDirectory.names(in: self.directory) {
-            if name.hasPrefix("dirty-") {
-                let kept = self.keep(name)
-                logger.warning(
-                    "bytes that an earlier mount did not upload are kept",
-                    metadata: ["file": "\(kept)"]
-                )
-            } else {
-                unlink(self.path(name))
-            }
+    /// Nobody uses a staged file any more: a clean one goes; what a close covered is left for the next mount, and what
+    /// is not complete is put where a person finds it.
+    func remove(_ name: StagingName, _ stage: Journal.State?) {
+        switch stage {
+        case nil: unlink(self.path(name.clean))
+        case .open: _ = self.keep(name.dirty)
+        case .pending, .uploading, .unverified, .failed, .kept: break
         }
     }
 
@@ -124,5 +246,5 @@ public final class StagingStore: Sendable {
         return rename(self.path(name), kept) == 0 ? kept : self.path(name)
     }
 
-    private func path(_ name: String) -> String { self.directory.appending(name).string }
+    func path(_ name: String) -> String { self.directory.appending(name).string }
 }

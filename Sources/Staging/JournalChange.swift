@@ -1,0 +1,66 @@
+import WireFormat
+
+/// A change of the journal that waits to be written.
+enum JournalChange: Sendable {
+    /// Makes a record, or brings all but its path and upload up to date.
+    case record(Journal.Record)
+    case removeRecord(UInt64)
+    case beginUpload(UInt64, Journal.Upload)
+    case sentPart(UInt64, UploadID, Int)
+    case endUpload(UInt64)
+    case move(from: RemotePath, to: RemotePath)
+    case attributes(RemotePath, StoredAttributes)
+    case removeAttributes(RemotePath)
+    case addMove(Journal.Move)
+    case advanceMove(Int64, Journal.Move.Stage)
+    case copied(Int64, RemotePath, UInt64?)
+    case finishMove(Int64)
+    case setMeta(String, String)
+}
+
+/// Changes that wait to be written, in order; what a later one makes needless is left out.
+struct JournalQueue: Sendable {
+    private(set) var changes: [JournalChange] = []
+    /// Where the record of a number is among the changes, and where the attributes of a path are.
+    private var records: [UInt64: Int] = [:]
+    private var attributes: [RemotePath: Int] = [:]
+
+    var isEmpty: Bool { self.changes.isEmpty }
+
+    mutating func append(_ change: JournalChange) {
+        switch change {
+        case .record(var record):
+            if let index = self.records[record.number], case .record(let earlier) = self.changes[index] {
+                // The path is the first one's: moves after it change it.
+                record.path = earlier.path
+                self.changes[index] = .record(record)
+                return
+            }
+            self.records[record.number] = self.changes.count
+        case .removeRecord(let number):
+            self.records[number] = nil
+        case .attributes(let path, _):
+            if let index = self.attributes[path] {
+                self.changes[index] = change
+                return
+            }
+            self.attributes[path] = self.changes.count
+        case .move, .removeAttributes:
+            self.attributes = [:]
+        default: break
+        }
+        self.changes.append(change)
+    }
+
+    /// Takes all of them.
+    mutating func take() -> [JournalChange] {
+        defer { self = JournalQueue() }
+        return self.changes
+    }
+
+    /// Puts changes back that could not be written.
+    mutating func putBack(_ earlier: [JournalChange]) {
+        let later = self.take()
+        for change in earlier + later { self.append(change) }
+    }
+}

@@ -1,0 +1,96 @@
+import SystemPackage
+import WireFormat
+
+extension Journal {
+    /// Where a file stands whose bytes are not on the service yet; a clean one has no record.
+    public enum State: String, Sendable, Hashable {
+        /// Changed, and not covered by a close or fsync since.
+        case open
+        /// A close or fsync covers all of it: it is to be uploaded.
+        case pending
+        /// An upload of it has begun, of which some parts may have arrived.
+        case uploading
+        /// All parts have arrived, and the call that makes them the file was about to be sent, or its answer was lost.
+        case unverified
+        /// Its upload was refused; it is tried again at the next close, fsync, unmount or mount.
+        case failed
+        /// For a person: it was open when the driver died, or its place is gone. Its file lies in `recovered/`.
+        case kept
+    }
+
+    /// Bytes of a staged file that are here.
+    public struct Content: Sendable, Hashable {
+        /// The file's size in bytes.
+        public var size: UInt64
+        /// Which of its bytes are here; nothing if all are.
+        public var extents: ExtentMap?
+
+        /// Makes a content.
+        public init(size: UInt64, extents: ExtentMap? = nil) {
+            self.size = size
+            self.extents = extents.flatMap { $0.byteCount == size ? nil : $0 }
+        }
+
+        /// What is left of it in a file that is no longer than this.
+        func clipped(to size: UInt64) -> Content {
+            guard size < self.size else { return self }
+            guard var extents = self.extents else { return Content(size: size) }
+            extents.removeAll(from: size)
+            return Content(size: size, extents: extents)
+        }
+
+        /// The same in a local file that turns out to be as long as this: what was added at its end was written here.
+        func grown(to size: UInt64) -> Content {
+            guard size > self.size else { return self }
+            guard var extents = self.extents else { return Content(size: size) }
+            extents.insert(self.size..<size)
+            return Content(size: size, extents: extents)
+        }
+    }
+
+    /// An upload that can be gone on with.
+    public struct Upload: Sendable, Hashable {
+        /// The server's name for it.
+        public var id: UploadID
+        /// The length of its parts in bytes, but for the last one.
+        public var partSize: UInt64
+        /// Which parts have arrived, counted from 0.
+        public var sentParts: Set<Int>
+
+        /// Makes an upload.
+        public init(id: UploadID, partSize: UInt64, sentParts: Set<Int> = []) {
+            self.id = id
+            self.partSize = partSize
+            self.sentParts = sentParts
+        }
+    }
+
+    /// What is known of one staged file.
+    public struct Record: Sendable, Hashable {
+        /// The number in its local file's name.
+        public var number: UInt64
+        /// Where it goes; nothing if that is not known, or its name is gone.
+        public var path: RemotePath?
+        /// How far it is.
+        public var state: State
+        /// The bytes that are here, also those that a power failure might take.
+        public var content: Content
+        /// The bytes that a power failure leaves; nothing if it may take all.
+        public var synced: Content?
+        /// Whether a close or fsync reported `synced` as safe: whatever happened to the file since, it is uploaded.
+        public var isPromised: Bool
+        /// The size in bytes of what it replaces on the service; nothing if there was nothing.
+        public var baseSize: UInt64?
+        /// The upload under way, for exactly what is here.
+        public var upload: Upload?
+        /// Why its state is `failed` or `kept`.
+        public var reason: String?
+        /// When it first differed from the service's, in seconds since 1970.
+        public var time: Int64
+        /// The start of the machine in which it was last written.
+        var boot = ""
+
+        /// The file's size in bytes.
+        public var size: UInt64 { self.content.size }
+    }
+}

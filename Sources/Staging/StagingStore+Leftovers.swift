@@ -1,0 +1,125 @@
+import Glibc
+import Logging
+import SystemPackage
+import WireFormat
+
+/// What an earlier mount left behind.
+extension StagingStore {
+    /// Sorts what is in the directory: what a close or fsync covered is to be uploaded, what was open is kept, and the
+    /// rest are copies of what the service has.
+    ///
+    /// - Returns: The records of what is to be uploaded, the oldest first, as the local files turn out to be.
+    func sortLeftovers(_ logger: Logger) -> [Journal.Record] {
+        var records = [UInt64: Journal.Record](
+            self.journal.initialRecords.map { ($0.number, $0) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        var left: [Journal.Record] = []
+        for name in CacheDirectory.names(in: self.directory) {
+            guard let staging = StagingName(dirty: name) else {
+                self.removeClean(name, &records, logger)
+                continue
+            }
+            let record = records.removeValue(forKey: staging.number)
+            let (state, content) = self.judge(name, record)
+            if let state, var record {
+                record.state = state
+                record.content = content
+                if record.boot != self.journal.boot { record.upload = nil }
+                if state != .uploading && state != .unverified { record.upload = nil }
+                self.journal.queue(.record(record))
+                if record.upload == nil { self.journal.queue(.endUpload(record.number)) }
+                left.append(record)
+            } else {
+                self.keepLeftover(name, staging, record, content, logger)
+            }
+        }
+        self.settleOthers(records)
+        return left.sorted { $0.number < $1.number }
+    }
+
+    /// What becomes of a dirty file: its state, or nothing if it is kept, and what is here of it.
+    private func judge(_ name: String, _ record: Journal.Record?) -> (Journal.State?, Journal.Content) {
+        var status = stat()
+        let isThere = stat(self.path(name), &status) == 0
+        let length = isThere ? UInt64(status.st_size) : 0
+        guard let record, isThere else { return (nil, Journal.Content(size: length)) }
+        let isOfThisBoot = record.boot == self.journal.boot
+        if !isOfThisBoot {
+            // A power failure may have taken what was not synced.
+            guard let synced = record.synced, length >= synced.size else {
+                return (nil, record.content.clipped(to: length).grown(to: length))
+            }
+            if record.state == .open { return (record.isPromised ? .pending : nil, synced) }
+            return (record.state == .kept ? nil : record.state, synced)
+        }
+        let content = record.content.clipped(to: length).grown(to: length)
+        switch record.state {
+        case .kept: return (nil, content)
+        // What an fsync reported as safe must be there again, with what came after it, as a local disk would have it.
+        case .open: return (record.isPromised ? .pending : nil, content)
+        case .pending, .uploading, .unverified, .failed:
+            // Of another length it was changed after the record was written.
+            if length != record.size { return (record.isPromised ? .pending : nil, content) }
+            return (record.state, content)
+        }
+    }
+
+    private func keepLeftover(
+        _ name: String,
+        _ staging: StagingName,
+        _ record: Journal.Record?,
+        _ content: Journal.Content,
+        _ logger: Logger
+    ) {
+        let kept = self.keep(name)
+        logger.warning("bytes that an earlier mount did not upload are kept", metadata: ["file": "\(kept)"])
+        guard var record else { return }
+        record.reason = self.reason(of: record)
+        record.state = .kept
+        record.content = content
+        self.journal.queue(.record(record))
+        self.journal.queue(.endUpload(record.number))
+    }
+
+    private func reason(of record: Journal.Record) -> String {
+        switch record.state {
+        case .kept: record.reason ?? "its place is gone from the server"
+        case _ where record.boot != self.journal.boot:
+            "the machine stopped before all of it was on the disk"
+        case .open, .pending, .uploading, .unverified, .failed: "it was open when the driver ended"
+        }
+    }
+
+    /// A clean file is a copy of what the service has, unless a power failure took its other name.
+    private func removeClean(_ name: String, _ records: inout [UInt64: Journal.Record], _ logger: Logger) {
+        let number = name.hasPrefix("clean-") ? UInt64(name.dropFirst(6)) : nil
+        if let number, let record = records[number], record.boot != self.journal.boot, record.state == .open {
+            let staging = StagingName(number: number, path: record.path)
+            if rename(self.path(name), self.path(staging.dirty)) == 0 {
+                records[number] = nil
+                let (_, content) = self.judge(staging.dirty, record)
+                self.keepLeftover(staging.dirty, staging, record, content, logger)
+                return
+            }
+        }
+        unlink(self.path(name))
+    }
+
+    /// Records whose files are not here: kept ones stay as long as their files do, others are done.
+    private func settleOthers(_ records: [UInt64: Journal.Record]) {
+        let kept = Set(
+            CacheDirectory.names(in: self.recoveryDirectory).compactMap { StagingName(dirty: $0)?.number }
+        )
+        for var record in records.values {
+            if !kept.contains(record.number) {
+                self.journal.queue(.removeRecord(record.number))
+            } else if record.state != .kept {
+                record.reason = self.reason(of: record)
+                record.state = .kept
+                self.journal.queue(.record(record))
+                self.journal.queue(.endUpload(record.number))
+            }
+        }
+    }
+}

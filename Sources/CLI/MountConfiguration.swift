@@ -1,5 +1,6 @@
 import Logging
 import RemoteAPI
+import VFS
 
 /// Everything that a mount is made with, resolved: nothing after it looks at flags or the environment.
 struct MountConfiguration: Sendable {
@@ -20,6 +21,8 @@ struct MountConfiguration: Sendable {
     var memoryByteCount: Int
     /// What blocks may take on the disk, in bytes; 0 if none are kept there.
     var diskCacheByteCount: Int
+    /// When what is written goes to the service, and what becomes of it there.
+    var writes: WriteOptions
     /// Whether the process stays in front.
     var isForeground: Bool
     /// Whether nothing can be changed.
@@ -74,6 +77,7 @@ struct MountConfiguration: Sendable {
             in: MemoryBudget.least...(1 << 40)
         )
         self.diskCacheByteCount = try layers.byteCount(.diskCache, default: 10 << 30, in: 0...(1 << 50))
+        self.writes = try Self.writes(layers)
         self.isForeground = layers.isOn(.foreground)
         self.isReadOnly = layers.isOn(.readOnly)
         self.allowsOthers = layers.isOn(.allowOther)
@@ -87,6 +91,22 @@ struct MountConfiguration: Sendable {
         self.fileMask = fmask ?? umask ?? 0
         self.directoryMask = dmask ?? umask ?? 0
         self.kernelOptions = kernelOptions
+    }
+
+    private static func writes(_ layers: SettingLayers) throws(UserError) -> WriteOptions {
+        let mode = try layers.choice(.writes, default: WriteOptions.Mode.sync)
+        return WriteOptions(
+            mode: mode,
+            onConflict: try layers.choice(.onConflict, default: .keepBoth),
+            temporaryNames: layers[.temporaryNames].map { TemporaryNames(text: $0.text) } ?? .standard,
+            temporaryDelay: try layers.duration(
+                .temporaryDelay,
+                default: WriteOptions.temporaryDelay(of: mode),
+                isZeroAllowed: true
+            ),
+            renameLimit: UInt64(try layers.byteCount(.renameLimit, default: 1 << 30, in: 0...(1 << 50))),
+            isImmutable: layers.isOn(.immutable)
+        )
     }
 
     /// How long the start may take until the mount answers: systemd gives a mount 90 s by default, people less.

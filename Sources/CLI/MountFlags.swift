@@ -40,6 +40,50 @@ struct MountFlags: ParsableArguments {
     )
     var diskCache: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Whether close waits for the server: sync or write-back (default sync).",
+            valueName: "mode"
+        )
+    )
+    var writes: String?
+
+    @Option(
+        name: .customLong("on-conflict"),
+        help: ArgumentHelp(
+            "If the server's file changed meanwhile: keep-both or last-writer-wins (default keep-both).",
+            valueName: "choice"
+        )
+    )
+    var onConflict: String?
+
+    @Option(
+        name: .customLong("temporary-names"),
+        help: ArgumentHelp(
+            "Names of files that programs rename when they are done, with colons between them.",
+            valueName: "pattern[:pattern...]"
+        )
+    )
+    var temporaryNames: String?
+
+    @Option(
+        name: .customLong("temporary-delay"),
+        help: ArgumentHelp(
+            "How long those wait here for that (default: 30 with write-back, else 0: not at all).",
+            valueName: "seconds"
+        )
+    )
+    var temporaryDelay: String?
+
+    @Option(
+        name: .customLong("rename-limit"),
+        help: ArgumentHelp("The largest directory that is moved at once (default 1G).", valueName: "size")
+    )
+    var renameLimit: String?
+
+    @Flag(help: "Take the server's files for ones that never change.")
+    var immutable = false
+
     @Flag(help: "Stay in front and log to stderr.")
     var foreground = false
 
@@ -88,6 +132,12 @@ struct MountFlags: ParsableArguments {
         settings.take(.blockTTL, self.blockTTL)
         settings.take(.memory, self.memory)
         settings.take(.diskCache, self.diskCache)
+        settings.take(.writes, self.writes)
+        settings.take(.onConflict, self.onConflict)
+        settings.take(.temporaryNames, self.temporaryNames)
+        settings.take(.temporaryDelay, self.temporaryDelay)
+        settings.take(.renameLimit, self.renameLimit)
+        settings.take(.immutable, self.immutable)
         settings.take(.foreground, self.foreground)
         settings.take(.readOnly, self.readOnly)
         settings.take(.allowOther, self.allowOther)

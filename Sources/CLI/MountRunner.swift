@@ -67,6 +67,7 @@ struct MountRunner {
                     usedByOthers: { namespace.listingByteCount }
                 ),
                 staging: staging,
+                options: configuration.writes,
                 logger: logger
             )
         } catch {

@@ -50,6 +50,18 @@ extension SettingLayers {
         return bytes
     }
 
+    /// One of a few words.
+    func choice<Value: RawRepresentable<String> & CaseIterable>(
+        _ name: SettingName,
+        default standard: Value
+    ) throws(UserError) -> Value {
+        guard let setting = self[name] else { return standard }
+        guard let value = Value(rawValue: setting.text) else {
+            throw self.refusal(setting, Value.allCases.map(\.rawValue).joined(separator: " or "))
+        }
+        return value
+    }
+
     /// A user's or group's number.
     func identity(_ name: SettingName, default standard: UInt32) throws(UserError) -> UInt32 {
         guard let setting = self[name] else { return standard }

@@ -10,6 +10,12 @@ enum SettingName: String, CaseIterable, Sendable {
     case blockTTL = "block-ttl"
     case memory
     case diskCache = "disk-cache"
+    case writes
+    case onConflict = "on-conflict"
+    case temporaryNames = "temporary-names"
+    case temporaryDelay = "temporary-delay"
+    case renameLimit = "rename-limit"
+    case immutable
     case logLevel = "log-level"
     case foreground
     case readOnly = "read-only"
@@ -28,10 +34,10 @@ enum SettingName: String, CaseIterable, Sendable {
     /// Whether it is on or off, without a value.
     var isSwitch: Bool {
         switch self {
-        case .foreground, .readOnly, .allowOther: true
+        case .foreground, .readOnly, .allowOther, .immutable: true
         case .endpoint, .apiKeyFile, .caFile, .cacheDirectory, .requestTimeout, .retries, .metadataTTL,
-            .blockTTL,
-            .memory, .diskCache, .logLevel, .uid, .gid, .umask, .fmask, .dmask:
+            .blockTTL, .memory, .diskCache, .writes, .onConflict, .temporaryNames, .temporaryDelay,
+            .renameLimit, .logLevel, .uid, .gid, .umask, .fmask, .dmask:
             false
         }
     }

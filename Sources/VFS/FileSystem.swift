@@ -20,6 +20,7 @@ public final class FileSystem: Sendable {
     /// The bytes that the service has.
     public let cache: BlockCache
     let staging: StagingStore
+    let options: WriteOptions
     let logger: Logger
     /// Files that are open, have unsent bytes, or whose staged bytes still save downloads.
     let contents = Mutex<[InodeNumber: FileContent]>([:])
@@ -40,18 +41,21 @@ public final class FileSystem: Sendable {
     ///   - namespace: Its names, of which only the root need be known.
     ///   - cache: Its bytes.
     ///   - staging: Where unsent bytes go.
+    ///   - options: When they go from there to the service.
     ///   - logger: Told of failures.
     public init(
         remote: any RemoteFilesystem,
         namespace: Namespace,
         cache: BlockCache,
         staging: StagingStore,
+        options: WriteOptions = WriteOptions(),
         logger: Logger
     ) {
         self.remote = remote
         self.namespace = namespace
         self.cache = cache
         self.staging = staging
+        self.options = options
         self.logger = logger
         self.retained = RetainedStaging()
         self.uploader = Uploader(remote: remote, namespace: namespace, cache: cache, logger: logger)

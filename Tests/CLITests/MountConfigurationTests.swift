@@ -114,6 +114,29 @@ struct MountConfigurationTests {
         #expect(try self.resolve(["--memory", "33554432"]).memoryByteCount == 32 << 20)
     }
 
+    @Test("Without options close waits for the server, conflicts keep both, and no temporary name waits")
+    func writesByDefault() throws {
+        let writes = try self.resolve([]).writes
+        #expect(writes.mode == .sync && writes.onConflict == .keepBoth && !writes.isImmutable)
+        #expect(writes.temporaryDelay == .zero && writes.temporaryNames == .standard)
+        #expect(writes.renameLimit == 1 << 30)
+    }
+
+    @Test("How writes go can be set, by flags and by -o; temporary names wait in write-back")
+    func writes() throws {
+        let flags = try self.resolve([
+            "--writes", "write-back", "--on-conflict", "last-writer-wins", "--temporary-names", "*.x:y*",
+            "--rename-limit", "2M", "--immutable",
+        ]).writes
+        #expect(flags.mode == .writeBack && flags.onConflict == .lastWriterWins && flags.isImmutable)
+        #expect(flags.temporaryNames.patterns == ["*.x", "y*"] && flags.temporaryDelay == .seconds(30))
+        #expect(flags.renameLimit == 2 << 20)
+        let options = "writes=write-back,on_conflict=keep-both,temporary_delay=0,rename_limit=0,immutable"
+        let set = try self.resolve(["-o", options]).writes
+        #expect(set.mode == .writeBack && set.onConflict == .keepBoth && set.isImmutable)
+        #expect(set.temporaryDelay == .zero && set.renameLimit == 0)
+    }
+
     @Test("Fractions of seconds and a TTL of zero are taken")
     func durations() throws {
         let configuration = try self.resolve(["--metadata-ttl", "0", "--request-timeout", "0.5"])
@@ -130,6 +153,8 @@ struct MountConfigurationTests {
             ["--log-level", "loud"], ["--memory", "1M"], ["--memory", "much"], ["--disk-cache=-1"],
             ["--disk-cache", "9999999T"], ["--disk-cache", "G"], ["--block-ttl=-1"],
             ["--endpoint", "ftp://host"], ["--endpoint", "https://user:word@host"], ["-o", "retries=many"],
+            ["--writes", "async"], ["-o", "on_conflict=mine"], ["--temporary-delay=-1"],
+            ["--rename-limit", "some"], ["-o", "immutable=yes"],
         ]
     )
     func refused(arguments: [String]) {

@@ -19,6 +19,7 @@ extension Directory {
         new.flightCount = self.flightCount
         new.holdCount = self.holdCount
         new.lastUse = self.lastUse
+        new.hasRecalled = self.hasRecalled
         for name in hidden { listed.index(of: name).map { new.hide($0) } }
         var isKept = [Bool](repeating: false, count: self.nameCount)
         var isKnown = [Bool](repeating: false, count: listed.count)

@@ -45,6 +45,8 @@ struct Directory {
     var flightCount = 0
     /// Who is about to look at the names, so that they are not to be evicted.
     var holdCount = 0
+    /// Whether what is remembered of its names is in memory.
+    var hasRecalled = false
     /// When it was last used, as a count of uses.
     var lastUse: UInt64 = 0
 
@@ -206,6 +208,7 @@ struct Directory {
     /// Drops all names but some, and with them the listing's claim to be whole.
     mutating func shrink(keeping isKept: (Entry) -> Bool) {
         self.listedAsOf = nil
+        self.hasRecalled = false
         self.refusedNameCount = 0
         self.others = self.others.filter { isKept($0.value) }
         self.compact { $0.isPlain && isKept($0) }

@@ -31,7 +31,12 @@ extension Namespace {
             state.take(name, from: parent)
             state.make(parent) { $0.add(name, entry) }
             state.insert(Node(kind: .directory, parent: parent, name: name), as: entry.inode)
-            state.make(entry.inode) { $0.listedAsOf = self.now() }
+            state.make(entry.inode) { directory in
+                directory.listedAsOf = self.now()
+                directory.hasRecalled = true
+            }
+            // Of one that was there before and went unseen.
+            if let path = state.path(of: entry.inode) { state.store.remove(path) }
             state.use(entry.inode)
             state.evict()
             state.touch(entry.inode, at: time)
@@ -67,6 +72,8 @@ extension Namespace {
         self.state.withLock { state in
             guard let node = state.nodes[inode] else { return }
             state.nodes[inode]?.toldSize = max(node.toldSize, size)
+            // Of which size it will be is not known yet.
+            state.override(inode) { $0.size = nil }
             state.touch(inode, at: time)
             state.updateEntry(of: inode) { $0.isHeld = true }
         }
@@ -155,6 +162,8 @@ extension Namespace {
             entry.facts.content = content
             entry.facts.epoch = state.makeEpoch()
             state.update(node.parent) { $0.add(node.name, entry) }
+            if state.overrides[inode] != nil { state.override(inode) { $0.size = size } }
+            state.save(inode)
             state.evict()
             return content
         }
@@ -181,7 +190,10 @@ extension Namespace {
             state.move(entry.inode, to: newParent, newName)
             state.touch(parent, at: time)
             state.touch(newParent, at: time)
-            state.overrides[entry.inode, default: Overrides()].changeTime = time
+            if let from = state.path(of: parent)?.appending(name), let to = state.path(of: entry.inode) {
+                state.store.move(from, to: to)
+            }
+            state.override(entry.inode) { $0.changeTime = time }
         }
     }
 }

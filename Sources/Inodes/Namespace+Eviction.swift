@@ -6,8 +6,6 @@ import WireFormat
 struct Eviction {
     /// How many bytes listings may take.
     let budget: Int
-    /// How many files keep what a program set of them when their directory's names are dropped.
-    let attributesLimit: Int
     /// How many they take.
     var byteCount = 0
     /// Counts the uses of directories.
@@ -19,13 +17,9 @@ struct Eviction {
     /// The size from which it is worth looking for something to evict: above the budget when not enough can go.
     var threshold: Int
     var evictedCount = 0
-    /// How many names lost what a program had set of them.
-    var lostAttributesCount = 0
-    var lossWasLogged = false
 
-    init(budget: Int, attributesLimit: Int) {
+    init(budget: Int) {
         self.budget = budget
-        self.attributesLimit = attributesLimit
         self.threshold = budget
     }
 }
@@ -46,31 +40,19 @@ public struct NameMemory: Sendable, Hashable {
 
 extension Namespace {
     /// What listings take in memory, in bytes.
-    public var listingByteCount: Int { self.state.withLock { $0.eviction.byteCount } }
+    public var listingByteCount: Int { self.state.withLock { $0.byteCount } }
 
     /// What is held in memory; it goes through all directories.
     public var memory: NameMemory {
         self.state.withLock { state in
             NameMemory(
-                listingByteCount: state.eviction.byteCount,
+                listingByteCount: state.byteCount,
                 directoryCount: state.directories.count,
                 nameCount: state.directories.values.reduce(0) { $0 + $1.liveCount },
                 nodeCount: state.nodes.count,
                 evictedCount: state.eviction.evictedCount
             )
         }
-    }
-
-    /// Says once that attributes were dropped.
-    func logLostAttributes() {
-        let isNew = self.state.withLock { state in
-            defer { state.eviction.lossWasLogged = state.eviction.lostAttributesCount > 0 }
-            return state.eviction.lostAttributesCount > 0 && !state.eviction.lossWasLogged
-        }
-        guard isNew else { return }
-        self.logger.warning(
-            "modes, owners and times of files not used for long are forgotten: too many were set"
-        )
     }
 
     /// Keeps a directory's names in memory until ``endHold(_:)``.
@@ -94,6 +76,9 @@ extension Namespace {
 }
 
 extension Namespace.State {
+    /// What the budget is for, in bytes, about.
+    var byteCount: Int { self.eviction.byteCount + self.overrides.count * 200 }
+
     /// Changes what is known of a directory; nothing if that is nothing.
     mutating func update(_ inode: InodeNumber, _ change: (inout Directory) -> Void) {
         guard let index = self.directories.index(forKey: inode) else { return }
@@ -133,18 +118,18 @@ extension Namespace.State {
         let budget = self.eviction.budget
         self.eviction.threshold = max(
             budget,
-            min(self.eviction.threshold, self.eviction.byteCount + budget / 4)
+            min(self.eviction.threshold, self.byteCount + budget / 4)
         )
-        guard self.eviction.byteCount > self.eviction.threshold else { return }
+        guard self.byteCount > self.eviction.threshold else { return }
         var isRenewed = false
-        while self.eviction.byteCount > budget {
+        while self.byteCount > budget {
             if let (inode, lastUse) = self.eviction.candidates.popLast() {
                 if self.directories[inode]?.lastUse == lastUse, self.mayEvict(inode) { self.evict(inode) }
                 continue
             }
             if isRenewed {
                 // What is left is in use: that is looked at again when as much more has come.
-                self.eviction.threshold = self.eviction.byteCount + budget / 4
+                self.eviction.threshold = self.byteCount + budget / 4
                 return
             }
             self.eviction.candidates = self.directories.map { ($0.key, $0.value.lastUse) }
@@ -172,16 +157,11 @@ extension Namespace.State {
     /// listing brings back.
     private mutating func evict(_ inode: InodeNumber) {
         guard var directory = self.directories[inode] else { return }
-        let keepsAttributes = self.overrides.count <= self.eviction.attributesLimit
-        if !self.overrides.isEmpty, !keepsAttributes {
-            directory.forEach { entry in
-                guard !self.isNeeded(entry), self.overrides.removeValue(forKey: entry.inode) != nil else {
-                    return
-                }
-                self.eviction.lostAttributesCount += 1
-            }
+        if !self.overrides.isEmpty {
+            // The store has them: what the kernel knows no more was saved when it forgot that.
+            directory.forEach { if !self.isNeeded($0) { self.overrides[$0.inode] = nil } }
         }
-        directory.shrink { self.isNeeded($0) || self.overrides[$0.inode] != nil }
+        directory.shrink { self.isNeeded($0) }
         self.set(inode, directory.isBlank ? nil : directory)
         self.eviction.evictedCount += 1
     }

@@ -145,6 +145,10 @@ extension Namespace {
             }
         }
         do throws(RemoteError) {
+            let (store, hasRecalled) = self.state.withLock { state in
+                (state.store, state.directories[directory]?.hasRecalled == true)
+            }
+            async let remembered = hasRecalled ? nil : store.attributes(in: path)
             let listing: RemoteListing
             do throws(RemoteError) {
                 listing = try await self.remote.list(path, urgency: urgency)
@@ -153,7 +157,7 @@ extension Namespace {
             }
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
-            self.store(listing, for: directory, at: path, asOf: asOf)
+            self.store(listing, await remembered, for: directory, at: path, asOf: asOf)
             return .success(())
         } catch {
             return .failure(error)
@@ -182,6 +186,7 @@ extension Namespace {
 
     private func store(
         _ listing: RemoteListing,
+        _ remembered: [FileName: RememberedAttributes]?,
         for inode: InodeNumber,
         at path: RemotePath,
         asOf: ContinuousClock.Instant
@@ -190,15 +195,20 @@ extension Namespace {
         let logsRefusals: Bool = self.state.withLock { state in
             // A directory that went away, or elsewhere, while it was listed is not brought back.
             guard state.path(of: inode) == path, let old = state.directories[inode] else { return false }
+            let hidden = state.stagingNames[inode] ?? []
             var (directory, replaced) = old.replaced(
                 by: listed,
-                without: state.stagingNames[inode] ?? [],
+                without: hidden,
                 makeInode: { state.makeInode() }
             )
+            if let remembered {
+                state.recall(remembered, into: &directory, before: old, at: path, hidden: hidden)
+            }
             directory.refusedNameCount = listing.refusedNameCount
             directory.listedAsOf = asOf
             state.set(inode, directory)
             for (name, entry) in replaced {
+                state.forgetRemembered(name, entry, in: inode)
                 state.detachReplaced(entry)
                 if entry.isOnServer { self.whenOutdated(path.appending(name), entry.kind) }
             }
@@ -213,7 +223,6 @@ extension Namespace {
                 metadata: ["count": "\(listing.refusedNameCount)"]
             )
         }
-        self.logLostAttributes()
     }
 
     /// Hides the name under which an upload of ours may show in a listing, until it is told otherwise.
@@ -259,6 +268,7 @@ extension Namespace.State {
     @discardableResult
     mutating func take(_ name: FileName, from parent: InodeNumber) -> Entry? {
         let entry = self.directories[parent]?[name]
+        if let entry { self.forgetRemembered(name, entry, in: parent) }
         self.update(parent) { $0.remove(name) }
         if let entry { self.detachReplaced(entry) }
         return entry

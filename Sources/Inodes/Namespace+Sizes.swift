@@ -158,11 +158,12 @@ extension Namespace {
                 return entry.facts.sizeAsOf.map { $0 >= asOf } ?? false
             }
             if entry.facts.size != size || entry.facts.content == nil {
-                // Times that a program set were those of the old content.
-                if entry.facts.size != nil {
-                    state.touch(inode, at: .now())
+                // What a program set was of the file that was there before.
+                if let known = entry.facts.size ?? state.overrides[inode]?.size, known != size {
+                    let path = state.path(of: parent)?.appending(name)
+                    state.forgetOutdated(inode, at: path, seen: .now())
                     // It may be as long again one day, with other bytes.
-                    if let path = state.path(of: parent)?.appending(name) { self.whenOutdated(path, .file) }
+                    if let path { self.whenOutdated(path, .file) }
                 }
                 entry.facts.size = size
                 entry.facts.content = state.makeContentID(at: self.now())

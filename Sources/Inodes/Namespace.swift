@@ -15,8 +15,16 @@ public final class Namespace: Sendable {
         /// What is known of the bytes of nodes whose name is gone.
         var detachedFacts: [InodeNumber: FileFacts] = [:]
         var directories: [InodeNumber: Directory] = [:]
-        var overrides: [InodeNumber: Overrides] = [:]
-        var nextInode: UInt64 = 2
+        /// What programs set, of all names in memory; each takes 200 bytes.
+        var overrides: [InodeNumber: SetAttributes] = [:]
+        /// Those of which the store has not been told.
+        var unsaved: Set<InodeNumber> = []
+        var isSavingDue = false
+        /// Whether what is remembered of names that are in no listing is to be forgotten.
+        var forgetsUnlisted = false
+        let store: any AttributeStore
+        let saving: AsyncStream<Void>.Continuation
+        var nextInode: UInt64
         var nextContent: UInt64 = 1
         /// Counts our changes of files: an answer that was asked for before a change is not stored after it.
         var epoch: UInt64 = 0
@@ -48,8 +56,7 @@ public final class Namespace: Sendable {
     ///   - listingBudget: How many bytes the listings of directories may take that are not in use. Beyond that
     ///     the directories least recently used are listed again when they are next asked for.
     ///   - blockTimeToLive: How long a version is believed while its size stays the same.
-    ///   - attributesLimit: How many files keep what a program set of them when their directory's listing is dropped;
-    ///     they take 150 bytes each.
+    ///   - attributes: Remembers what programs set.
     ///   - defaults: What everything's attributes are.
     ///   - now: The clock.
     ///   - whenOutdated: Told, with a lock held, of each file that was seen to have been replaced by somebody else, and
@@ -60,7 +67,7 @@ public final class Namespace: Sendable {
         timeToLive: Duration,
         listingBudget: Int = 32 << 20,
         blockTimeToLive: Duration = .seconds(3600),
-        attributesLimit: Int = 1 << 18,
+        attributes: any AttributeStore = VolatileAttributes(),
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         whenOutdated: @escaping @Sendable (RemotePath, EntryKind) -> Void = { _, _ in },
@@ -72,8 +79,15 @@ public final class Namespace: Sendable {
         self.now = now
         self.whenOutdated = whenOutdated
         self.logger = logger
+        let (saving, continuation) = AsyncStream.makeStream(
+            of: Void.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
         var state = State(
-            eviction: Eviction(budget: listingBudget, attributesLimit: attributesLimit),
+            store: attributes,
+            saving: continuation,
+            nextInode: max(2, attributes.firstFreeInode),
+            eviction: Eviction(budget: listingBudget),
             ages: ContentAges(lifetime: blockTimeToLive, from: now())
         )
         // The root's name is never used: paths stop at its number.
@@ -81,6 +95,13 @@ public final class Namespace: Sendable {
             state.nodes[.root] = Node(kind: .directory, parent: .root, name: name, lookupCount: 1)
         }
         self.state = Mutex(state)
+        Task { [weak self] in
+            // Ends with the state, which has the other end.
+            for await _ in saving {
+                try? await Task.sleep(for: .seconds(1))
+                self?.saveAttributes()
+            }
+        }
     }
 
     /// Where a file or directory is; nothing if it is gone.
@@ -256,6 +277,7 @@ extension Namespace.State {
         while inode != .root, let node = self.nodes[inode], node.lookupCount == 0, node.pinCount == 0,
             node.childCount == 0 || node.isDetached
         {
+            self.save(inode)
             self.nodes[inode] = nil
             if node.isDetached {
                 self.overrides[inode] = nil

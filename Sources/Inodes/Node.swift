@@ -31,16 +31,6 @@ struct Node {
     }
 }
 
-/// What a program set and the service cannot keep.
-struct Overrides {
-    var mode: UInt32?
-    var userID: UInt32?
-    var groupID: UInt32?
-    var accessTime: FileTime?
-    var modificationTime: FileTime?
-    var changeTime: FileTime?
-}
-
 /// A point in time as stat(2) gives it.
 public struct FileTime: Hashable, Comparable, Sendable {
     /// Seconds since 1970.

@@ -147,6 +147,7 @@ struct EvictionTests {
         fixture.remote.makeWideDirectory("other", count: 100)
         let directory = try await self.lookup("d", fixture)
         let file = try await self.lookup("a", in: directory, fixture)
+        _ = try await fixture.namespace.version(of: file)
         var change = AttributeChange()
         change.mode = 0o700
         fixture.namespace.setAttributes(of: file, change, at: Fixture.time)
@@ -158,25 +159,25 @@ struct EvictionTests {
         #expect(fixture.namespace.attributes(of: again)?.mode == 0o700)
     }
 
-    @Test("Beyond the limit, what a program set of files not in use is dropped, and the log says so once")
-    func attributesLimit() async throws {
-        let fixture = Fixture(listingBudget: 1, attributesLimit: 3)
-        for text in ["a", "b", "c", "e"] { fixture.remote.put("d/\(text)", []) }
-        fixture.remote.makeWideDirectory("other", count: 100)
+    @Test("What programs set counts as memory, and goes with its directory's names; it comes back with them")
+    func attributesBudget() async throws {
+        let fixture = Fixture(listingBudget: 20_000)
+        for index in 0..<200 { fixture.remote.put("d/\(index)", []) }
+        fixture.remote.makeWideDirectory("other", count: 300)
         let directory = try await self.lookup("d", fixture)
         var change = AttributeChange()
         change.mode = 0o700
-        for text in ["a", "b", "c", "e"] {
-            let file = try await self.lookup(text, in: directory, fixture)
+        for index in 0..<200 {
+            let file = try await self.lookup("\(index)", in: directory, fixture)
+            _ = try await fixture.namespace.version(of: file)
             fixture.namespace.setAttributes(of: file, change, at: Fixture.time)
-            if text != "e" { fixture.namespace.forget(file, count: 1) }
+            fixture.namespace.forget(file, count: 1)
         }
-        for _ in 0..<2 { try await self.listOther(fixture) }
-        #expect(fixture.log.text.filter { $0.contains("too many were set") }.count == 1)
-        for (text, mode) in [("a", 0o644), ("e", 0o700)] as [(String, UInt32)] {
-            let file = try await fixture.inode(text, in: directory)
-            #expect(fixture.namespace.attributes(of: file)?.mode == mode)
-        }
+        #expect(fixture.namespace.memory.listingByteCount > 40_000)
+        try await self.listOther(fixture)
+        #expect(fixture.namespace.memory.listingByteCount < 20_000)
+        let again = try await self.lookup("7", in: directory, fixture)
+        #expect(fixture.namespace.attributes(of: again)?.mode == 0o700)
     }
 
     @Test("A directory that is pinned keeps its names, and loses them when it is not")

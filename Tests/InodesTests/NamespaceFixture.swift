@@ -17,16 +17,17 @@ struct Fixture {
         _ behaviour: InMemoryRemote.Behaviour = .strict,
         timeToLive: Duration = .seconds(10),
         listingBudget: Int = 32 << 20,
-        attributesLimit: Int = 1 << 18
+        attributes: any AttributeStore = VolatileAttributes(),
+        remote: InMemoryRemote? = nil
     ) {
-        self.remote = InMemoryRemote(behaviour)
+        self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
         let clock = self.clock
         self.namespace = Namespace(
             remote: self.faulty,
             timeToLive: timeToLive,
             listingBudget: listingBudget,
-            attributesLimit: attributesLimit,
+            attributes: attributes,
             defaults: DefaultAttributes(
                 userID: 1000,
                 groupID: 1001,

@@ -27,6 +27,14 @@ extension Namespace {
     /// A directory was made on the service; it is known to be empty.
     public func addDirectory(_ name: FileName, in parent: InodeNumber, at time: FileTime) -> InodeNumber {
         self.state.withLock { state in
+            if let entry = state.directories[parent]?[name], entry.kind == .directory {
+                // A listing was faster: somebody may have made something in it since.
+                state.update(parent) { $0.noteChange(of: name) }
+                state.makeNode(of: entry, name, in: parent)
+                state.touch(entry.inode, at: time)
+                state.touch(parent, at: time)
+                return entry.inode
+            }
             let entry = Entry(kind: .directory, inode: state.makeInode())
             state.take(name, from: parent)
             state.make(parent) { $0.add(name, entry) }

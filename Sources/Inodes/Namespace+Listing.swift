@@ -170,6 +170,8 @@ extension Namespace {
             return .malformedAnswer("the server says that the filesystem's root does not exist")
         }
         guard let (parent, name) = self.location(of: directory) else { return .notFound }
+        // One that is under way may have been asked for before the directory went.
+        if self.listings.isUnderWay(parent) { try? await self.refresh(parent) }
         try await self.refresh(parent)
         guard self.known(name, in: parent)?.inode == directory else { return .notFound }
         return .malformedAnswer("the server lists a directory and says that it does not exist")

@@ -6,10 +6,12 @@ import WireFormat
 extension FileSystem {
     /// Opens a directory whose names are known; nothing if it must be listed first.
     public func opendirNow(_ inode: InodeNumber) throws(FileSystemError) -> DirectoryHandle? {
-        guard let kind = self.namespace.kind(of: inode) else { throw .noSuchFile }
+        // Stale where the number stands for nothing: another directory may have its name by now, and the kernel looks
+        // that up again.
+        guard let kind = self.namespace.kind(of: inode) else { throw .stale }
         guard kind == .directory else { throw .notDirectory }
         // First, so that its names stay from then on.
-        guard self.namespace.pin(inode) else { throw .noSuchFile }
+        guard self.namespace.pin(inode) else { throw .stale }
         if self.namespace.isListed(inode) {
             self.namespace.noteOpened(inode)
             return DirectoryHandle(inode)
@@ -19,14 +21,16 @@ extension FileSystem {
     }
 
     /// Opens a directory, listing it if what is known is too old.
+    ///
+    /// - Throws: `.stale` if it is gone: the kernel looks its name up again, which may stand for another one by now.
     public func opendir(_ inode: InodeNumber) async throws(FileSystemError) -> DirectoryHandle {
-        guard self.namespace.pin(inode) else { throw .noSuchFile }
+        guard self.namespace.pin(inode) else { throw .stale }
         self.namespace.noteOpened(inode)
         do throws(RemoteError) {
             try await self.namespace.ensureListed(inode)
         } catch {
             self.namespace.unpin(inode)
-            throw FileSystemError(error)
+            throw error == .notFound ? .stale : FileSystemError(error)
         }
         return DirectoryHandle(inode)
     }

@@ -129,6 +129,8 @@ extension FileSystem {
         // The file vanished from a listing while it was copied: the next one shows its new name.
         guard self.namespace.known(new.name, in: new.parent)?.inode == content.inode else {
             if let target { self.forgetVersion(of: target) }
+            // All of it is there, so that nothing is to be kept here.
+            if let (staged, snapshot) = copied.staged { _ = staged.didUpload(snapshot) }
             return self.namespace.expireListing(new.parent)
         }
         // Without unsent bytes the content is the version that it was.

@@ -171,6 +171,26 @@ struct SizeTests {
         }
     }
 
+    @Test("A file that went while its directory was being listed is gone, whatever that listing says")
+    func listedBefore() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let hold = fixture.remote.hold(.list, .beforeAnswering)
+        let listing = Task { try await fixture.namespace.refresh(.root) }
+        await hold.reached()
+        fixture.remote.remove("a")
+        let probe = Task {
+            await failure { () async throws(RemoteError) in try await fixture.namespace.version(of: file) }
+        }
+        await fixture.remote.ended(.size)
+        // So that it comes to join the listing, if it does.
+        for _ in 0..<1000 { await Task.yield() }
+        hold.release()
+        try await listing.value
+        #expect(await probe.value == .notFound)
+    }
+
     @Test("A file that is renamed while its size is asked for is asked for under its new name")
     func renamedMeanwhile() async throws {
         let fixture = Fixture()

@@ -166,4 +166,41 @@ struct LookupTests {
             try mount.fileSystem.setattr(InodeNumber(rawValue: 99), AttributeChange())
         }
     }
+
+    @Test(
+        "An empty directory that another one has just replaced is stale by its number, so that its name is asked for"
+    )
+    func replacedDirectory() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/f", [1])
+        mount.remote.makeDirectory("e")
+        let replaced = try await mount.inode("e")
+        try await mount.rename("d", "e")
+        let met = await failure { () async throws(FileSystemError) in
+            if let handle = try mount.fileSystem.opendirNow(replaced) { return handle }
+            return try await mount.fileSystem.opendir(replaced)
+        }
+        #expect(met == .stale)
+        #expect(try await mount.list("e") == ["f"])
+    }
+
+    @Test(
+        "A directory that a listing shows before its mkdir has returned is one directory, with what was made in it"
+    )
+    func listedWhileMade() async throws {
+        let mount = try Mount()
+        _ = try await mount.list()
+        let hold = mount.remote.hold(.makeDirectory, .beforeAnswering)
+        let making = Task { try await mount.mkdir("d") }
+        await hold.reached()
+        mount.expire()
+        let handle = try await mount.create("d/f")
+        try await mount.write(handle, [7])
+        hold.release()
+        try await making.value
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "d/f") == [7])
+        #expect(try await mount.list("d") == ["f"])
+        #expect(mount.recovered.isEmpty)
+    }
 }

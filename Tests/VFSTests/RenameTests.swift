@@ -272,4 +272,27 @@ struct RenameTests {
         #expect(mount.remote.bytes(of: "a/precious") == [7])
         #expect(mount.remote.count(.delete) == 0)
     }
+
+    @Test(
+        "What was written to a file whose directory vanished while it was renamed is at its new place, and only there"
+    )
+    func vanishedDirectory() async throws {
+        let mount = try Mount()
+        try await mount.mkdir("d")
+        try await mount.put("d/a", pattern(100))
+        let handle = try await mount.open("d/a", writes: true)
+        try await mount.write(handle, [255])
+        let hold = mount.remote.hold(.putPart)
+        let renaming = Task { try await mount.rename("d/a", "b") }
+        await hold.reached()
+        mount.remote.remove("d")
+        mount.expire()
+        #expect(try await !mount.exists("d"))
+        hold.release()
+        try await renaming.value
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "b")?.first == 255)
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.recovered.isEmpty)
+    }
 }

@@ -89,7 +89,7 @@ struct MountRunner {
             options: DiskCache.Options(
                 budget: UInt64(configuration.diskCacheByteCount),
                 // Half of it there, and half in memory after that.
-                blockTTL: configuration.blockTTL / 2,
+                blockTTL: configuration.writes.isImmutable ? nil : configuration.blockTTL / 2,
                 // So many are in memory in any case when a file is read in order.
                 queueByteLimit: configuration.memoryByteCount / 4
             ),
@@ -108,6 +108,7 @@ struct MountRunner {
             timeToLive: configuration.metadataTTL,
             listingBudget: configuration.memoryByteCount / 4,
             blockTimeToLive: configuration.blockTTL / 2,
+            isImmutable: configuration.writes.isImmutable,
             defaults: DefaultAttributes(
                 userID: configuration.userID,
                 groupID: configuration.groupID,

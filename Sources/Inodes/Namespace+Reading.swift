@@ -67,7 +67,7 @@ extension Namespace {
             guard let directory = state.directories[parent], let entry = directory[dirent.name],
                 entry.inode == dirent.inode
             else { return nil }
-            guard entry.kind == .directory || self.isFresh(entry.facts.sizeAsOf), !entry.isHeld else {
+            guard entry.kind == .directory || self.isSizeFresh(entry.facts.sizeAsOf), !entry.isHeld else {
                 return nil
             }
             state.makeNode(of: entry, dirent.name, in: parent)
@@ -76,7 +76,7 @@ extension Namespace {
             state.nodes[entry.inode]?.toldSize = attributes.size
             return (
                 attributes, self.remaining(directory.listedAsOf),
-                entry.kind == .directory ? self.timeToLive : self.remaining(entry.facts.sizeAsOf)
+                entry.kind == .directory ? self.timeToLive : self.remainingOfSize(entry.facts.sizeAsOf)
             )
         }
     }

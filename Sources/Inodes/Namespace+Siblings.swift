@@ -114,7 +114,7 @@ extension Namespace {
     /// A file's version, if its size was asked for within the time to live.
     public func freshVersion(of file: Sibling) -> FileVersion? {
         self.state.withLock { state in
-            guard let facts = state.entry(of: file)?.facts, self.isFresh(facts.sizeAsOf) else { return nil }
+            guard let facts = state.entry(of: file)?.facts, self.isSizeFresh(facts.sizeAsOf) else { return nil }
             return self.version(facts)
         }
     }
@@ -138,7 +138,7 @@ extension Namespace {
 
     private func version(_ facts: FileFacts) -> FileVersion? {
         guard let size = facts.size, let content = facts.content else { return nil }
-        return FileVersion(content: content, size: size, validFor: self.remaining(facts.sizeAsOf))
+        return FileVersion(content: content, size: size, validFor: self.remainingOfSize(facts.sizeAsOf))
     }
 
     /// Where a file's bytes are asked for; nothing if the service does not have it, or newer bytes wait here.

@@ -24,9 +24,9 @@ extension Namespace {
     public func freshVersion(of inode: InodeNumber) -> FileVersion? {
         self.state.withLock { state in
             guard let facts = state.facts(of: inode), let size = facts.size, let content = facts.content,
-                self.isFresh(facts.sizeAsOf) || state.nodes[inode]?.isDetached == true
+                self.isSizeFresh(facts.sizeAsOf) || state.nodes[inode]?.isDetached == true
             else { return nil }
-            return FileVersion(content: content, size: size, validFor: self.remaining(facts.sizeAsOf))
+            return FileVersion(content: content, size: size, validFor: self.remainingOfSize(facts.sizeAsOf))
         }
     }
 
@@ -37,7 +37,7 @@ extension Namespace {
             else {
                 return nil
             }
-            return FileVersion(content: content, size: size, validFor: self.remaining(facts.sizeAsOf))
+            return FileVersion(content: content, size: size, validFor: self.remainingOfSize(facts.sizeAsOf))
         }
     }
 

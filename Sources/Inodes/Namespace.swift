@@ -39,6 +39,8 @@ public final class Namespace: Sendable {
     let remote: any RemoteFilesystem
     /// How long listings and sizes are believed.
     public let timeToLive: Duration
+    /// How long sizes are believed.
+    private let sizeTimeToLive: Duration
     let defaults: DefaultAttributes
     let now: @Sendable () -> ContinuousClock.Instant
     let whenOutdated: @Sendable (RemotePath, EntryKind) -> Void
@@ -56,6 +58,8 @@ public final class Namespace: Sendable {
     ///   - listingBudget: How many bytes the listings of directories may take that are not in use. Beyond that
     ///     the directories least recently used are listed again when they are next asked for.
     ///   - blockTimeToLive: How long a version is believed while its size stays the same.
+    ///   - isImmutable: Whether files on the service never change: a size that was seen once, and a version, are believed
+    ///     without limit.
     ///   - attributes: Remembers what programs set.
     ///   - defaults: What everything's attributes are.
     ///   - now: The clock.
@@ -67,6 +71,7 @@ public final class Namespace: Sendable {
         timeToLive: Duration,
         listingBudget: Int = 32 << 20,
         blockTimeToLive: Duration = .seconds(3600),
+        isImmutable: Bool = false,
         attributes: any AttributeStore = VolatileAttributes(),
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
@@ -75,6 +80,7 @@ public final class Namespace: Sendable {
     ) {
         self.remote = remote
         self.timeToLive = timeToLive
+        self.sizeTimeToLive = isImmutable ? Self.forEver : timeToLive
         self.defaults = defaults
         self.now = now
         self.whenOutdated = whenOutdated
@@ -88,7 +94,7 @@ public final class Namespace: Sendable {
             saving: continuation,
             nextInode: max(2, attributes.firstFreeInode),
             eviction: Eviction(budget: listingBudget),
-            ages: ContentAges(lifetime: blockTimeToLive, from: now())
+            ages: ContentAges(lifetime: isImmutable ? Self.forEver : blockTimeToLive, from: now())
         )
         // The root's name is never used: paths stop at its number.
         if let name = FileName("root") {
@@ -180,11 +186,26 @@ public final class Namespace: Sendable {
         return self.now() - instant < self.timeToLive
     }
 
-    /// How much longer something may be believed.
+    /// Whether a size that was asked for at that time may be believed.
+    func isSizeFresh(_ instant: ContinuousClock.Instant?) -> Bool {
+        guard let instant else { return false }
+        return self.now() - instant < self.sizeTimeToLive
+    }
+
+    /// How much longer a listing may be believed.
     func remaining(_ instant: ContinuousClock.Instant?) -> Duration {
         guard let instant else { return .zero }
         return max(.zero, self.timeToLive - (self.now() - instant))
     }
+
+    /// How much longer a size may be believed.
+    func remainingOfSize(_ instant: ContinuousClock.Instant?) -> Duration {
+        guard let instant else { return .zero }
+        return max(.zero, self.sizeTimeToLive - (self.now() - instant))
+    }
+
+    /// A hundred years: longer than any mount, and not too long to be counted in nanoseconds.
+    private static let forEver = Duration.seconds(3_155_760_000)
 }
 
 extension Namespace.State {

@@ -18,6 +18,7 @@ struct Fixture {
         timeToLive: Duration = .seconds(10),
         listingBudget: Int = 32 << 20,
         attributes: any AttributeStore = VolatileAttributes(),
+        isImmutable: Bool = false,
         remote: InMemoryRemote? = nil
     ) {
         self.remote = remote ?? InMemoryRemote(behaviour)
@@ -27,6 +28,7 @@ struct Fixture {
             remote: self.faulty,
             timeToLive: timeToLive,
             listingBudget: listingBudget,
+            isImmutable: isImmutable,
             attributes: attributes,
             defaults: DefaultAttributes(
                 userID: 1000,

@@ -395,4 +395,24 @@ struct SizeTests {
         #expect(file?.attributes.size == 7)
         #expect(file?.nameValidFor == .seconds(7) && file?.attributesValidFor == .seconds(7))
     }
+
+    @Test(
+        "Of a file that never changes the size is asked for once and the version stays, whatever the time to live"
+    )
+    func immutable() async throws {
+        let fixture = Fixture(timeToLive: .zero, isImmutable: true)
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        let version = try await fixture.namespace.version(of: file)
+        for _ in 0..<3 {
+            fixture.clock.advance(by: .seconds(100_000))
+            #expect(try await fixture.inode("a") == file)
+            #expect(try await fixture.namespace.version(of: file).content == version.content)
+        }
+        #expect(fixture.remote.count(.size) == 1)
+        #expect(fixture.remote.count(.list) == 4)
+        fixture.namespace.didUpload(file, size: 9, isHeld: false)
+        #expect(fixture.namespace.freshVersion(of: file)?.size == 9)
+        #expect(fixture.namespace.freshVersion(of: file)?.content != version.content)
+    }
 }

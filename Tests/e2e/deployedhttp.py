@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import urllib.parse
 
 
@@ -21,6 +22,11 @@ class Listener(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
+
+    def handle_error(self, request, client_address):
+        """A connection that breaks off, as that of a driver that is killed, is no failure of the tests'."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,10 +50,14 @@ class Exchange:
         self.handler = handler
         self.server = handler.server.service
         self.method, self.target, self.headers = handler.command, handler.path, handler.headers
-        self.body = handler.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.length = int(self.headers.get("Content-Length") or 0)
+        self.body = b""
         self.filesystem, self.path, self.call, self.json = None, "", "unknown", {}
         self.was_acted = False
         self.was_logged = False
+        # What a request is for is in its body, except for a part's.
+        if self.method != "PUT":
+            self.receive()
         self._classify()
 
     def _classify(self):
@@ -76,6 +86,8 @@ class Exchange:
         fault, self.released = self.server.faults.take(self.call, self.path)
         self.server.gauge.add(self.call, 1)
         try:
+            if not getattr(fault, "is_within_request", False):
+                self.receive()
             if fault:
                 fault(self)
             else:
@@ -91,6 +103,11 @@ class Exchange:
     @property
     def content(self):
         return self.server.contents[self.filesystem]
+
+    def receive(self, count=None):
+        """Takes the request's body, all of it or its first bytes."""
+        count = self.length if count is None else count
+        self.body += self.handler.rfile.read(max(0, count - len(self.body)))
 
     def act(self):
         """Does what is asked; returns the true status and body."""
@@ -119,12 +136,21 @@ class Exchange:
     def send(self, status, data, headers=(), length=None):
         """Sends an answer; with a `length` other than the body's it lies about it."""
         self._record(status, len(data))
+        self.more(self.wire(status, data, headers, length))
+
+    def wire(self, status, data, headers=(), length=None):
+        """An answer as it goes over the wire."""
         lines = [f"HTTP/1.1 {status} Status", f"Content-Length: {len(data) if length is None else length}"]
         lines += [f"{name}: {value}" for name, value in dict(headers).items()]
-        self.handler.wfile.write("\r\n".join(lines + ["", ""]).encode() + data)
+        return "\r\n".join(lines + ["", ""]).encode() + data
+
+    def send_raw(self, status, wire):
+        """Sends the first bytes of an answer, or what is to pass for one."""
+        self._record(status, 0)
+        self.more(wire)
 
     def more(self, data):
-        """Sends what was held back of a body."""
+        """Sends what was held back."""
         self.handler.wfile.write(data)
 
     def wait(self):

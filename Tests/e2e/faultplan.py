@@ -145,6 +145,14 @@ def shortened(keep):
     return fault
 
 
+def shortened_by_one():
+    """Sends the true answer less its last byte as if that were all; an answer without a byte is the true one."""
+    def fault(exchange):
+        code, data = exchange.act()
+        exchange.send(code, data[:-1])
+    return fault
+
+
 def lengthened(extra=b"too much"):
     """Sends more than the true answer."""
     def fault(exchange):
@@ -165,6 +173,66 @@ def stall(after=None):
         exchange.wait()
         exchange.more(data[after:])
     return fault
+
+
+def within_request():
+    """Breaks the connection off when half of the request's body has come; nothing was done."""
+    def fault(exchange):
+        exchange.receive(exchange.length // 2)
+        exchange.reset()
+    fault.is_within_request = True
+    return fault
+
+
+def within_answer(end):
+    """Does what was asked and sends the first half of the answer, head and body; then `end` says what comes.
+
+    end: "reset", "close" (in good order), or "stall" (until the plan is cleared).
+    """
+    def fault(exchange):
+        code, data = exchange.act()
+        wire = exchange.wire(code, data)
+        half = len(wire) // 2
+        exchange.send_raw(code, wire[:half])
+        if end == "stall":
+            exchange.wait()
+            exchange.more(wire[half:])
+        elif end == "reset":
+            exchange.reset()
+        else:
+            exchange.end()
+    return fault
+
+
+def after_answer():
+    """Answers truly and then breaks the connection off, which was to be kept."""
+    def fault(exchange):
+        exchange.answer()
+        exchange.reset()
+    return fault
+
+
+def no_http():
+    """Answers with something that is no HTTP."""
+    def fault(exchange):
+        exchange.send_raw(0, b"\x16\x03\x01 what is this?\r\n" * 3)
+        exchange.end()
+    return fault
+
+
+class Outage:
+    """Breaks all connections off for some seconds from the first request on."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.lock = threading.Lock()
+        self.over = None
+
+    def __call__(self, exchange):
+        with self.lock:
+            self.over = self.over or time.monotonic() + self.seconds
+            is_over = time.monotonic() > self.over
+        exchange.answer() if is_over else exchange.reset()
 
 
 def late(seconds):

@@ -1,0 +1,313 @@
+"""Kills drivers and servers while a program writes, and looks for what that lost.
+
+    crash = Crash(server, filesystem, "sync", "driver", seed)
+    with crash:
+        for _ in range(10):
+            crash.round()
+
+A round: a writer (crashwriter) works on the mount until something is killed, at a moment that the seed draws: after so
+many promises, or at so many requests as the server sees them, and a short while later. Then all is started again, on
+the same data and with the same cache directory, perhaps killed once more while it recovers; what is to be uploaded is
+uploaded; and everything is read through the mount and from the server by the API, and held against the model
+(crashmodel). The next round goes on from there.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from crashmodel import Model
+from crashwriter import GONE, digest
+from mountkit import UPLOAD, Mount, environment, has_ended, tetherfs
+from servercalls import Calls
+from serverkit import binary, poll
+
+SMALL = [1, 10, 700, 5000, 60_000]
+# More than one part of an upload has: parts are of 8 MiB or more.
+LARGE = SMALL * 4 + [300_000, (17 << 20) + 5]
+
+
+def new_seed():
+    """The seed of a test, printed; TETHERFS_CRASH_SEED gives that of a run that is to be repeated."""
+    seed = int(os.environ.get("TETHERFS_CRASH_SEED") or random.randrange(1 << 32))
+    print(f"TETHERFS_CRASH_SEED={seed}")
+    return seed
+
+
+class Writer:
+    """A running crashwriter. told: called on the reader's thread with each line; it may kill."""
+
+    def __init__(self, told, **settings):
+        script = pathlib.Path(__file__).with_name("crashwriter.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script, json.dumps(settings)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.told = told
+        self.thread = threading.Thread(target=self.listen)
+        self.thread.start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            self.told(json.loads(line))
+
+    def stop(self):
+        """Has it close all and end."""
+        self.process.stdin.close()
+
+    def wait(self, mount, timeout=40):
+        """Waits for its end; a writer that nothing frees is a failure, and is freed by taking the mount away."""
+        self.thread.join(timeout)
+        is_stuck = self.thread.is_alive()
+        if is_stuck:
+            mount.abort()
+            self.process.kill()
+            self.thread.join(30)
+        self.process.wait(30)
+        errors = self.process.stderr.read().decode()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            stream.close()
+        assert not is_stuck, f"the writer was not freed within {timeout} s"
+        assert errors == "", errors
+
+
+class AtRequest:
+    """A fault that strikes when a request comes in, before or after it is done; all requests are answered."""
+
+    def __init__(self, count, is_before, strike):
+        self.lock = threading.Lock()
+        self.left, self.is_before, self.strike = count, is_before, strike
+
+    def __call__(self, exchange):
+        with self.lock:
+            self.left -= 1
+            is_it = self.left == 0
+        if is_it and self.is_before:
+            self.strike()
+        status, data = exchange.act()
+        if is_it and not self.is_before:
+            self.strike()
+        exchange.send(status, data)
+
+
+class Crash:
+    """A filesystem, its mount and what is known of its files, over some rounds.
+
+    mode: sync or write-back. victim: driver, server or both; the server can be killed if it is a tetherfs-server.
+    """
+
+    def __init__(self, server, filesystem, mode, victim, seed, sizes=SMALL):
+        self.server, self.filesystem, self.mode, self.victim = server, filesystem, mode, victim
+        self.chance = random.Random(seed)
+        self.sizes = sizes
+        # Of a server that fails on demand.
+        self.faults = getattr(server, "faults", None)
+        self.model = Model(mode)
+        self.calls = Calls(server, filesystem)
+        self.cache = tempfile.TemporaryDirectory(prefix="tetherfs-cache-")
+        # The server is back soon, and that is to be waited for.
+        options = ["--request-timeout", 10, "--retries", 8]
+        if mode != "sync":
+            options += ["--writes", mode]
+        self.mount = Mount(server, filesystem, *options, cache_dir=self.cache.name)
+        self.kills = 0
+        self.struck = threading.Event()
+
+    def __enter__(self):
+        self.mount.__enter__()
+        return self
+
+    def __exit__(self, *failure):
+        try:
+            self.mount.__exit__(*failure)
+        finally:
+            self.cache.cleanup()
+
+    # Killing.
+
+    def strike(self):
+        """Kills the victim, once."""
+        if self.struck.is_set():
+            return
+        self.struck.set()
+        time.sleep(self.chance.choice([0, self.chance.uniform(0, 0.005), self.chance.uniform(0, 0.05)]))
+        blows = {"driver": [self.kill_driver], "server": [self.server.kill] if self.victim != "driver" else []}
+        order = blows["driver"] + blows["server"] if self.victim == "both" else blows[self.victim]
+        self.chance.shuffle(order)
+        for blow in order:
+            blow()
+            self.kills += 1
+
+    def kill_driver(self):
+        """Kills the driver, also one that is only starting."""
+        while pid := self.mount.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            poll(lambda: has_ended(pid), what="end of the driver")
+
+    def kill_while_it_starts(self):
+        """Mounts, and kills the driver while it starts and recovers: a short while later or at a request of its."""
+        struck = threading.Event()
+
+        def strike():
+            if not struck.is_set():
+                struck.set()
+                self.kill_driver()
+
+        if self.faults and self.chance.random() < 0.5:
+            fault = AtRequest(self.chance.randint(1, 15), self.chance.random() < 0.5, strike)
+            self.faults.add("any", fault, times=None)
+        command = subprocess.Popen(
+            [binary("tetherfs"), *self.mount.arguments], env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        struck.wait(self.chance.uniform(0, 0.4))
+        self.kill_driver()
+        command.wait(30)
+        self.kills += 1
+        self.calm_down()
+
+    def calm_down(self):
+        """Ends all faults and waits until what a dead driver had asked for is over: no server does a thing much later."""
+        if self.faults:
+            self.faults.clear()
+            poll(lambda: self.server.gauge.now.get("any", 0) == 0, what="end of all requests")
+
+    # A round.
+
+    def round(self):
+        """Lets a writer work until something is killed, starts it again and looks for losses."""
+        seed = self.chance.randrange(1 << 32)
+        promises = self.chance.choice([0, self.chance.randint(1, 10), self.chance.randint(1, 60)])
+        # Afterwards it goes on for a while, where it can.
+        more = self.chance.randint(0, 15)
+        self.struck.clear()
+        start = self.model.promises
+
+        if self.faults and self.chance.random() < 0.6:
+            is_before = self.chance.random() < 0.5
+            self.faults.add("any", AtRequest(self.chance.randint(1, 80), is_before, self.strike), times=None)
+            promises = None
+
+        def told(line):
+            if self.model.feed(line) and promises is not None and self.model.promises - start >= promises:
+                self.strike()
+
+        writer = Writer(told, root=self.mount.path, seed=seed, workers=3, sizes=self.sizes)
+        try:
+            assert self.struck.wait(30), f"no promise at which to kill; {self.model.under_way}"
+            if self.victim == "server":
+                self.start_server()
+                target = self.model.promises + more
+                poll(lambda: self.model.promises >= target, timeout=30, what="promises after the server came back")
+        finally:
+            writer.stop()
+            writer.wait(self.mount)
+        self.come_back()
+        self.inspect()
+
+    def start_server(self):
+        time.sleep(self.chance.choice([0, self.chance.uniform(0, 0.3)]))
+        poll(lambda: self.server.pid is None, what="end of the server")
+        self.server.start()
+
+    def come_back(self):
+        """Starts again what was killed."""
+        self.calm_down()
+        if self.victim == "both":
+            self.start_server()
+        if self.victim != "server":
+            while self.chance.random() < 0.3:
+                self.kill_while_it_starts()
+            result = self.mount.mount()
+            assert result.returncode == 0, result.stderr
+
+    # What is left.
+
+    def inspect(self):
+        """Everything promised is there, in the mount at once and on the server once it is uploaded, and no more."""
+        seen = self.seen_through_mount()
+        self.upload()
+        stored = self.stored_on_server()
+        problems = [f"server: {problem}" for problem in self.model.problems(stored)]
+        if seen != stored:
+            different = sorted(path for path in seen.keys() | stored.keys() if seen.get(path) != stored.get(path))
+            problems += [f"{path}: mount {seen.get(path)}, server {stored.get(path)}" for path in different]
+        if self.victim != "server":
+            problems += self.problems_of_kept()
+        if self.victim == "driver":
+            problems += [f"{begun} failed with {errno.errorcode[number]}" for number, begun in self.model.errors
+                         if number not in GONE]
+        assert not problems, "\n".join(problems)
+        self.model.settle(stored)
+
+    def upload(self):
+        """Waits until all is on the server; every now and then by an unmount, which must leave nothing behind."""
+        # In sync mode a promise that failed is kept at the latest there.
+        if self.chance.random() < 0.3 or self.model.errors and self.mode == "sync":
+            result = self.mount.unmount()
+            assert result.returncode == 0, result.stderr
+            self.check_nothing_staged()
+            result = self.mount.mount()
+            assert result.returncode == 0, result.stderr
+        elif self.mode != "sync":
+            result = tetherfs("flush", self.mount.path)
+            assert result.returncode == 0, result.stderr
+
+    def check_nothing_staged(self):
+        """No bytes that are only here are left by an unmount that succeeded."""
+        names = os.listdir(pathlib.Path(self.cache.name, self.filesystem, "staging"))
+        assert [name for name in names if not name.startswith("clean-")] == []
+
+    def seen_through_mount(self):
+        """Every path of the mount with its content's digest, None for a directory."""
+        found = {}
+        for folder, directories, files in os.walk(self.mount.path, onerror=self.fail):
+            for name in directories:
+                found[os.path.relpath(os.path.join(folder, name), self.mount.path)] = None
+            for name in files:
+                path = os.path.join(folder, name)
+                with open(path, "rb", buffering=0) as file:
+                    found[os.path.relpath(path, self.mount.path)] = digest(file.readall())
+        return self.without_uploads(found)
+
+    @staticmethod
+    def fail(error):
+        raise error
+
+    def stored_on_server(self):
+        """The same from the server, by the API."""
+        found = {}
+
+        def walk(above):
+            listing = self.calls.list(above).json()
+            for name in listing["directories"]:
+                found[above + name] = None
+                walk(above + name + "/")
+            for name in listing["files"]:
+                found[above + name] = digest(self.calls.content(above + name))
+
+        walk("")
+        return self.without_uploads(found)
+
+    @staticmethod
+    def without_uploads(found):
+        """Less the uploads that a dead driver had begun, which some servers list for ever."""
+        return {path: content for path, content in found.items() if not UPLOAD.fullmatch(path)}
+
+    def problems_of_kept(self):
+        """What was left open is kept aside: at least as many files."""
+        kept = list(pathlib.Path(self.cache.name, self.filesystem, "recovered").iterdir())
+        for file in kept:
+            file.unlink()
+        left_open = self.model.left_open()
+        return [] if len(kept) >= len(left_open) else [f"left open were {left_open}, kept are {kept}"]

@@ -1,0 +1,302 @@
+"""The program that writes while something is killed: run by crashkit as a process of its own, below a mount.
+
+    python crashwriter.py '{"root": "/mnt", "seed": 7, "workers": 3, "sizes": [1, 5000]}'
+
+It says on its standard output, a JSON line each, what it is about to do and then how that ended: what is acknowledged
+is what its reader has seen, which outlives any crash of the driver. Contents are named by their hash (`digest`):
+
+    {"n": 4, "do": "write", "name": "w0-a", "hash": "…"}     what the file will hold, as programs here see it
+    {"n": 4, "errno": 0}
+    {"n": 5, "do": "commit", "by": "close", "name": "w0-a", "hash": "…"}
+
+`commit` (close, fsync, truncate by path), `rename`, `unlink` and `mkdir` promise something once they have returned;
+`open` and `write` do not. What it reads that is not what it wrote it says as {"wrong": name, …}. Each worker, a thread,
+has names and a seed of its own. It ends when its standard input does, closing all, or when the driver is gone.
+"""
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import random
+import sys
+import threading
+
+# What a system call on a mount says once its driver is dead.
+GONE = {errno.ENOTCONN, errno.ECONNABORTED}
+NAMES = ["a", "b", "c", "d/a", "d/b"]
+
+
+def digest(data):
+    """The name of a content."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+class DriverGone(Exception):
+    pass
+
+
+class Failed(Exception):
+    """A call that returned an error, which was said."""
+
+
+class Said:
+    """Standard output, in whole lines whichever thread speaks."""
+
+    def __init__(self):
+        self.numbers = itertools.count()
+
+    def line(self, **event):
+        os.write(1, json.dumps(event).encode() + b"\n")
+
+    def step(self, call, **event):
+        """Says what is about to be done, does it, and says how it ended."""
+        number = next(self.numbers)
+        self.line(n=number, **event)
+        try:
+            value = call()
+        except OSError as error:
+            self.line(n=number, errno=error.errno)
+            raise (DriverGone if error.errno in GONE else Failed)(errno.errorcode[error.errno]) from None
+        self.line(n=number, errno=0)
+        return value
+
+
+def write_all(descriptor, data, offset):
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(descriptor, view[:1 << 20], offset)
+        view, offset = view[count:], offset + count
+
+
+class Worker:
+    """Works on names of its own until it is told to stop."""
+
+    def __init__(self, index, settings, said, stop):
+        self.root, self.prefix = settings["root"], f"w{index}-"
+        self.sizes = settings["sizes"]
+        self.smallest = min(self.sizes)
+        self.chance = random.Random(f"{settings['seed']} {index}")
+        self.said, self.stop = said, stop
+        # What a program here sees under each name, none if there is no file.
+        self.contents = {}
+        # Names of which nobody can say what they hold, as a change of them failed.
+        self.unknown = set()
+        # Open descriptors by name; those of them that were written to since the last promise.
+        self.open, self.dirty = {}, set()
+        self.has_directory = False
+
+    def path(self, name):
+        return f"{self.root}/{name}"
+
+    def run(self):
+        try:
+            self.look()
+        except OSError as error:
+            assert error.errno in GONE
+            return
+        try:
+            while not self.stop.is_set():
+                self.attempt(self.choose())
+            for name in set(self.open) - self.unknown:
+                self.attempt(lambda name=name: self.close(name))
+        except DriverGone:
+            pass
+
+    def attempt(self, operation):
+        try:
+            operation()
+        except Failed:
+            pass
+
+    def look(self):
+        """Reads what an earlier writer left."""
+        self.has_directory = os.path.isdir(self.path(self.prefix + "d"))
+        for name in NAMES:
+            name = self.prefix + name
+            self.contents[name] = None
+            if os.path.lexists(self.path(name)):
+                with open(self.path(name), "rb", buffering=0) as file:
+                    self.contents[name] = file.readall()
+
+    # What it does.
+
+    def usable(self):
+        return [name for name in self.contents if name not in self.unknown
+                and (self.has_directory or "/" not in name)]
+
+    def choose(self):
+        chance = self.chance
+        if not self.has_directory and chance.random() < 0.05:
+            return self.make_directory
+        known = sorted(set(self.open) - self.unknown)
+        if known and chance.random() < 0.55:
+            name = chance.choice(known)
+            call = chance.choice([self.overwrite, self.append, self.cut, self.sync, self.close, self.close])
+            return lambda: call(name)
+        closed = [name for name in self.usable() if name not in self.open]
+        if not closed:
+            return lambda: None
+        name = chance.choice(closed)
+        if self.contents[name] is None:
+            call = chance.choice([self.create, self.create_and_close, self.replace])
+            return lambda: call(name)
+        call = chance.choice([
+            self.create, self.create_and_close, self.replace, self.open_it, self.open_it, self.truncate, self.move,
+            self.move, self.unlink, self.read,
+        ])
+        return lambda: call(name)
+
+    def data(self, size=None):
+        if size is None:
+            size = self.chance.choice(self.sizes)
+        return self.chance.randbytes(size)
+
+    def changing(self, name, call, **event):
+        """A step after whose failure nobody can say what the name holds."""
+        try:
+            return self.said.step(call, name=name, **event)
+        except Failed:
+            self.unknown.add(name)
+            raise
+
+    def make_directory(self):
+        self.has_directory = True
+        name = self.prefix + "d"
+        try:
+            self.changing(name, lambda: os.mkdir(self.path(name)), do="mkdir")
+        except Failed:
+            self.unknown.update(other for other in self.contents if "/" in other)
+            raise
+
+    def opened(self, name, flags, **event):
+        self.open[name] = self.changing(
+            name, lambda: os.open(self.path(name), os.O_RDWR | flags, 0o666), do="open", **event
+        )
+
+    def create(self, name):
+        """Opens a file empty, new or not, and writes it whole."""
+        self.opened(name, os.O_CREAT | os.O_TRUNC, hash=digest(b""))
+        self.contents[name] = b""
+        self.put(name, self.data(), 0)
+
+    def create_and_close(self, name):
+        self.create(name)
+        self.close(name)
+
+    def open_it(self, name):
+        self.opened(name, 0)
+
+    def put(self, name, data, offset):
+        old = self.contents[name]
+        new = old[:offset] + data + old[offset + len(data):]
+        self.changing(name, lambda: write_all(self.open[name], data, offset), do="write", hash=digest(new))
+        self.contents[name] = new
+        self.dirty.add(name)
+
+    def overwrite(self, name):
+        """Writes somewhere in the file, perhaps beyond its end."""
+        size = len(self.contents[name])
+        offset = self.chance.randrange(size + 1)
+        self.put(name, self.data(min(self.chance.choice(self.sizes), 60_000)), offset)
+
+    def append(self, name):
+        self.put(name, self.data(min(self.chance.choice(self.sizes), 60_000)), len(self.contents[name]))
+
+    def cut(self, name):
+        size = self.chance.randint(self.smallest, max(self.smallest, len(self.contents[name])))
+        new = self.contents[name][:size].ljust(size, b"\0")
+        self.changing(name, lambda: os.ftruncate(self.open[name], size), do="write", hash=digest(new))
+        self.contents[name] = new
+        self.dirty.add(name)
+
+    def sync(self, name):
+        self.commit(name, "fsync", lambda: os.fsync(self.open[name]))
+
+    def close(self, name):
+        descriptor = self.open.pop(name)
+        self.commit(name, "close", lambda: os.close(descriptor))
+
+    def commit(self, name, by, call):
+        self.said.step(call, do="commit", by=by, name=name, hash=digest(self.contents[name]))
+        self.dirty.discard(name)
+
+    def truncate(self, name):
+        size = self.chance.randint(self.smallest, max(self.smallest, len(self.contents[name])))
+        new = self.contents[name][:size].ljust(size, b"\0")
+        self.changing(name, lambda: os.truncate(self.path(name), size), do="commit", by="truncate", hash=digest(new))
+        self.contents[name] = new
+
+    def move(self, name):
+        """Renames to another name that is not open, whatever is there; not what a failed close left in doubt."""
+        others = [other for other in self.usable() if other != name and other not in self.open]
+        if name in self.dirty or not others:
+            return
+        self.rename(name, self.chance.choice(others))
+
+    def rename(self, name, other):
+        try:
+            self.changing(
+                name, lambda: os.rename(self.path(name), self.path(other)), do="rename", to=other,
+                hash=digest(self.contents[name]),
+            )
+        except Failed:
+            self.unknown.add(other)
+            raise
+        self.contents[other], self.contents[name] = self.contents[name], None
+        self.dirty.discard(other)
+
+    def replace(self, name):
+        """What careful programs do: writes another file whole and renames it over this one."""
+        above, _, last = name.rpartition("/")
+        temporary = f"{above}{'/' if above else ''}.{last}.Xa3b9Z"
+        if temporary in self.unknown:
+            return
+        self.contents[temporary] = None
+        try:
+            self.create(temporary)
+            if self.chance.random() < 0.3:
+                self.sync(temporary)
+            self.close(temporary)
+            self.rename(temporary, name)
+        except Failed:
+            self.unknown.add(temporary)
+            raise
+        finally:
+            self.open.pop(temporary, None)
+            self.contents.pop(temporary)
+
+    def unlink(self, name):
+        self.changing(name, lambda: os.unlink(self.path(name)), do="unlink")
+        self.contents[name] = None
+        self.dirty.discard(name)
+
+    def read(self, name):
+        def whole():
+            with open(self.path(name), "rb", buffering=0) as file:
+                return file.readall()
+
+        got = self.said.step(whole, do="read", name=name)
+        if got != self.contents[name]:
+            self.said.line(wrong=name, got=digest(got), expected=digest(self.contents[name]), size=len(got))
+
+
+def main():
+    settings = json.loads(sys.argv[1])
+    stop = threading.Event()
+    said = Said()
+    workers = [Worker(index, settings, said, stop) for index in range(settings["workers"])]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    for thread in threads:
+        thread.start()
+    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    for thread in threads:
+        thread.join()
+    sys.stdout.flush()
+    # Descriptors of a dead mount need no closing, and the thread that waits for the end of the input no end.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

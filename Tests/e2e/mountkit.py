@@ -26,6 +26,7 @@ import pytest
 from serverkit import binary, poll
 
 MNT_FORCE, MNT_DETACH = 1, 2
+AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2
 
 # The mounts of the test that is running, so that its report has their logs.
 MOUNTS = []
@@ -306,6 +307,12 @@ def refused(result, *words):
     assert len(lines) == 1 and lines[0].startswith("tetherfs: "), result.stderr
     for word in words:
         assert word in lines[0], result.stderr
+
+
+def renameat2(source, target, flags):
+    """rename(2) with flags, which `os.rename` does not take."""
+    if libc.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), flags) != 0:
+        raise OSError(ctypes.get_errno(), "renameat2", source)
 
 
 def write(path, data, flags=os.O_WRONLY | os.O_CREAT | os.O_TRUNC):

@@ -1,199 +1,145 @@
-"""Random operations on a mount and on a local directory side by side: results, errors and content must be the same."""
+"""Random operations on a mount against a model: results, errors and bytes must be the same. See modelkit."""
 
 import concurrent.futures
-import errno
+import contextlib
 import os
 import random
+import sys
 import threading
 
 import pytest
 
 import faultplan
-from mountkit import Mount, read, without_uploads, write
-from servercalls import pattern
+import modelkit
+import stripes
+from contentmodel import Contents
+from modelkit import Difference, drop_caches, must_be, new_seed
+from mountkit import Mount, check, without_uploads, write
+from namespacemodel import CHANGING, Names, tree
+from servercalls import Calls
 
-NAMES = ["a", "b", "c", "a/x", "a/y", "b/x", "b/y", "a/x/p", "a/x/q", "b/x/p"]
-CHECKED = 25
-
-
-def outcome(call, *arguments):
-    """What a call comes to: its result or its error."""
-    try:
-        return call(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
+TESTERS = 4
 
 
-class Operations:
-    """What is done at random, each to a path below a root.
+@contextlib.contextmanager
+def forgetting():
+    """Lets the kernel forget its caches now and then while the block runs."""
+    done = threading.Event()
 
-    sizes_differ: no file ever has a size that one had before, as another mount sees no change that keeps the size.
-    """
+    def forget():
+        kind = 0
+        while not done.wait(0.5):
+            kind = kind % 3 + 1
+            drop_caches(kind)
 
-    def __init__(self, chance, sizes_differ=False):
-        self.chance = chance
-        self.count = 0
-        self.sizes_differ = sizes_differ
-        self.names = [name for name in dir(self) if name.startswith("op_")]
-        if sizes_differ:
-            others = {"op_append", "op_overwrite", "op_rename_open", "op_unlink_open"}
-            self.names = [name for name in self.names if name not in others]
-
-    def choose(self):
-        """An operation as a function of the root, and its text."""
-        self.count += 1
-        # In so few steps no two of the sizes below meet.
-        more = 100 * self.count if self.sizes_differ else 0
-        name = self.chance.choice(self.names)
-        path, other = self.chance.choice(NAMES), self.chance.choice(NAMES)
-        data = pattern(self.chance.choice([1, 10, 5000, 70_000]) + more, start=self.chance.randrange(251))
-        offset = self.chance.choice([0, 3, 4096, 60_000]) + more
-
-        def run(root):
-            return outcome(getattr(self, name), f"{root}/{path}", f"{root}/{other}", data, offset)
-
-        return run, f"{name[3:]} {path} {other} {len(data)} {offset}"
-
-    def op_mkdir(self, path, *_):
-        os.mkdir(path)
-
-    op_mkdir_more = op_mkdir_again = op_mkdir
-
-    def op_rmdir(self, path, *_):
-        os.rmdir(path)
-
-    def op_unlink(self, path, *_):
-        os.unlink(path)
-
-    def op_write(self, path, _, data, __):
-        write(path, data)
-
-    op_write_more = op_write_again = op_write
-
-    def op_overwrite(self, path, _, data, offset):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        forgetting = pool.submit(forget)
         try:
-            os.pwrite(descriptor, data, offset)
-            return os.pread(descriptor, 200_000, 0)
+            yield
         finally:
-            os.close(descriptor)
-
-    def op_append(self, path, _, data, __):
-        write(path, data, os.O_WRONLY | os.O_APPEND)
-
-    def op_exclusive(self, path, _, data, __):
-        write(path, data, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-
-    def op_truncate(self, path, _, __, offset):
-        os.truncate(path, offset + 1)
-
-    def op_rename(self, path, other, *_):
-        os.rename(path, other)
-
-    op_rename_more = op_rename
-
-    def op_rename_open(self, path, other, data, offset):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.rename(path, other)
-            os.pwrite(descriptor, data, offset)
-            return os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
-
-    def op_unlink_open(self, path, _, data, offset):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.unlink(path)
-            os.pwrite(descriptor, data, offset)
-            return os.pread(descriptor, 200_000, 0)
-        finally:
-            os.close(descriptor)
-
-    def op_read(self, path, *_):
-        return read(path)
-
-    def op_list(self, path, *_):
-        return sorted(os.listdir(path))
-
-    def op_stat(self, path, *_):
-        status = os.stat(path)
-        return status.st_mode & 0o170000, status.st_size if os.path.isfile(path) else None
+            done.set()
+        forgetting.result()
 
 
-def tree(root):
-    """Every path below a root, with the bytes of a file and None for a directory."""
-    found = {}
-    for folder, directories, files in os.walk(root):
-        for name in directories:
-            found[os.path.relpath(f"{folder}/{name}", root)] = None
-        for name in files:
-            found[os.path.relpath(f"{folder}/{name}", root)] = read(f"{folder}/{name}")
-    return found
+def remounting(mount):
+    """What is done between rounds: from the middle on, caches are dropped or the mount is made anew."""
+    def between(number):
+        if number >= 5:
+            drop_caches()
+        if number > 5:
+            for command in (mount.unmount, mount.mount):
+                result = command()
+                must_be((result.returncode, result.stderr), (0, ""), command.__name__)
+    return between
 
 
-def compare(roots, local, seed, count, check=lambda: None):
-    """Does so many random operations in both places, each through one of the roots."""
-    chance = random.Random(seed)
-    operations = Operations(chance, sizes_differ=len(roots) > 1)
-    done = []
+def pairs(folder, local, count=TESTERS, **options):
+    """Testers of names, each in a directory of its own on the mount and on the local disk."""
     for index in range(count):
-        operation, text = operations.choose()
-        root = chance.choice(roots)
-        done.append(f"{roots.index(root)}: {text}")
-        assert operation(root) == operation(local), (seed, done[-40:])
-        if index % CHECKED == 0:
-            check()
-    for root in roots:
-        assert tree(root) == tree(local), (seed, done[-40:])
+        os.mkdir(f"{folder}/{index}")
+        os.mkdir(f"{local}/{index}")
+    return [Names(f"{folder}/{index}", f"{local}/{index}", **options) for index in range(count)]
 
 
-def new_seed():
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    return seed
+def same_everywhere(mount, expected):
+    """Asserts that there is just this tree: on the mount, for the server's API, and for another mount."""
+    assert tree(mount.path) == expected
+    result = mount.unmount()
+    assert (result.returncode, result.stderr) == (0, "")
+    calls = Calls(mount.server, mount.filesystem)
+    for name, data in expected.items():
+        if data is not None:
+            assert calls.content(name) == data
+    assert without_uploads(mount.server.content(mount.filesystem)) == expected
+    with Mount(mount.server, mount.filesystem) as other:
+        assert tree(other.path) == expected
 
+
+# Many operations on tetherfs-server, a process of its own: some wait for the mount inside of Python.
+
+MODES = pytest.mark.parametrize("mode", [[]], ids=["sync"])
+
+
+@pytest.fixture
+def mount(our_server, request, mode):
+    """A mount of a new filesystem in one of the modes of writing, for as long as many operations take."""
+    filesystem = our_server.create_filesystem(request.node.name)
+    with Mount(our_server, filesystem, *mode, limit=900) as mount:
+        yield mount
+
+
+@MODES
+def test_100000_random_operations_on_contents_come_to_what_a_model_in_memory_has(mount):
+    testers = [Contents(mount / index) for index in range(TESTERS)]
+    with forgetting():
+        modelkit.run(testers, new_seed(), modelkit.OPERATIONS, between=remounting(mount))
+    expected = {str(index): None for index in range(TESTERS)}
+    for index, tester in enumerate(testers):
+        expected |= {f"{index}/{name}": data for name, data in tester.expected().items()}
+    same_everywhere(mount, expected)
+
+
+@MODES
+def test_100000_random_operations_on_names_do_what_they_do_on_a_local_disk(mount, tmp_path):
+    testers = pairs(mount.path, tmp_path, modes=False)
+    modelkit.run(testers, new_seed(), modelkit.OPERATIONS, between=remounting(mount))
+    same_everywhere(mount, tree(tmp_path))
+
+
+@MODES
+def test_processes_that_change_parts_of_one_file_at_once_do_not_disturb_one_another(mount):
+    seed, count = new_seed(), 4
+    path = mount / "f"
+    write(path, bytes(stripes.SIZE))
+    command = [sys.executable, stripes.__file__, path, seed, count]
+    with forgetting(), concurrent.futures.ThreadPoolExecutor(count) as pool:
+        workers = [pool.submit(check, [*command, index, 3000], text=False) for index in range(count)]
+        parts = [worker.result() for worker in workers]
+    same_everywhere(mount, {"f": bytes(map(sum, zip(*parts)))})
+
+
+# Fewer, on both servers and in other circumstances.
 
 @pytest.mark.parametrize("ttl", [0, 0.05, 600])
 def test_random_operations_do_what_they_do_on_a_local_disk(server, filesystem, content, tmp_path, ttl):
-    def check():
-        assert without_uploads(content) == tree(tmp_path)
+    def compare(_):
+        must_be(without_uploads(content), tree(tmp_path), "on the server")
 
     with Mount(server, filesystem, "--metadata-ttl", ttl) as mount:
-        compare([mount.path], str(tmp_path), new_seed(), 400, check)
-        check()
+        modelkit.run(pairs(mount.path, tmp_path, 1, weights=CHANGING), new_seed(), 1000, 20, compare)
 
 
 @pytest.mark.parametrize("ttl", [0, 0.05, 600])
 def test_random_operations_of_many_at_once_do_not_disturb_one_another(server, filesystem, content, tmp_path, ttl):
-    seed = new_seed()
-    done = threading.Event()
-
-    def forget():
-        while not done.wait(0.2):
-            with open("/proc/sys/vm/drop_caches", "w") as caches:
-                caches.write("2")
-
-    def work(mount, index):
-        for folder in (mount.path, tmp_path):
-            os.mkdir(f"{folder}/{index}")
-        compare([f"{mount.path}/{index}"], f"{tmp_path}/{index}", seed + index, 150)
-
-    with Mount(server, filesystem, "--metadata-ttl", ttl) as mount, concurrent.futures.ThreadPoolExecutor(7) as pool:
-        forgetting = pool.submit(forget)
-        try:
-            for worker in [pool.submit(work, mount, index) for index in range(6)]:
-                worker.result()
-        finally:
-            done.set()
-        forgetting.result()
+    with Mount(server, filesystem, "--metadata-ttl", ttl) as mount, forgetting():
+        modelkit.run(pairs(mount.path, tmp_path, 6, weights=CHANGING), new_seed(), 1800, 1)
         assert tree(mount.path) == tree(tmp_path) == without_uploads(content)
 
 
 def test_random_operations_through_two_mounts_are_seen_by_both_at_once(server, filesystem, content, tmp_path):
     options = "--metadata-ttl", 0
     with Mount(server, filesystem, *options) as one, Mount(server, filesystem, *options) as two:
-        compare([one.path, two.path], str(tmp_path), new_seed(), 300)
+        modelkit.run([Names(one.path, tmp_path, others=[two.path])], new_seed(), 300, 1)
     assert without_uploads(content) == tree(tmp_path)
 
 
@@ -213,6 +159,50 @@ def test_a_service_that_fails_now_and_then_is_not_noticed(deployed, request, tmp
 
     with Mount(deployed, filesystem, "--retries", 9, "--metadata-ttl", 0.05) as mount:
         rule = deployed.faults.add("any", sometimes, times=None)
-        compare([mount.path], str(tmp_path), seed, 300)
+        modelkit.run([Names(mount.path, tmp_path, weights=CHANGING)], seed, 300, 1)
         assert rule.hits > 20
         assert without_uploads(deployed.content(filesystem)) == tree(tmp_path)
+
+
+# The testers themselves: they must be able to fail.
+
+def test_a_byte_that_is_not_the_models_is_found(our_server, request):
+    filesystem = our_server.create_filesystem(request.node.name)
+    content = our_server.content(filesystem)
+    with Mount(our_server, filesystem) as mount:
+        tester = Contents(mount / "d")
+        tester.do_open(0, "a", os.O_WRONLY, os.O_CREAT)
+        tester.do_pwrite(0, 0, 200_000, 7)
+        tester.settle()
+        mount.unmount()
+        content.write("d/a", content.read("d/a")[:150_000] + b"\0" + content.read("d/a")[150_001:])
+        mount.mount()
+        with pytest.raises(Difference, match="the first that differs is 150000"):
+            tester.settle()
+
+
+def test_a_difference_is_shown_with_its_seed_and_the_few_operations_that_it_takes():
+    class Breaking:
+        """Fails at a 7 that comes after a 3."""
+
+        root, has_three = "", False
+
+        def choose(self, chance):
+            return ("number", chance.randrange(100))
+
+        def apply(self, operation):
+            self.has_three |= operation[1] == 3
+            if operation[1] == 7 and self.has_three:
+                raise Difference("broken")
+
+        def settle(self):
+            pass
+
+        def again(self, _):
+            return Breaking()
+
+    with pytest.raises(Difference) as caught:
+        modelkit.run([Breaking()], 1, 10_000)
+    text = str(caught.value)
+    assert "TETHERFS_TEST_SEED=1, " in text and "2 operations come to: broken" in text
+    assert text.endswith("('number', 3)\n('number', 7)")

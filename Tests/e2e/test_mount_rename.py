@@ -1,20 +1,12 @@
 """rename(2) on a mount, which the API does not have: files, directories, open ones, and what is refused."""
 
-import ctypes
 import errno
 import os
 
 import pytest
 
-from mountkit import Mount, check, counting, fails, libc, read, write
+from mountkit import EXCHANGE, NOREPLACE, Mount, check, counting, fails, read, renameat2, write
 from servercalls import pattern
-
-AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2
-
-
-def renameat2(source, target, flags):
-    if libc.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), flags) != 0:
-        raise OSError(ctypes.get_errno(), "renameat2", source)
 
 
 def names(mount, directory=""):

@@ -108,7 +108,7 @@ class Names:
         results = [
             outcome(getattr(self, "do_" + kind), side, f"{side.root}/{path}", f"{side.root}/{other}",
                     pattern(size, start), offset)
-            for side in (self.sides[side], self.local)
+            for side in (self.sides[side % len(self.sides)], self.local)
         ]
         must_be(*results, f"{kind} {path!r} {other!r}")
 

@@ -139,7 +139,7 @@ def test_random_operations_of_many_at_once_do_not_disturb_one_another(server, fi
 def test_random_operations_through_two_mounts_are_seen_by_both_at_once(server, filesystem, content, tmp_path):
     options = "--metadata-ttl", 0
     with Mount(server, filesystem, *options) as one, Mount(server, filesystem, *options) as two:
-        modelkit.run([Names(one.path, tmp_path, others=[two.path])], new_seed(), 300, 1)
+        modelkit.run([Names(one.path, tmp_path, others=[two.path], modes=False)], new_seed(), 300, 1)
     assert without_uploads(content) == tree(tmp_path)
 
 
@@ -159,7 +159,7 @@ def test_a_service_that_fails_now_and_then_is_not_noticed(deployed, request, tmp
 
     with Mount(deployed, filesystem, "--retries", 9, "--metadata-ttl", 0.05) as mount:
         rule = deployed.faults.add("any", sometimes, times=None)
-        modelkit.run([Names(mount.path, tmp_path, weights=CHANGING)], seed, 300, 1)
+        modelkit.run(pairs(mount.path, tmp_path, 1, weights=CHANGING), seed, 600, 1)
         assert rule.hits > 20
         assert without_uploads(deployed.content(filesystem)) == tree(tmp_path)
 

@@ -116,6 +116,8 @@ static inline CURLcode ccurl_message_result(const CURLMsg *_Nonnull message) {
 /// CURL_READFUNC_ABORT and the like are untyped macros of which Swift sees only some.
 enum {
     ccurl_read_abort = CURL_READFUNC_ABORT,
+    ccurl_read_pause = CURL_READFUNC_PAUSE,
+    ccurl_pause_nothing = CURLPAUSE_CONT,
     ccurl_prerequest_abort = CURL_PREREQFUNC_ABORT,
     ccurl_error_size = CURL_ERROR_SIZE,
 };

@@ -92,6 +92,10 @@ extension RemoteClient {
         _ handle: TransferHandle,
         at place: RequestQueue.Place
     ) async -> Answer {
+        if case .reader = call.body {
+            let queue = self.queue
+            handle.whenPaused { isPaused in if isPaused { queue.lend() } else { queue.takeBack() } }
+        }
         do throws(RemoteError) {
             let result = try await self.sendWithKey(call, sink, handle)
             switch result {

@@ -124,6 +124,17 @@ final class RequestQueue: Sendable {
         }
     }
 
+    /// Leaves a place to others for a while: its holder waits for other requests, which may need it.
+    func lend() { self.admit { $0.inFlight -= 1 } }
+
+    /// Takes a place back at once, also where there is none: soon there is one fewer to have.
+    func takeBack() {
+        self.state.withLock { state in
+            state.inFlight += 1
+            state.inFlightMaximum = max(state.inFlightMaximum, state.inFlight)
+        }
+    }
+
     private func enqueue(
         _ id: UInt64,
         _ urgency: RequestUrgency,

@@ -53,7 +53,11 @@ final class CurlEasy {
     private func setLimits(_ request: HTTPRequest, _ options: TransportOptions) {
         // Time-outs without SIGALRM, which would hit any thread.
         self.set(CURLOPT_NOSIGNAL, 1)
-        self.set(CURLOPT_TIMEOUT_MS, request.deadline.milliseconds)
+        // The loop looks after those that may pause.
+        if case .reader = request.body {
+        } else {
+            self.set(CURLOPT_TIMEOUT_MS, request.deadline.milliseconds)
+        }
         self.set(CURLOPT_CONNECTTIMEOUT_MS, min(options.connectTimeout, request.deadline).milliseconds)
         // Measured: 30 to 50 % on plain HTTP, 20 to 30 % on uploads.
         self.set(CURLOPT_BUFFERSIZE, 256 << 10)
@@ -216,7 +220,11 @@ private func provideBody(
     _ context: UnsafeMutableRawPointer?
 ) -> Int {
     let buffer = UnsafeMutableRawBufferPointer(start: bytes, count: size * count)
-    return transfer(context)?.provide(buffer) ?? Int(ccurl_read_abort)
+    return switch transfer(context)?.provide(buffer) {
+    case .bytes(let count): count
+    case .later: Int(ccurl_read_pause)
+    case .nothing, nil: Int(ccurl_read_abort)
+    }
 }
 
 private func seekBody(_ context: UnsafeMutableRawPointer?, _ offset: curl_off_t, _ origin: Int32) -> Int32 {

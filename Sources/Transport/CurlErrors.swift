@@ -50,6 +50,9 @@ extension CurlTransfer {
         self.easy.map { ccurl_info_long($0.handle, CURLINFO_OS_ERRNO) } ?? 0
     }
 
+    /// What it ends with when its time is over.
+    func timeOut() -> Result<HTTPResponse, TransportError> { self.result(CURLE_OPERATION_TIMEDOUT, text: "") }
+
     /// What the transfer ended with, from curl's code and curl's words.
     func result(_ code: CURLcode, text: String) -> Result<HTTPResponse, TransportError> {
         if code == CURLE_OK { return .success(self.response) }

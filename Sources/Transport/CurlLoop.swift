@@ -13,6 +13,7 @@ final class CurlLoop: Sendable {
     enum Command: Sendable {
         case start(CurlTransfer)
         case cancel(UInt64)
+        case resume(UInt64)
     }
 
     /// What waits for the thread. It is bounded by the callers: each has one transfer here at a time.
@@ -69,6 +70,9 @@ final class CurlLoop: Sendable {
 
     /// Ends a transfer if it is on its way.
     func cancel(_ id: UInt64) { _ = self.post(.cancel(id)) }
+
+    /// Goes on with a transfer whose body was not ready, if it is still on its way.
+    func resume(_ id: UInt64) { _ = self.post(.resume(id)) }
 
     /// Ends the thread.
     func close() {
@@ -162,6 +166,7 @@ private final class CurlLoopThread {
                 switch command {
                 case .start(let transfer): self.start(transfer)
                 case .cancel(let id): self.finish(id) { _ in .failure(.cancelled) }
+                case .resume(let id): self.resume(id)
                 }
             }
             if isClosed { break }
@@ -173,7 +178,7 @@ private final class CurlLoopThread {
                 let text = String(cString: curl_multi_strerror(code))
                 self.finishAll(.interrupted(text))
             }
-            self.finishThoseStalled()
+            self.finishThoseLate()
             // A command wakes it, and curl's own timers are looked after by it.
             curl_multi_poll(self.multi, nil, 0, self.active.isEmpty ? 60_000 : Self.tick, nil)
         }
@@ -208,6 +213,13 @@ private final class CurlLoopThread {
         }
     }
 
+    private func resume(_ id: UInt64) {
+        guard let transfer = self.active[id], let easy = transfer.easy else { return }
+        transfer.endPause(.now)
+        let code = curl_easy_pause(easy.handle, Int32(ccurl_pause_nothing))
+        if code != CURLE_OK { self.finish(id) { $0.result(code, text: $0.easy?.failureText ?? "") } }
+    }
+
     private func finishThoseDone() {
         var left: Int32 = 0
         while let message = curl_multi_info_read(self.multi, &left) {
@@ -221,15 +233,16 @@ private final class CurlLoopThread {
         }
     }
 
-    /// How often transfers are looked at for standing still, in milliseconds.
+    /// How often transfers are looked at for standing still and being overdue, in milliseconds.
     private static let tick: Int32 = 200
 
-    private func finishThoseStalled() {
+    private func finishThoseLate() {
         let now = ContinuousClock.now
         guard now >= self.nextLook else { return }
         self.nextLook = now + .milliseconds(Self.tick)
-        let stalled = self.active.values.filter { $0.isStalled(now) }.map(\.id)
-        for id in stalled { self.finish(id) { _ in .failure(.timedOut) } }
+        // Both are asked: the one also counts what has moved.
+        let late = self.active.values.filter { $0.isStalled(now) || $0.isOverdue(now) }.map(\.id)
+        for id in late { self.finish(id) { $0.timeOut() } }
     }
 
     private func finishAll(_ error: TransportError) {

@@ -27,6 +27,8 @@ final class CurlTransfer: @unchecked Sendable {
     let id: UInt64
     let request: HTTPRequest
     let cancellation: CancellationFlag
+    /// Has the loop go on with a transfer whose body was not ready.
+    private let resumption: @Sendable () -> Void
     /// The handle while it is attached.
     var easy: CurlEasy?
     private(set) var stop: Stop?
@@ -36,6 +38,10 @@ final class CurlTransfer: @unchecked Sendable {
     private var hasMoved = false
     /// When the loop last saw that they had.
     private var lastMoved: ContinuousClock.Instant?
+    /// When its time is over, for those whose body is read while it is sent: curl would count the pauses too.
+    private var end: ContinuousClock.Instant
+    /// Since when it waits for its own body.
+    private var pauseStart: ContinuousClock.Instant?
     private var majorVersion = 1
     private var status = 0
     private var headers: [String: String] = [:]
@@ -51,6 +57,7 @@ final class CurlTransfer: @unchecked Sendable {
         sink: (any BodySink)?,
         maximumAnswerByteCount: Int,
         cancellation: CancellationFlag,
+        resumption: @escaping @Sendable () -> Void,
         continuation: Continuation
     ) {
         self.id = id
@@ -58,6 +65,8 @@ final class CurlTransfer: @unchecked Sendable {
         self.sink = sink
         self.maximumAnswerByteCount = maximumAnswerByteCount
         self.cancellation = cancellation
+        self.resumption = resumption
+        self.end = .now + request.deadline
         self.continuation = continuation
     }
 
@@ -73,6 +82,7 @@ final class CurlTransfer: @unchecked Sendable {
 
     /// Tells who waits; called once.
     func complete(_ result: Result<HTTPResponse, TransportError>) {
+        self.endPause(.now)
         self.continuation.resume(returning: result)
     }
 
@@ -85,8 +95,24 @@ final class CurlTransfer: @unchecked Sendable {
             self.hasMoved = false
             self.lastMoved = now
         }
-        guard let lastMoved = self.lastMoved else { return false }
+        guard let lastMoved = self.lastMoved, self.pauseStart == nil else { return false }
         return now - lastMoved >= self.request.stallLimit
+    }
+
+    /// Whether its time is over, less what it waited for its own body. Of those whose body is not read while it is sent,
+    /// curl knows.
+    func isOverdue(_ now: ContinuousClock.Instant) -> Bool {
+        guard case .reader = self.request.body, self.pauseStart == nil else { return false }
+        return now >= self.end
+    }
+
+    /// Ends a pause, where there is one.
+    func endPause(_ now: ContinuousClock.Instant) {
+        guard let start = self.pauseStart else { return }
+        self.pauseStart = nil
+        self.end += now - start
+        self.hasMoved = true
+        self.request.handle?.note(isPaused: false)
     }
 
     /// A connection is up and the request about to be sent: whether it may be.
@@ -144,19 +170,38 @@ final class CurlTransfer: @unchecked Sendable {
         return false
     }
 
-    /// Fills in the next bytes of the request's body: how many, 0 at its end, nothing if they cannot be had.
-    func provide(_ buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        guard case .reader(let reader) = self.request.body, reader.count >= self.bytesSent else { return nil }
+    /// What is given of a request's body.
+    enum Provided {
+        /// So many bytes, 0 at its end.
+        case bytes(Int)
+        /// None yet.
+        case later
+        /// They cannot be had.
+        case nothing
+    }
+
+    /// Fills in the next bytes of the request's body.
+    func provide(_ buffer: UnsafeMutableRawBufferPointer) -> Provided {
+        guard case .reader(let reader) = self.request.body, reader.count >= self.bytesSent else {
+            return .nothing
+        }
         let wanted = Int(min(UInt64(buffer.count), reader.count - self.bytesSent))
-        if wanted == 0 { return 0 }
+        if wanted == 0 { return .bytes(0) }
+        guard reader.isReady(at: self.bytesSent, self.resumption) else {
+            if self.pauseStart == nil {
+                self.pauseStart = .now
+                self.request.handle?.note(isPaused: true)
+            }
+            return .later
+        }
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
         guard let count = reader.read(at: self.bytesSent, into: part), (1...wanted).contains(count) else {
             self.stop = .unreadableBody
-            return nil
+            return .nothing
         }
         self.bytesSent += UInt64(count)
         self.hasMoved = true
-        return count
+        return .bytes(count)
     }
 
     /// Goes back, or on, to an offset of the request's body.

@@ -111,6 +111,7 @@ public final class CurlTransport: HTTPTransport {
                         sink: sink,
                         maximumAnswerByteCount: loop.options.maximumAnswerByteCount,
                         cancellation: cancellation,
+                        resumption: { loop.resume(id) },
                         continuation: continuation
                     )
                 )

@@ -122,10 +122,25 @@ public protocol BodyReader: Sendable {
     /// The body's length in bytes; exactly so many are sent.
     var count: UInt64 { get }
 
+    /// Asked before each ``read(at:into:)``. While the answer is no, the request waits, which counts neither for its
+    /// deadline nor as standing still.
+    ///
+    /// - Parameters:
+    ///   - offset: Where, in bytes from the body's start.
+    ///   - resume: Called, where the answer is no, once from any thread when it is worth asking again: the bytes are
+    ///     here, or cannot be had, which ``read(at:into:)`` then tells. It takes the place of one that was given before.
+    /// - Returns: Whether bytes from `offset` on can be read now.
+    func isReady(at offset: UInt64, _ resume: @escaping @Sendable () -> Void) -> Bool
+
     /// Fills `buffer` from `offset` bytes into the body.
     ///
     /// - Returns: How many bytes were filled in, at least one; nothing if they cannot be had, which fails the request.
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int?
+}
+
+extension BodyReader {
+    /// What is here already is always ready.
+    public func isReady(at offset: UInt64, _ resume: @escaping @Sendable () -> Void) -> Bool { true }
 }
 
 /// What kept a whole response from arriving.

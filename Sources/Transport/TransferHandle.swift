@@ -12,6 +12,7 @@ public final class TransferHandle: Sendable {
     /// By the sender's clock, in nanoseconds; none yet if negative.
     private let firstByte = Atomic<Int64>(-1)
     private let stopping = Mutex(Stopping())
+    private let pausing = Mutex<(@Sendable (Bool) -> Void)?>(nil)
 
     /// Makes one for one request.
     ///
@@ -50,6 +51,16 @@ public final class TransferHandle: Sendable {
             self.firstByte.store(moment, ordering: .releasing)
         }
         self.received.add(UInt64(count), ordering: .relaxed)
+    }
+
+    /// Has its sender told when the request begins, and ends, to wait for bytes of its own body.
+    public func whenPaused(_ act: @escaping @Sendable (_ isPaused: Bool) -> Void) {
+        self.pausing.withLock { $0 = act }
+    }
+
+    /// Tells that it waits, or waits no more, for bytes of its own body; for transports, in turn, before it ends.
+    public func note(isPaused: Bool) {
+        self.pausing.withLock { $0 }?(isPaused)
     }
 
     /// Says how to end the request; for transports. Done at once if it was ended before.

@@ -188,8 +188,13 @@ public final class InMemoryRemote: RemoteFilesystem {
     ) async throws(RemoteError) {
         let range = offset..<offset + body.count
         let text = "put \(file) \(range.lowerBound)-\(range.upperBound)"
-        try await self.call(.putPart, text) { state throws(RemoteError) in
-            guard let bytes = body.readAll() else { throw .unreadableBody }
+        let read = Mutex<[UInt8]?>(nil)
+        let readBody = { @Sendable () async in
+            let bytes = await body.readAll()
+            read.withLock { $0 = bytes }
+        }
+        try await self.call(.putPart, text, preparing: readBody) { state throws(RemoteError) in
+            guard let bytes = read.withLock({ $0 }) else { throw .unreadableBody }
             guard let known = state.uploads[upload], known.path == file else { throw .notFound }
             guard range.upperBound <= known.size else {
                 throw .rejected(status: 400, message: "outside of the declared size")
@@ -235,6 +240,7 @@ public final class InMemoryRemote: RemoteFilesystem {
         _ kind: CallKind,
         _ text: String,
         _ urgency: RequestUrgency = .waitedFor,
+        preparing prepare: @Sendable () async -> Void = {},
         _ act: @Sendable (inout State) throws(RemoteError) -> Value
     ) async throws(RemoteError) -> Value {
         let holds = self.state.withLock { state in
@@ -253,6 +259,7 @@ public final class InMemoryRemote: RemoteFilesystem {
         for held in holds where held.moment == .beforeActing {
             guard await held.hold.pass() else { throw .cancelled }
         }
+        await prepare()
         if Task.isCancelled { throw .cancelled }
         let value = try self.state.withLock { state throws(RemoteError) in try act(&state) }
         for held in holds where held.moment == .beforeAnswering {

@@ -91,7 +91,7 @@ public final class ScriptedTransport: HTTPTransport {
             switch request.body {
             case .none: []
             case .bytes(let bytes): bytes
-            case .reader(let reader): reader.readAll()
+            case .reader(let reader): await reader.readAll(request.handle)
             }
         let sent = Sent(
             line: "\(request.method.rawValue) \(request.url)",
@@ -106,7 +106,7 @@ public final class ScriptedTransport: HTTPTransport {
             return state.steps.popFirst()
         }
         self.onSend(sent)
-        guard bytes != nil else { throw .unreadableBody }
+        guard bytes != nil else { throw Task.isCancelled ? .cancelled : .unreadableBody }
         switch step {
         case nil: throw .invalidRequest("the script has no more steps")
         case .fail(let error): throw error

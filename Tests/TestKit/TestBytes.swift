@@ -1,3 +1,4 @@
+import Primitives
 import Synchronization
 import Transport
 import WireFormat
@@ -68,12 +69,23 @@ public struct ArrayReader: BodyReader {
 }
 
 extension BodyReader {
-    /// The whole body as a transport would read it; nothing if it cannot be had.
-    public func readAll() -> [UInt8]? {
+    /// Reads the whole body as a transport would.
+    ///
+    /// - Parameter handle: Told when the body is waited for.
+    /// - Returns: The bytes; nothing if they cannot be had, or the task was cancelled.
+    public func readAll(_ handle: TransferHandle? = nil) async -> [UInt8]? {
         var all: [UInt8] = []
         // A size that divides nothing, so that readers are asked at odd offsets.
         var buffer = [UInt8](repeating: 0, count: 100_003)
         while UInt64(all.count) < self.count {
+            let resumed = OneShot<Void>()
+            if !self.isReady(at: UInt64(all.count), { resumed.resolve(()) }) {
+                handle?.note(isPaused: true)
+                let isResumed = await resumed.wait() != nil
+                handle?.note(isPaused: false)
+                if !isResumed { return nil }
+                continue
+            }
             let wanted = min(buffer.count, Int(self.count) - all.count)
             let got = buffer.withUnsafeMutableBytes { memory in
                 self.read(at: UInt64(all.count), into: .init(rebasing: memory[..<wanted]))

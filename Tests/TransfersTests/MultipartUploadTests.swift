@@ -210,18 +210,4 @@ struct PartPlanTests {
         let plan = PartPlan(size: .max)
         #expect(plan.last?.upperBound == .max)
     }
-
-    @Test("A part of a file is read at any offset, and not beyond a file that became shorter")
-    func fileReader() throws {
-        let directory = TemporaryDirectory()
-        directory.write(pattern(1000), to: "a")
-        let descriptor = try #require(directory.open("a"))
-        defer { directory.close(descriptor) }
-        #expect(
-            FileBodyReader(descriptor: descriptor, offset: 100, count: 500).readAll()
-                == pattern(500, from: 100)
-        )
-        #expect(FileBodyReader(descriptor: descriptor, offset: 900, count: 200).readAll() == nil)
-        #expect(BytesBodyReader(pattern(300_000)).readAll() == pattern(300_000))
-    }
 }

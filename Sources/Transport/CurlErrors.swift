@@ -19,10 +19,12 @@ extension TransportError {
             self = wasSent ? .interrupted(line) : .invalidRequest(line)
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT, CURLE_PROXY,
             CURLE_INTERFACE_FAILED:
-            self = .notConnected(line)
+            // curl repeats what died with a kept connection: that nobody takes it the second time says nothing of
+            // the first.
+            self = wasSent ? .interrupted(line) : .notConnected(line)
         case CURLE_SSL_CONNECT_ERROR where transfer.systemErrorNumber != 0:
             // The connection broke within the handshake; nobody was found untrustworthy.
-            self = .notConnected(line)
+            self = wasSent ? .interrupted(line) : .notConnected(line)
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM,
             CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_CRL_BADFILE,
             CURLE_SSL_INVALIDCERTSTATUS, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_CLIENTCERT,
@@ -55,8 +57,13 @@ extension CurlTransfer {
 
     /// What the transfer ended with, from curl's code and curl's words.
     func result(_ code: CURLcode, text: String) -> Result<HTTPResponse, TransportError> {
-        if code == CURLE_OK { return .success(self.response) }
         switch self.stop {
+        case nil where code == CURLE_OK:
+            // curl takes the end of a connection for the end of a head.
+            guard self.headIsWhole else {
+                return .failure(.interrupted("the server closed the connection within its answer"))
+            }
+            return .success(self.response)
         case .hasEnough: return .success(self.response)
         case .refusedBySink: return .failure(.refusedBySink)
         case .unreadableBody: return .failure(.unreadableBody)

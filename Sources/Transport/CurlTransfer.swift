@@ -44,6 +44,8 @@ final class CurlTransfer: @unchecked Sendable {
     private var pauseStart: ContinuousClock.Instant?
     private var majorVersion = 1
     private var status = 0
+    /// Whether the empty line after the response's head has come.
+    private(set) var headIsWhole = false
     private var headers: [String: String] = [:]
     private var body: [UInt8] = []
     private var bytesSent: UInt64 = 0
@@ -137,10 +139,12 @@ final class CurlTransfer: @unchecked Sendable {
         if text.hasPrefix("HTTP/") {
             // Also after a 100 Continue: what counts is the last head.
             self.headers.removeAll(keepingCapacity: true)
+            self.headIsWhole = false
             self.majorVersion = text.dropFirst(5).first?.wholeNumberValue ?? 1
             self.status = Int(text.split(separator: " ").dropFirst().first?.prefix(3) ?? "") ?? 0
             return
         }
+        if text.allSatisfy(\.isNewline) { self.headIsWhole = true }
         guard let colon = text.firstIndex(of: ":"), self.headers.count < Self.maximumHeaderCount else {
             return
         }

@@ -164,6 +164,48 @@ struct CurlTransportTests {
         }
     }
 
+    @Test("A change that died with a kept connection may have been done, also if nobody is there any more")
+    func refusedAfterwards() async throws {
+        let gone = Mutex<LoopbackServer?>(nil)
+        let server = try LoopbackServer { connection in
+            _ = connection.readHead()
+            connection.answer([])
+            _ = connection.readHead()
+            gone.withLock { $0?.stop() }
+        }
+        gone.withLock { $0 = server }
+        let url = server.url
+        let request = HTTPRequest(
+            method: .post,
+            url: url,
+            headers: [],
+            body: .none,
+            deadline: .seconds(30),
+            stallLimit: .seconds(30)
+        )
+        _ = try await self.transport.send(request, into: nil)
+        await expectFailure(.isInterrupted) { () async throws(TransportError) in
+            try await self.transport.send(request, into: nil)
+        }
+    }
+
+    @Test(
+        "A connection that ends within an answer's head is an interrupted answer",
+        arguments: [
+            "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Le",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+        ]
+    )
+    func truncatedHead(head: String) async throws {
+        let server = try LoopbackServer { connection in
+            _ = connection.readHead()
+            connection.write(head)
+        }
+        await expectFailure(.isInterrupted) { () async throws(TransportError) in
+            try await self.transport.send(.get(server.url), into: nil)
+        }
+    }
+
     @Test("Something that speaks no HTTP is an interrupted answer")
     func garbage() async throws {
         let server = try LoopbackServer { connection in

@@ -17,7 +17,13 @@ struct CallFailure: Error {
     var isLostAnswer: Bool {
         guard self.mayHaveActed else { return false }
         guard let status = self.status else { return true }
-        return [502, 503, 504].contains(status)
+        return [200, 502, 503, 504].contains(status)
+    }
+
+    /// What an answer means that says success and is not what the API promises: something between us and the service
+    /// may have spoiled it, or given it in the service's place.
+    static func malformed(_ error: RemoteError) -> CallFailure {
+        CallFailure(error: error, status: 200, isTransient: true, mayHaveActed: true)
     }
 
     /// What it says of the server's having enough.
@@ -117,6 +123,11 @@ enum AnswerText {
             return String((key.isEmpty ? words : words.replacing(key, with: "<hidden>")).prefix(200))
         }
         return ""
+    }
+
+    /// Whether a body has bytes that no text has.
+    static func isBinary(_ body: [UInt8]) -> Bool {
+        body.contains { $0 < 0x20 && ![0x09, 0x0a, 0x0d].contains($0) }
     }
 
     /// Whether a body is a page and not JSON.

@@ -5,7 +5,9 @@ extension RemoteClient: FilesystemsService {
     /// Those that the key's user owns and those shared with it.
     public func filesystems() async throws(RemoteError) -> [FilesystemBody] {
         let call = RemoteCall(name: "filesystems", method: .get, url: "\(self.endpoint.url)/filesystems")
-        return try JSONBody.decode([FilesystemBody].self, try await self.repeating(call).body)
+        return try await self.repeating(call) { response throws(RemoteError) in
+            try JSONBody.decode([FilesystemBody].self, response.body)
+        }
     }
 
     /// Creates one.

@@ -91,24 +91,28 @@ public final class RemoteClient: Sendable {
     ///   - call: The call.
     ///   - retries: How often to repeat it at most, where that is less than the policy says.
     ///   - urgency: Whether somebody waits for it.
-    /// - Returns: The answer, a success.
+    ///   - read: Takes the answer, a success, for what the API promises; what it throws is the attempt's failure.
+    /// - Returns: What was read.
     /// - Throws: What the last attempt ended with.
-    func repeating(
+    func repeating<Value>(
         _ call: RemoteCall,
         retries: Int = .max,
-        urgency: RequestUrgency = .waitedFor
-    ) async throws(RemoteError) -> HTTPResponse {
+        urgency: RequestUrgency = .waitedFor,
+        reading read: (HTTPResponse) throws(RemoteError) -> Value
+    ) async throws(RemoteError) -> Value {
         var attempt = 0
         while true {
             attempt += 1
+            let failure: CallFailure
             switch try await self.attempt(call, urgency: urgency) {
-            case .success(let response): return response
-            case .failure(let failure):
-                guard failure.isTransient, attempt <= min(retries, self.retry.retries) else {
-                    throw self.givingUp(call, failure, attempt)
-                }
-                try await self.pause(call, failure, attempt)
+            case .success(let response):
+                do throws(RemoteError) { return try read(response) } catch { failure = .malformed(error) }
+            case .failure(let met): failure = met
             }
+            guard failure.isTransient, attempt <= min(retries, self.retry.retries) else {
+                throw self.givingUp(call, failure, attempt)
+            }
+            try await self.pause(call, failure, attempt)
         }
     }
 
@@ -205,11 +209,16 @@ public final class RemoteClient: Sendable {
             return .failure(CallFailure(error))
         }
         if response.status == 200 || (sink == nil && (201..<300).contains(response.status)) {
+            guard sink == nil else { return .success(response) }
             // A page where the API has JSON or nothing: some portal or front page answers in the service's place.
-            guard sink == nil, AnswerText.isMarkup(response.body) else { return .success(response) }
-            return .failure(
-                CallFailure(error: .malformedAnswer(RemoteCall.pageText), status: response.status)
-            )
+            if AnswerText.isMarkup(response.body) {
+                return .failure(.malformed(.malformedAnswer(RemoteCall.pageText)))
+            }
+            // Names of other systems may be any bytes; what answers a change is JSON or nothing.
+            if call.method != .get, AnswerText.isBinary(response.body) {
+                return .failure(.malformed(.malformedAnswer("the server's answer is no text")))
+            }
+            return .success(response)
         }
         var failure = CallFailure(response, hiding: key)
         if failure.isTransient, let wait = self.retryAfter(response) {

@@ -8,7 +8,9 @@ extension RemoteClientFilesystem {
         urgency: RequestUrgency
     ) async throws(RemoteError) -> RemoteListing {
         let call = RemoteCall(name: "list", method: .get, url: self.url("list", directory))
-        return try RemoteListing(json: try await self.client.repeating(call, urgency: urgency).body)
+        return try await self.client.repeating(call, urgency: urgency) { response throws(RemoteError) in
+            try RemoteListing(json: response.body)
+        }
     }
 
     /// Makes a directory; see ``RemoteFilesystem/makeDirectory(_:)``.

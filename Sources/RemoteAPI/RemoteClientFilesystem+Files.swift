@@ -5,12 +5,13 @@ extension RemoteClientFilesystem {
     /// Asks for a file's size; see ``RemoteFilesystem/size(of:urgency:)``.
     public func size(of file: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> UInt64 {
         let call = RemoteCall(name: "size", method: .get, url: self.url("files", file) + "?init=true")
-        let body = try await self.client.repeating(call, urgency: urgency).body
-        let size = try JSONBody.decode(FileInfoBody.self, body).size
-        guard size <= Self.maximumFileByteCount else {
-            throw .malformedAnswer("the server names a size that no file here can have: \(size)")
+        return try await self.client.repeating(call, urgency: urgency) { response throws(RemoteError) in
+            let size = try JSONBody.decode(FileInfoBody.self, response.body).size
+            guard size <= Self.maximumFileByteCount else {
+                throw .malformedAnswer("the server names a size that no file here can have: \(size)")
+            }
+            return size
         }
-        return size
     }
 
     /// 16 TiB: what this driver can address.

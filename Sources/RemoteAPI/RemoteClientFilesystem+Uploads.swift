@@ -13,7 +13,7 @@ extension RemoteClientFilesystem {
             json: UploadRequestBody.begin(size: size)
         )
         if size == 0 { return try await self.beginEmpty(file, call) }
-        return try self.upload(try await self.client.repeating(call))
+        return try await self.client.repeating(call, reading: self.upload)
     }
 
     /// Reads the answer to the start of an upload.
@@ -42,7 +42,7 @@ extension RemoteClientFilesystem {
             deadline: self.client.retry.deadline(transferring: count),
             sharesConnection: false
         )
-        _ = try await self.client.repeating(call)
+        try await self.client.repeating(call) { _ in }
     }
 
     /// Completes an upload; see ``RemoteFilesystem/completeUpload(_:_:size:previousSize:)``.

@@ -85,7 +85,7 @@ struct AnswerTests {
         ]
     )
     func repeatedKey(json: String) async throws {
-        let service = try ScriptedService([.text(200, json)])
+        let service = try ScriptedService([.text(200, json)], retries: 0)
         let error = await failure { () async throws(RemoteError) in try await service.files.list(.root) }
         #expect(error?.isMalformedAnswer("twice") == true)
     }
@@ -108,7 +108,7 @@ struct AnswerTests {
         ]
     )
     func noListing(json: String) async throws {
-        let service = try ScriptedService([.text(200, json)])
+        let service = try ScriptedService([.text(200, json)], retries: 0)
         let error = await failure { () async throws(RemoteError) in try await service.files.list(.root) }
         #expect(error?.isMalformedAnswer("JSON") == true)
         #expect(service.lines.count == 1)
@@ -122,7 +122,7 @@ struct AnswerTests {
         ]
     )
     func noSize(json: String) async throws {
-        let service = try ScriptedService([.text(200, json)])
+        let service = try ScriptedService([.text(200, json)], retries: 0)
         let error = await failure { () async throws(RemoteError) in
             try await service.files.size(of: path("a"))
         }
@@ -137,7 +137,7 @@ struct AnswerTests {
         ]
     )
     func badUploadID(json: String) async throws {
-        let service = try ScriptedService([.text(200, json)])
+        let service = try ScriptedService([.text(200, json)], retries: 0)
         let error = await failure { () async throws(RemoteError) in
             try await service.files.beginUpload(path("a"), size: 1)
         }

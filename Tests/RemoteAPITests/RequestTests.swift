@@ -43,7 +43,7 @@ struct RequestTests {
         arguments: ["17592186044417", "18446744073709551615"]
     )
     func impossibleSize(size: String) async throws {
-        let service = try ScriptedService([.text(200, "{\"size\":\(size)}")])
+        let service = try ScriptedService([.text(200, "{\"size\":\(size)}")], retries: 0)
         let error = await failure { () async throws(RemoteError) in
             try await service.files.size(of: path("a"))
         }

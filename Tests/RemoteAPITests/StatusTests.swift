@@ -1,6 +1,7 @@
 import TestKit
 import Testing
 import Transport
+import WireFormat
 
 @testable import RemoteAPI
 
@@ -86,9 +87,13 @@ struct StatusTests {
 
     @Test("An HTML page is no answer, also where an empty one would do")
     func page() async throws {
-        let service = try ScriptedService([
-            .text(200, "\n <!DOCTYPE html><p>Hello"), .text(200, "<html>"), .text(200, "<html>"),
-        ])
+        let service = try ScriptedService(
+            [
+                .text(200, "\n <!DOCTYPE html><p>Hello"), .text(200, "<html>"), .listing(),
+                .text(200, "<html>"),
+            ],
+            retries: 0
+        )
         let text = "the server answered HTML, is the endpoint right?"
         #expect(
             await failure { () async throws(RemoteError) in try await service.files.list(.root) }
@@ -102,7 +107,25 @@ struct StatusTests {
             await failure { () async throws(RemoteError) in try await service.client.filesystems() }
                 == .malformedAnswer(text)
         )
-        #expect(service.lines.count == 3)
+        #expect(service.lines.count == 4)
+    }
+
+    @Test(
+        "What is no answer of the API is asked for again, and what it was to change is looked for",
+        arguments: ["<html>", "\u{0}garbage"]
+    )
+    func spoiledAnswer(text: String) async throws {
+        let spoiled = Step.text(200, text)
+        let service = try ScriptedService([
+            spoiled, .listing(files: ["a"]), spoiled, .size(7), spoiled, .text(200),
+            spoiled, .listing(directories: ["d"]),
+        ])
+        #expect(try await service.files.list(.root).entries.count == 1)
+        #expect(try await service.files.size(of: path("a"), urgency: .waitedFor) == 7)
+        try await service.files.putPart(path("a"), try #require(UploadID("u")), at: 0, body: ArrayReader([1]))
+        // A lost answer: it is there.
+        try await service.files.makeDirectory(path("d"))
+        #expect(service.lines.last == "GET list/")
     }
 
     @Test("A file that is an HTML page is a file")

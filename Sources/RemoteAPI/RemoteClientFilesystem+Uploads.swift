@@ -48,7 +48,8 @@ extension RemoteClientFilesystem {
     /// Completes an upload; see ``RemoteFilesystem/completeUpload(_:_:size:previousSize:)``.
     ///
     /// Where the old file has the new one's size, the size proves nothing: an upload id that was good before a lost
-    /// answer and is refused after it does. Where even that is missing, this fails, and a new upload is due.
+    /// answer and is refused after it does. Where even that is missing, this fails, and a new upload is due. After a
+    /// success that followed a doubtful answer the size is looked at once.
     public func completeUpload(
         _ file: RemotePath,
         _ upload: UploadID,
@@ -63,7 +64,12 @@ extension RemoteClientFilesystem {
             attempt += 1
             let failure: CallFailure
             switch try await self.client.attempt(call) {
-            case .success: return
+            case .success:
+                // After an answer that left it open this one may be about an upload that was completed before.
+                guard mayBeApplied, let shown = try await self.knownSize(of: file), shown != size else {
+                    return
+                }
+                throw Self.otherSize
             case .failure(let met): failure = met
             }
             mayBeApplied = mayBeApplied || failure.mayHaveActed
@@ -79,6 +85,10 @@ extension RemoteClientFilesystem {
             try await self.client.pause(call, failure, attempt)
         }
     }
+
+    private static let otherSize = RemoteError.unavailable(
+        "the server completed the upload after it had left that open, and shows the file with another size"
+    )
 
     private func completion(
         _ file: RemotePath,

@@ -35,6 +35,8 @@ public final class StagedFile: Sendable {
         var isNoted = false
         /// Why its bytes could not be synced; what the disk then has is not known any more.
         var syncFailure: Errno?
+        /// The bytes before this are being sent; whether none of them changed since.
+        var seal: (end: UInt64, isIntact: Bool) = (0, true)
 
         var isDirty: Bool { self.stage != nil }
         var content: Journal.Content { Journal.Content(size: self.size, extents: self.extents) }
@@ -80,7 +82,7 @@ public final class StagedFile: Sendable {
     /// - Throws: The local disk's error, such as ENOSPC.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         guard !bytes.isEmpty else { return }
-        try self.change(needing: bytes.count) { state throws(Errno) in
+        try self.change(from: offset, needing: bytes.count) { state throws(Errno) in
             do throws(Errno) {
                 try Self.writeAll(bytes, to: self.descriptor, at: offset)
             } catch {
@@ -98,7 +100,7 @@ public final class StagedFile: Sendable {
 
     /// Cuts the file or lets it grow with zeros.
     public func truncate(to size: UInt64) throws(Errno) {
-        try self.change { state throws(Errno) in
+        try self.change(from: size) { state throws(Errno) in
             // Never is more said to be synced than there is. Who empties a file begins a new content: nothing of the
             // one that was reported as safe is left to be uploaded.
             if size == 0, state.synced?.size ?? 0 > 0 { state.isPromised = false }
@@ -181,7 +183,29 @@ public final class StagedFile: Sendable {
         }
     }
 
+    /// Says that the bytes before an offset are sent as they are now; ``isSealed`` tells whether they stayed so.
+    ///
+    /// - Returns: Whether all of them are here, and none of those sealed before has changed.
+    public func seal(to end: UInt64) -> Bool {
+        self.state.withLock { state in
+            guard state.seal.isIntact, end <= state.size else { return false }
+            guard state.extents.pieces(of: state.seal.end..<max(end, state.seal.end)).allSatisfy(\.isHere)
+            else {
+                return false
+            }
+            state.seal.end = max(end, state.seal.end)
+            return true
+        }
+    }
+
+    /// Whether none of the sealed bytes was changed.
+    public var isSealed: Bool { self.state.withLock { $0.seal.isIntact } }
+
+    /// Ends the seal.
+    public func unseal() { self.state.withLock { $0.seal = (0, true) } }
+
     private func change(
+        from offset: UInt64 = .max,
         needing byteCount: Int = 0,
         _ body: (inout State) throws(Errno) -> Void
     ) throws(Errno) {
@@ -197,6 +221,7 @@ public final class StagedFile: Sendable {
                 try self.willChange(&state)
                 // Counted before, so that an upload that runs beside a failing write looks again too.
                 state.changeCount += 1
+                if offset < state.seal.end { state.seal.isIntact = false }
                 try body(&state)
                 return true
             }

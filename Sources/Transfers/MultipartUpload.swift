@@ -1,4 +1,5 @@
 import RemoteAPI
+import Synchronization
 import Transport
 import WireFormat
 
@@ -12,116 +13,208 @@ public enum UploadError<Failure: Error>: Error {
 
 extension UploadError: Equatable where Failure: Equatable {}
 
+/// An upload that was begun before, of the same bytes.
+public struct EarlierUpload: Sendable, Hashable {
+    /// The server's name for it.
+    public var id: UploadID
+    /// The length of its parts in bytes, but for the last one.
+    public var partSize: UInt64
+    /// Which parts have arrived, counted from 0.
+    public var sentParts: Set<Int>
+
+    /// Makes one.
+    public init(id: UploadID, partSize: UInt64, sentParts: Set<Int>) {
+        self.id = id
+        self.partSize = partSize
+        self.sentParts = sentParts
+    }
+}
+
+/// What an upload asks and tells of whoever wants it.
+public protocol UploadSource<Failure>: Sendable {
+    /// What it fails with.
+    associatedtype Failure: Error
+
+    /// Told the upload's id before a part of it is sent, such as to write it down; also where an earlier one goes on.
+    /// Told a second time if the server does not know the earlier one any more, so that nothing of that counts.
+    func didBegin(_ upload: EarlierUpload) async throws(Failure)
+
+    /// Gives the bytes of a range, which must be as many as the range has; called once for each part, a few at a time.
+    /// What it gives is let go when the part is sent.
+    func body(of range: Range<UInt64>) async throws(Failure) -> any BodyReader
+
+    /// Whether a part is on its way, or has arrived, in another manner: asked before it is sent, and waited for.
+    func wasSent(_ part: Int, of upload: UploadID) async -> Bool
+
+    /// Told of a part that has arrived.
+    func didSend(_ part: Int, of upload: UploadID)
+
+    /// Called when all parts have arrived: the last moment to stop it, by throwing.
+    func willComplete(_ upload: UploadID) async throws(Failure)
+}
+
 /// Uploads a whole file: begin, parts side by side, complete.
-public enum MultipartUpload {
-    /// Uploads a file; it appears under its name at the end, whole, or not at all.
-    ///
-    /// After a failure nothing more is sent: what `complete: false` does is not said anywhere (wire-protocol.md, Upload
-    /// 3), and servers clear away what was not completed.
+public struct MultipartUpload<Source: UploadSource>: Sendable {
+    private let file: RemotePath
+    private let size: UInt64
+    private let previousSize: UInt64?
+    private let remote: any RemoteFilesystem
+    private let lanes: UploadLanes
+    private let source: Source
+
+    /// Takes what is to be uploaded.
     ///
     /// - Parameters:
     ///   - file: Where to.
     ///   - size: The file's size in bytes.
     ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
     ///   - remote: The service.
-    ///   - concurrency: How many parts are on their way at once, at most.
-    ///   - plan: The parts, unless they are to be planned here.
-    ///   - onBegin: Told the upload's id before the first part, such as to write it down.
-    ///   - part: Gives the bytes of a range, which must be as many as the range has; called once for each part, a few
-    ///     at a time, in order. What it gives is let go when the part is sent.
-    ///   - beforeComplete: Called when all parts have arrived: the last moment to stop it, by throwing.
-    /// - Throws: The first failure; what it led to elsewhere is not told.
-    public static func run<Failure: Error>(
+    ///   - lanes: What it shares with all other uploads.
+    ///   - source: Whose it is.
+    public init(
         to file: RemotePath,
         size: UInt64,
         previousSize: UInt64?,
         remote: any RemoteFilesystem,
-        concurrency: Int = 4,
-        plan: PartPlan? = nil,
-        onBegin: @Sendable (UploadID) async throws(Failure) -> Void,
-        part: @escaping @Sendable (Range<UInt64>) async throws(Failure) -> any BodyReader,
-        beforeComplete: @Sendable () async throws(Failure) -> Void
-    ) async throws(UploadError<Failure>) {
+        lanes: UploadLanes,
+        source: Source
+    ) {
+        self.file = file
+        self.size = size
+        self.previousSize = previousSize
+        self.remote = remote
+        self.lanes = lanes
+        self.source = source
+    }
+
+    /// Uploads the file; it appears under its name at the end, whole, or not at all.
+    ///
+    /// After a failure nothing more is sent: what `complete: false` does is not said anywhere (wire-protocol.md, Upload
+    /// 3), and servers clear away what was not completed.
+    ///
+    /// - Parameter earlier: An upload to go on with; where the server does not know it any more, a new one is begun.
+    /// - Throws: The first failure; what it led to elsewhere is not told.
+    public func run(continuing earlier: EarlierUpload? = nil) async throws(UploadError<Source.Failure>) {
+        if let earlier, earlier.partSize > 0 {
+            do throws(UploadError<Source.Failure>) {
+                return try await self.send(earlier)
+            } catch {
+                guard case .remote(let failure) = error, failure.refusesUpload else { throw error }
+            }
+        }
+        let plan = self.lanes.plan(size: self.size)
+        let begin = ContinuousClock.now
         let upload: UploadID
         do {
-            upload = try await remote.beginUpload(file, size: size)
+            upload = try await self.remote.beginUpload(self.file, size: self.size)
         } catch {
             throw .remote(error)
         }
-        try await Self.local { () async throws(Failure) in try await onBegin(upload) }
-        try await Self.sendParts(
-            plan ?? PartPlan(size: size),
-            at: max(1, concurrency)
-        ) { (range) async throws(UploadError<Failure>) in
-            try await Self.send(range, of: upload, to: file, remote, part)
-        }
-        try await Self.local(beforeComplete)
+        self.lanes.noteRoundTrip(.now - begin)
+        try await self.send(EarlierUpload(id: upload, partSize: plan.partSize, sentParts: []))
+    }
+
+    /// Sends what an upload lacks, and completes it.
+    private func send(_ upload: EarlierUpload) async throws(UploadError<Source.Failure>) {
+        try await self.local { source throws(Source.Failure) in try await source.didBegin(upload) }
+        try await self.sendParts(of: upload)
+        try await self.local { source throws(Source.Failure) in try await source.willComplete(upload.id) }
         do {
-            try await remote.completeUpload(file, upload, size: size, previousSize: previousSize)
+            try await self.remote.completeUpload(
+                self.file,
+                upload.id,
+                size: self.size,
+                previousSize: self.previousSize
+            )
         } catch {
             throw .remote(error)
         }
     }
 
     /// Does the caller's own part, whose failure is told as such.
-    private static func local<Failure: Error, Value>(
-        _ body: () async throws(Failure) -> Value
-    ) async throws(UploadError<Failure>) -> Value {
+    private func local<Value>(
+        _ body: (Source) async throws(Source.Failure) -> Value
+    ) async throws(UploadError<Source.Failure>) -> Value {
         if Task.isCancelled { throw .remote(.cancelled) }
         do {
-            return try await body()
+            return try await body(self.source)
         } catch {
             throw .local(error)
         }
     }
 
-    private static func send<Failure: Error>(
-        _ range: Range<UInt64>,
-        of upload: UploadID,
-        to file: RemotePath,
-        _ remote: any RemoteFilesystem,
-        _ part: @Sendable (Range<UInt64>) async throws(Failure) -> any BodyReader
-    ) async throws(UploadError<Failure>) {
-        let body = try await Self.local { () async throws(Failure) in try await part(range) }
-        // Another length would end up as another file than the caller has.
-        guard body.count == UInt64(range.count) else { throw .remote(.unreadableBody) }
-        do {
-            try await remote.putPart(file, upload, at: range.lowerBound, body: body)
-        } catch {
-            throw .remote(error)
-        }
-    }
-
-    /// Sends all parts, so many at once; the first failure stops the others.
-    private static func sendParts<Failure: Error>(
-        _ plan: PartPlan,
-        at concurrency: Int,
-        _ send: @escaping @Sendable (Range<UInt64>) async throws(UploadError<Failure>) -> Void
-    ) async throws(UploadError<Failure>) {
-        let failure = await withTaskGroup(of: UploadError<Failure>?.self) { group in
-            var first: UploadError<Failure>?
-            var next = plan.makeIterator()
-            func startNext() {
-                guard first == nil, let range = next.next() else { return }
+    /// Sends the parts that are missing, as many at once as there are lanes; the first failure stops the others.
+    private func sendParts(of upload: EarlierUpload) async throws(UploadError<Source.Failure>) {
+        let plan = PartPlan(size: self.size, partSize: upload.partSize)
+        let missing = plan.indices.filter { !upload.sentParts.contains($0) }
+        let rest = PartList(missing)
+        let place = self.lanes.makeUpload()
+        let failure = await withTaskGroup(of: UploadError<Source.Failure>?.self) { group in
+            for _ in 0..<min(missing.count, self.lanes.maximumCount) {
                 group.addTask {
-                    do throws(UploadError<Failure>) {
-                        try await send(range)
+                    do throws(UploadError<Source.Failure>) {
+                        while let part = rest.next() {
+                            try await self.send(part, plan[part], of: upload.id, place)
+                        }
                         return nil
                     } catch {
                         return error
                     }
                 }
             }
-            for _ in 0..<concurrency { startNext() }
-            while let ended = await group.next() {
-                if let error = ended, first == nil {
-                    first = error
-                    group.cancelAll()
-                }
-                startNext()
+            var first: UploadError<Source.Failure>?
+            for await ended in group {
+                guard let error = ended, first == nil else { continue }
+                first = error
+                group.cancelAll()
             }
             return first
         }
         if let failure { throw failure }
+    }
+
+    private func send(
+        _ part: Int,
+        _ range: Range<UInt64>,
+        of upload: UploadID,
+        _ place: UploadLanes.Upload
+    ) async throws(UploadError<Source.Failure>) {
+        if await self.source.wasSent(part, of: upload) { return }
+        let isSent: Void? = try await self.lanes.send(place, range.count) {
+            () async throws(UploadError<Source.Failure>) in
+            let body = try await self.local { source throws(Source.Failure) in
+                try await source.body(of: range)
+            }
+            // Another length would end up as another file than the caller has.
+            guard body.count == UInt64(range.count) else { throw .remote(.unreadableBody) }
+            do throws(RemoteError) {
+                try await self.remote.putPart(self.file, upload, at: range.lowerBound, body: body)
+            } catch {
+                throw .remote(error)
+            }
+        }
+        guard isSent != nil else { throw .remote(.cancelled) }
+        self.source.didSend(part, of: upload)
+    }
+}
+
+/// Parts that are left to send, which several tasks take from.
+private final class PartList: Sendable {
+    private let parts: Mutex<ArraySlice<Int>>
+
+    init(_ parts: [Int]) { self.parts = Mutex(parts[...]) }
+
+    /// The first that nobody has taken.
+    func next() -> Int? { self.parts.withLock { $0.popFirst() } }
+}
+
+extension RemoteError {
+    /// Whether the service understood a call, and says that there is no such upload, or none like it.
+    fileprivate var refusesUpload: Bool {
+        switch self {
+        case .notFound, .alreadyExists: true
+        case .rejected(let status, _): (400..<500).contains(status)
+        default: false
+        }
     }
 }

@@ -10,13 +10,20 @@ public struct PartPlan: Sendable, Hashable, RandomAccessCollection {
     /// The largest part (wire-protocol.md, Download: the official client goes so far): what is sent again at worst.
     public static let maximumPartSize: UInt64 = 64 << 20
 
-    /// Plans parts of 8 MiB, or larger ones where there would be more than a thousand, up to 64 MiB.
-    public init(size: UInt64) {
-        let steps = (size / 1000 + Self.minimumPartSize - 1) / Self.minimumPartSize
-        self.init(
-            size: size,
-            partSize: Swift.min(Swift.max(1, steps) * Self.minimumPartSize, Self.maximumPartSize)
-        )
+    /// How large parts should be: of about a second's bytes each, so that one that fails costs little; two for each lane,
+    /// so that they end together; and no more than a thousand.
+    ///
+    /// - Parameters:
+    ///   - size: The file's size in bytes.
+    ///   - lanes: How many are sent at once.
+    ///   - bytesPerSecond: What all of them carry together; nothing if that is not known.
+    /// - Returns: Whole MiB, from 8 to 64.
+    static func partSize(for size: UInt64, lanes: Int, bytesPerSecond: Double?) -> UInt64 {
+        let lanes = UInt64(Swift.max(1, lanes))
+        let second = UInt64(Swift.min((bytesPerSecond ?? 0) / Double(lanes), Double(Self.maximumPartSize)))
+        let wanted = Swift.max(size / 1000, Swift.min(second, size / (2 * lanes)))
+        let mebibytes = (wanted >> 20) + (wanted.isMultiple(of: 1 << 20) ? 0 : 1)
+        return Swift.min(Swift.max(mebibytes << 20, Self.minimumPartSize), Self.maximumPartSize)
     }
 
     /// Plans parts of a given size, which must not be 0.

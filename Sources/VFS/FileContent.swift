@@ -36,6 +36,8 @@ final class FileContent: Sendable {
     let transfer = AsyncGate()
     /// Shared by writers for the time of a write; held alone by an upload that writers have outrun before.
     let writers = AsyncGate()
+    /// What goes up of it while it is written.
+    let early = EarlyUploads()
 
     init(_ inode: InodeNumber) {
         self.inode = inode

@@ -303,8 +303,10 @@ extension FileSystem {
             to: staged,
             of: content
         )
-        if isDone { handle.writers.withLock { _ = $0.processes.insert(process) } }
-        return isDone
+        guard isDone else { return false }
+        handle.writers.withLock { _ = $0.processes.insert(process) }
+        self.didWrite(offset..<offset + UInt64(bytes.count), to: content, by: process)
+        return true
     }
 
     /// Writes bytes to a file, waiting for an upload that holds it still.
@@ -326,6 +328,7 @@ extension FileSystem {
             try staged.write(bytes.bytes, at: offset)
         }
         handle.writers.withLock { _ = $0.processes.insert(process) }
+        self.didWrite(offset..<offset + UInt64(bytes.count), to: handle.content, by: process)
     }
 
     private func checkEnd(_ offset: UInt64, _ count: Int) throws(FileSystemError) {

@@ -132,7 +132,8 @@ extension FileSystem {
                 source,
                 to: path,
                 in: parent,
-                previousSize: previousSize
+                previousSize: previousSize,
+                early: content.early.take(staged, size: snapshot.size, at: path)
             ) {
                 staged.snapshot == snapshot
             }

@@ -6,6 +6,7 @@ import RemoteAPI
 import Staging
 import Synchronization
 import SystemPackage
+import Transfers
 import WireFormat
 
 /// FUSE's operations by FUSE's names, without FUSE: what POSIX means on top of the service.
@@ -31,6 +32,7 @@ public final class FileSystem: Sendable {
     /// One lock per name, for what looks at a name and then changes it.
     let names = KeyedLocks<NameKey>()
     let uploader: Uploader
+    let sizeGuess = Mutex<SizeGuess?>(nil)
     /// What is asked for before it is read.
     let ahead: ContentsAhead
 
@@ -42,6 +44,7 @@ public final class FileSystem: Sendable {
     ///   - cache: Its bytes.
     ///   - staging: Where unsent bytes go.
     ///   - options: When they go from there to the service.
+    ///   - lanes: How many parts of uploads are on their way at once, and how large they are.
     ///   - logger: Told of failures.
     public init(
         remote: any RemoteFilesystem,
@@ -49,6 +52,7 @@ public final class FileSystem: Sendable {
         cache: BlockCache,
         staging: StagingStore,
         options: WriteOptions = WriteOptions(),
+        lanes: UploadLanes = UploadLanes(),
         logger: Logger
     ) {
         self.remote = remote
@@ -58,7 +62,13 @@ public final class FileSystem: Sendable {
         self.options = options
         self.logger = logger
         self.retained = RetainedStaging()
-        self.uploader = Uploader(remote: remote, namespace: namespace, cache: cache, logger: logger)
+        self.uploader = Uploader(
+            remote: remote,
+            namespace: namespace,
+            cache: cache,
+            lanes: lanes,
+            logger: logger
+        )
         self.ahead = ContentsAhead(namespace: namespace, cache: cache, remote: remote)
     }
 

@@ -4,10 +4,8 @@ import Logging
 import Primitives
 import RemoteAPI
 import Staging
-import Synchronization
 import SystemPackage
 import Transfers
-import Transport
 import WireFormat
 
 /// A flush from its start to its end: the bytes of a content, wherever they are, become a file on the service.
@@ -16,14 +14,21 @@ struct Uploader: Sendable {
     let namespace: Namespace
     let cache: BlockCache
     let logger: Logger
-    /// Bounds the parts that are put together in memory, of all uploads.
-    private let assemblies = AsyncSemaphore(4)
+    /// What all uploads share.
+    let lanes: UploadLanes
 
     /// Takes what an upload needs.
-    init(remote: any RemoteFilesystem, namespace: Namespace, cache: BlockCache, logger: Logger) {
+    init(
+        remote: any RemoteFilesystem,
+        namespace: Namespace,
+        cache: BlockCache,
+        lanes: UploadLanes,
+        logger: Logger
+    ) {
         self.remote = remote
         self.namespace = namespace
         self.cache = cache
+        self.lanes = lanes
         self.logger = logger
     }
 
@@ -43,6 +48,8 @@ struct Uploader: Sendable {
     ///   - path: Where to.
     ///   - parent: The directory it goes to, whose listing may show the upload under way.
     ///   - previousSize: The size of the file being replaced, if one is known to be there, in bytes.
+    ///   - early: What was sent of exactly these bytes while they were written.
+    ///   - recorder: Writes down how far it is.
     ///   - beforeComplete: Called when all bytes have arrived, before the file changes; what it throws stops the upload.
     ///   - isCurrent: Asked when all bytes have arrived; `false` stops the upload before the file changes.
     /// - Returns: Whether the file is there: `false` if `isCurrent` said so.
@@ -52,34 +59,30 @@ struct Uploader: Sendable {
         to path: RemotePath,
         in parent: InodeNumber,
         previousSize: UInt64?,
+        early: EarlyUpload? = nil,
+        recorder: (any UploadRecorder)? = nil,
         beforeComplete: @escaping @Sendable () async throws(FileSystemError) -> Void = {},
         isCurrent: @escaping @Sendable () -> Bool
     ) async throws(FileSystemError) -> Bool {
-        let hidden = Mutex<FileName?>(nil)
-        do throws(UploadError<LocalFailure>) {
-            try await MultipartUpload.run(
-                to: path,
-                size: source.size,
-                previousSize: previousSize,
-                remote: self.remote,
-                onBegin: { upload throws(LocalFailure) in
-                    guard let name = path.name else { return }
-                    let staging = self.namespace.hideStagingName(of: upload, for: name, in: parent)
-                    hidden.withLock { $0 = staging }
-                },
-                part: { range throws(LocalFailure) in
-                    do throws(FileSystemError) {
-                        return try await self.body(of: range, source)
-                    } catch {
-                        throw .failed(error)
-                    }
-                },
-                beforeComplete: { () throws(LocalFailure) in
-                    if !isCurrent() { throw .outrun }
-                    do throws(FileSystemError) { try await beforeComplete() } catch { throw .failed(error) }
-                    if !isCurrent() { throw .outrun }
-                }
-            )
+        let course = UploadCourse(
+            source,
+            uploader: self,
+            place: (path.name, parent),
+            early: early,
+            recorder: recorder,
+            beforeComplete: beforeComplete,
+            isCurrent: isCurrent
+        )
+        let upload = MultipartUpload(
+            to: path,
+            size: source.size,
+            previousSize: previousSize,
+            remote: self.remote,
+            lanes: self.lanes,
+            source: course
+        )
+        do throws(UploadError<UploadCourse.Failure>) {
+            try await upload.run(continuing: await early?.begun() ?? recorder?.earlier)
         } catch {
             switch error {
             case .local(.outrun): return false
@@ -87,37 +90,15 @@ struct Uploader: Sendable {
             case .remote(.cancelled): throw .interrupted
             // Cut short by a writer while its bytes were being sent.
             case .remote(.unreadableBody) where !isCurrent(): return false
+            case .remote(.unreadableBody): throw course.bodyFailure ?? .remote(.unreadableBody)
             case .remote(.notFound):
                 // Not about the file's name: its upload is unknown, or its directory went.
                 throw .remote(.rejected(status: 404, message: "the server no longer knows the upload"))
             case .remote(let error): throw .remote(error)
             }
         }
-        if let staging = hidden.withLock({ $0 }) { self.namespace.unhideStagingName(staging, in: parent) }
+        course.didComplete()
         return true
-    }
-
-    private enum LocalFailure: Error {
-        case outrun
-        case failed(FileSystemError)
-    }
-
-    /// The bytes of a part: from the staged file while it is sent where all of it is there, else put together in memory,
-    /// a few parts at a time.
-    private func body(of range: Range<UInt64>, _ source: Source) async throws(FileSystemError)
-        -> any BodyReader
-    {
-        if let staged = source.staged, staged.pieces(of: range).allSatisfy(\.isHere) {
-            return StagedBodyReader(staged, range)
-        }
-        do { try await self.assemblies.acquire() } catch { throw .interrupted }
-        let places = self.assemblies
-        do throws(FileSystemError) {
-            return SlicesBodyReader(try await self.slices(of: range, source)) { places.release() }
-        } catch {
-            places.release()
-            throw error
-        }
     }
 
     /// Bytes of a source, waiting for those that only the service has.
@@ -179,36 +160,5 @@ struct Uploader: Sendable {
         } catch {
             throw FileSystemError(error)
         }
-    }
-}
-
-/// A body put together from pieces of memory.
-private final class SlicesBodyReader: BodyReader {
-    private let slices: [ByteSlice]
-    let count: UInt64
-    private let onEnd: @Sendable () -> Void
-
-    /// Takes pieces; `onEnd` is called when they are let go.
-    init(_ slices: [ByteSlice], onEnd: @escaping @Sendable () -> Void) {
-        self.slices = slices
-        self.count = slices.reduce(0) { $0 + UInt64($1.range.count) }
-        self.onEnd = onEnd
-    }
-
-    deinit { self.onEnd() }
-
-    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        var skipped: UInt64 = 0
-        for slice in self.slices {
-            let length = UInt64(slice.range.count)
-            guard offset < skipped + length else {
-                skipped += length
-                continue
-            }
-            let part = slice.bytes[Int(offset - skipped)...].prefix(buffer.count)
-            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: part))
-            return part.count
-        }
-        return nil
     }
 }

@@ -41,17 +41,28 @@ struct LostAnswerTests {
     @Test("A completion whose answer was lost is repeated if the file has its old size, or is not there")
     func completeNotApplied() async throws {
         for seen in [Step.size(9), .text(404)] {
-            let result = try await self.complete([self.lost, seen, .text(200)], previousSize: 9)
+            let steps = [self.lost, seen, .text(200), .size(10)]
+            let result = try await self.complete(steps, previousSize: 9)
             #expect(result.error == nil)
-            #expect(result.lines == ["POST files/a", "GET files/a?init=true", "POST files/a"])
+            let twice = ["POST files/a", "GET files/a?init=true"]
+            #expect(result.lines == twice + twice)
         }
     }
 
     @Test("An old file of the same size proves nothing: the completion is repeated")
     func completeSameSize() async throws {
-        let result = try await self.complete([self.lost, .size(10), .text(200)], previousSize: 10)
+        let steps = [self.lost, .size(10), .text(200), .size(10)]
+        let result = try await self.complete(steps, previousSize: 10)
         #expect(result.error == nil)
-        #expect(result.lines == ["POST files/a", "GET files/a?init=true", "POST files/a"])
+        #expect(result.rest == 0)
+    }
+
+    @Test("A completion that succeeds after a lost answer and leaves the file with another size is a failure")
+    func completeOtherSize() async throws {
+        let steps = [self.lost, .size(9), .text(200), .size(11)]
+        let result = try await self.complete(steps, previousSize: 9)
+        #expect(result.error?.isUnavailable == true)
+        #expect(result.rest == 0)
     }
 
     @Test(
@@ -121,9 +132,9 @@ struct LostAnswerTests {
 
     @Test("A size that cannot be had tells nothing: the completion is repeated")
     func completeSizeUnknown() async throws {
-        let result = try await self.complete([self.lost, .text(403), .text(200)])
+        let result = try await self.complete([self.lost, .text(403), .text(200), .text(403)])
         #expect(result.error == nil)
-        #expect(result.lines.count == 3)
+        #expect(result.lines.count == 4)
     }
 
     // MARK: mkdir

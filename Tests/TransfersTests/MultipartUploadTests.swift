@@ -12,38 +12,100 @@ enum OwnFailure: Error, Equatable {
     case stopped
 }
 
+/// A file whose bytes are a pattern, and what its upload told.
+final class PatternSource: UploadSource {
+    typealias Failure = OwnFailure
+
+    private struct State {
+        var told: [String] = []
+    }
+
+    private let remote: InMemoryRemote
+    private let begin: @Sendable (EarlierUpload) throws(OwnFailure) -> Void
+    private let give: @Sendable (Range<UInt64>) throws(OwnFailure) -> any BodyReader
+    private let complete: @Sendable () throws(OwnFailure) -> Void
+    private let sentElsewhere: Set<Int>
+    private let state = Mutex(State())
+
+    init(
+        _ remote: InMemoryRemote,
+        sentElsewhere: Set<Int> = [],
+        onBegin begin: @escaping @Sendable (EarlierUpload) throws(OwnFailure) -> Void = { _ in },
+        body give: @escaping @Sendable (Range<UInt64>) throws(OwnFailure) -> any BodyReader = {
+            ArrayReader(pattern($0.count, from: Int($0.lowerBound)))
+        },
+        beforeComplete complete: @escaping @Sendable () throws(OwnFailure) -> Void = {}
+    ) {
+        self.remote = remote
+        self.sentElsewhere = sentElsewhere
+        self.begin = begin
+        self.give = give
+        self.complete = complete
+    }
+
+    /// What it told, each with how many calls there had been.
+    var told: [String] { self.state.withLock { $0.told } }
+
+    private func note(_ text: String) {
+        let line = "\(text) \(self.remote.calls.count)"
+        self.state.withLock { $0.told.append(line) }
+    }
+
+    func didBegin(_ upload: EarlierUpload) throws(OwnFailure) {
+        self.note("begin \(upload.id.rawValue.suffix(2)) \(upload.partSize)")
+        try self.begin(upload)
+    }
+
+    func body(of range: Range<UInt64>) throws(OwnFailure) -> any BodyReader { try self.give(range) }
+
+    func wasSent(_ part: Int, of upload: UploadID) async -> Bool { self.sentElsewhere.contains(part) }
+
+    func didSend(_ part: Int, of upload: UploadID) { self.note("sent \(part)") }
+
+    func willComplete(_ upload: UploadID) throws(OwnFailure) {
+        self.note("complete")
+        try self.complete()
+    }
+}
+
 @Suite("Uploads in parts", .timeLimit(.minutes(1)))
 struct MultipartUploadTests {
     private let remote = InMemoryRemote()
+    private var source: PatternSource { PatternSource(self.remote) }
 
     private func upload(
         size: UInt64,
         to remote: (any RemoteFilesystem)? = nil,
         concurrency: Int = 4,
-        partSize: UInt64 = 10,
         previousSize: UInt64? = nil,
-        onBegin: @Sendable (UploadID) async throws(OwnFailure) -> Void = { _ in },
-        body: @escaping @Sendable (Range<UInt64>) throws(OwnFailure) -> any BodyReader = {
-            ArrayReader(pattern($0.count, from: Int($0.lowerBound)))
-        },
-        beforeComplete: @Sendable () async throws(OwnFailure) -> Void = {}
+        continuing earlier: EarlierUpload? = nil,
+        _ source: PatternSource? = nil
     ) async -> UploadError<OwnFailure>? {
         do throws(UploadError<OwnFailure>) {
-            try await MultipartUpload.run(
+            try await MultipartUpload(
                 to: path("a"),
                 size: size,
                 previousSize: previousSize,
                 remote: remote ?? self.remote,
-                concurrency: concurrency,
-                plan: PartPlan(size: size, partSize: partSize),
-                onBegin: onBegin,
-                part: { (range) async throws(OwnFailure) in try body(range) },
-                beforeComplete: beforeComplete
-            )
+                lanes: UploadLanes(maximumCount: concurrency, partSize: 10),
+                source: source ?? self.source
+            ).run(continuing: earlier)
             return nil
         } catch {
             return error
         }
+    }
+
+    /// An upload of 35 bytes that was begun before, of which parts were sent.
+    private func earlier(_ parts: [Int]) async throws -> EarlierUpload {
+        let id = try await self.remote.beginUpload(path("a"), size: 35)
+        for part in parts {
+            let range = PartPlan(size: 35, partSize: 10)[part]
+            let body = ArrayReader(pattern(range.count, from: Int(range.lowerBound)))
+            try await self.remote.putPart(path("a"), id, at: range.lowerBound, body: body)
+        }
+        self.remote.forgetCalls()
+        return EarlierUpload(id: id, partSize: 10, sentParts: Set(parts))
     }
 
     @Test("A file goes up in parts, in order, and is there when all is told")
@@ -79,14 +141,9 @@ struct MultipartUploadTests {
         "The caller is told the upload's id before the first part, and of the end of the parts after the last"
     )
     func order() async {
-        let remote = self.remote
-        let told = Mutex<[String]>([])
-        _ = await self.upload(
-            size: 20,
-            onBegin: { id in told.withLock { $0.append("\(id) \(remote.calls.count)") } },
-            beforeComplete: { told.withLock { $0.append("\(remote.calls.count)") } }
-        )
-        #expect(told.withLock { $0 } == ["UUUUUUUUUUUUUUUUUUU1 1", "3"])
+        let source = self.source
+        #expect(await self.upload(size: 20, concurrency: 1, source) == nil)
+        #expect(source.told == ["begin U1 10 1", "sent 0 2", "sent 1 3", "complete 3"])
     }
 
     @Test("The completion is told the size of the file being replaced")
@@ -129,14 +186,15 @@ struct MultipartUploadTests {
             if range.lowerBound == 20 { throw .stopped }
             return ArrayReader(pattern(range.count, from: Int(range.lowerBound)))
         }
-        let error = await self.upload(size: 1000, concurrency: 1, body: body)
+        let error = await self.upload(size: 1000, concurrency: 1, PatternSource(self.remote, body: body))
         #expect(error == .local(.stopped))
         #expect(self.remote.count(.putPart) == 2)
     }
 
     @Test("A part of another length than its range is never sent")
     func shortBody() async {
-        let error = await self.upload(size: 30, concurrency: 1, body: { _ in ArrayReader(pattern(9)) })
+        let source = PatternSource(self.remote, body: { _ in ArrayReader(pattern(9)) })
+        let error = await self.upload(size: 30, concurrency: 1, source)
         #expect(error == .remote(.unreadableBody))
         #expect(self.remote.calls == ["begin a 30"])
     }
@@ -144,8 +202,8 @@ struct MultipartUploadTests {
     @Test("The caller can stop it when all parts have arrived, and the old file stays")
     func stopped() async {
         self.remote.put("a", [1, 2, 3])
-        let stop = { @Sendable () async throws(OwnFailure) in throw OwnFailure.stopped }
-        let error = await self.upload(size: 20, beforeComplete: stop)
+        let stop = { @Sendable () throws(OwnFailure) in throw OwnFailure.stopped }
+        let error = await self.upload(size: 20, PatternSource(self.remote, beforeComplete: stop))
         #expect(error == .local(.stopped))
         #expect(self.remote.count(.completeUpload) == 0)
         #expect(self.remote.bytes(of: "a") == [1, 2, 3])
@@ -153,8 +211,8 @@ struct MultipartUploadTests {
 
     @Test("A caller who fails when told of the id sends no part")
     func failedOnBegin() async {
-        let stop = { @Sendable (_: UploadID) async throws(OwnFailure) in throw OwnFailure.stopped }
-        let error = await self.upload(size: 20, onBegin: stop)
+        let stop = { @Sendable (_: EarlierUpload) throws(OwnFailure) in throw OwnFailure.stopped }
+        let error = await self.upload(size: 20, PatternSource(self.remote, onBegin: stop))
         #expect(error == .local(.stopped))
         #expect(self.remote.calls == ["begin a 20"])
     }
@@ -176,38 +234,57 @@ struct MultipartUploadTests {
         #expect(await task.value == .remote(.cancelled))
         #expect(self.remote.count(.completeUpload) == 0)
     }
-}
 
-@Suite("How files are cut into parts")
-struct PartPlanTests {
-    private static let mebibyte: UInt64 = 1 << 20
-
-    @Test("Parts cover the file without gaps", arguments: [0, 1, 9, 10, 11, 100, 101] as [UInt64])
-    func cover(size: UInt64) {
-        let plan = PartPlan(size: size, partSize: 10)
-        var end: UInt64 = 0
-        for part in plan {
-            #expect(part.lowerBound == end)
-            #expect(!part.isEmpty && part.count <= 10)
-            end = part.upperBound
-        }
-        #expect(end == size)
-        #expect(plan.count == Int((size + 9) / 10))
+    @Test("An upload that was begun before goes on with the parts that are missing, and begins no other")
+    func resumed() async throws {
+        let earlier = try await self.earlier([0, 2])
+        let source = self.source
+        #expect(await self.upload(size: 35, concurrency: 1, continuing: earlier, source) == nil)
+        #expect(self.remote.calls == ["put a 10-20", "put a 30-35", "complete a"])
+        #expect(source.told == ["begin U1 10 0", "sent 1 1", "sent 3 2", "complete 2"])
+        #expect(self.remote.bytes(of: "a") == pattern(35))
     }
 
-    @Test("Parts are of 8 MiB, larger for files of more than a thousand, and at most of 64 MiB")
-    func partSize() {
-        let sizes: [(UInt64, UInt64)] = [
-            (1, 8), (8000, 8), (8001, 16), (64_000, 64), (64_001, 64), (16 << 20, 64),
-        ]
-        for (size, part) in sizes {
-            #expect(PartPlan(size: size * Self.mebibyte).partSize == part * Self.mebibyte)
-        }
+    @Test("An upload that the server does not know any more is begun anew, with all of its parts")
+    func forgotten() async throws {
+        var earlier = try await self.earlier([0, 2])
+        earlier.id = uploadID("unknown")
+        let source = self.source
+        #expect(await self.upload(size: 35, concurrency: 1, continuing: earlier, source) == nil)
+        #expect(source.told.filter { $0.hasPrefix("begin") } == ["begin wn 10 0", "begin U2 10 2"])
+        #expect(self.remote.bytes(of: "a") == pattern(35))
     }
 
-    @Test("The largest file that there may be can be planned")
-    func largest() {
-        let plan = PartPlan(size: .max)
-        #expect(plan.last?.upperBound == .max)
+    @Test("An upload whose completion is refused, as all of it had been sent, is begun anew once")
+    func refusedCompletion() async throws {
+        let earlier = try await self.earlier([0, 1, 2, 3])
+        let faulty = FaultyRemote(self.remote)
+        let refusal = RemoteError.rejected(status: 400, message: "no such upload")
+        faulty.fail(.completeUpload, with: refusal)
+        #expect(await self.upload(size: 35, to: faulty, continuing: earlier) == nil)
+        #expect(self.remote.bytes(of: "a") == pattern(35))
+        #expect(self.remote.count(.beginUpload) == 1)
+        faulty.fail(.completeUpload, with: refusal, count: 2)
+        #expect(await self.upload(size: 35, to: faulty) == .remote(refusal))
+        #expect(self.remote.count(.beginUpload) == 2)
+    }
+
+    @Test("An outage while an earlier upload goes on does not begin another one")
+    func outage() async throws {
+        let earlier = try await self.earlier([0])
+        let faulty = FaultyRemote(self.remote)
+        faulty.fail(.putPart, with: .timedOut)
+        #expect(await self.upload(size: 35, to: faulty, continuing: earlier) == .remote(.timedOut))
+        #expect(self.remote.count(.beginUpload) == 0)
+    }
+
+    @Test("Parts that are sent in another manner are not sent twice")
+    func elsewhere() async throws {
+        let earlier = try await self.earlier([0, 1])
+        let upload = EarlierUpload(id: earlier.id, partSize: 10, sentParts: [])
+        let source = PatternSource(self.remote, sentElsewhere: [0, 1])
+        #expect(await self.upload(size: 35, concurrency: 1, continuing: upload, source) == nil)
+        #expect(self.remote.calls == ["put a 20-30", "put a 30-35", "complete a"])
+        #expect(self.remote.bytes(of: "a") == pattern(35))
     }
 }

@@ -7,6 +7,7 @@ import Synchronization
 import SystemPackage
 import TestKit
 import Testing
+import Transfers
 import WireFormat
 
 @testable import VFS
@@ -29,6 +30,7 @@ final class Mount: Sendable {
         _ behaviour: InMemoryRemote.Behaviour = .strict,
         timeToLive: Duration = .seconds(10),
         listingBudget: Int = 32 << 20,
+        lanes: UploadLanes = UploadLanes(),
         in directory: TemporaryDirectory = TemporaryDirectory()
     ) throws {
         self.remote = InMemoryRemote(behaviour)
@@ -60,6 +62,7 @@ final class Mount: Sendable {
                 ),
                 logger: self.log.logger
             ),
+            lanes: lanes,
             logger: self.log.logger
         )
     }

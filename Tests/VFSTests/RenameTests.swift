@@ -16,7 +16,7 @@ struct RenameTests {
         try await mount.rename("a", "b")
         #expect(
             mount.remote.calls == [
-                "size a", "begin b 1000", "read a 0-1000", "put b 0-1000", "complete b", "delete a",
+                "size a", "begin b 1000", "put b 0-1000", "read a 0-1000", "complete b", "delete a",
             ]
         )
         #expect(mount.remote.tree == ["b"])

@@ -1,0 +1,147 @@
+import Inodes
+import Primitives
+import RemoteAPI
+import Staging
+import Synchronization
+import Transfers
+import WireFormat
+
+/// The upload of a file that is still being written, whose final size is known or guessed: parts that are written go up
+/// while the program writes the next.
+///
+/// A part that is sent is sealed in the staged file; a change of it, or another size in the end, and nothing of this
+/// upload is used.
+final class EarlyUpload: Sendable {
+    private struct State {
+        /// Parts on their way or sent, from the first one on.
+        var parts: [Task<Bool, Never>] = []
+        var isEnded = false
+    }
+
+    /// The size that the file will have, in bytes.
+    let size: UInt64
+    /// Where it goes.
+    let path: RemotePath
+    private let staged: StagedFile
+    private let uploader: Uploader
+    private let plan: PartPlan
+    private let place: UploadLanes.Upload
+    private let beginning: Task<UploadID?, Never>
+    private let isWanted: @Sendable () -> Bool
+    private let state = Mutex(State())
+
+    /// Larger parts would begin late, and be much to send in vain.
+    private static let maximumPartSize: UInt64 = 16 << 20
+
+    /// Begins an upload.
+    ///
+    /// - Parameters:
+    ///   - staged: The file's bytes.
+    ///   - size: How many there will be.
+    ///   - path: Where they go.
+    ///   - parent: The directory, whose listing may show the upload.
+    ///   - uploader: What uploads share.
+    ///   - isWanted: Asked before each part: whether the file may still come to be at that path.
+    init(
+        _ staged: StagedFile,
+        size: UInt64,
+        path: RemotePath,
+        in parent: InodeNumber,
+        uploader: Uploader,
+        isWanted: @escaping @Sendable () -> Bool
+    ) {
+        self.staged = staged
+        self.size = size
+        self.path = path
+        self.uploader = uploader
+        let plan = uploader.lanes.plan(size: size)
+        // No more than a thousand parts all the same.
+        self.plan = PartPlan(
+            size: size,
+            partSize: min(plan.partSize, max(Self.maximumPartSize, size / 1000))
+        )
+        self.place = uploader.lanes.makeUpload()
+        self.isWanted = isWanted
+        self.beginning = Task {
+            let begin = ContinuousClock.now
+            guard let upload = try? await uploader.remote.beginUpload(path, size: size) else { return nil }
+            uploader.lanes.noteRoundTrip(.now - begin)
+            if let name = path.name {
+                _ = uploader.namespace.hideStagingName(of: upload, for: name, in: parent)
+            }
+            return upload
+        }
+    }
+
+    deinit { self.drop() }
+
+    /// Bytes from the file's start up to an offset are written: whole parts of them go up.
+    func advance(to end: UInt64) {
+        self.state.withLock { state in
+            // The last part waits for the close: until then the file may come to be of another size.
+            while !state.isEnded, state.parts.count < self.plan.count - 1,
+                case let range = self.plan[state.parts.count], range.upperBound <= end
+            {
+                // All of it is here, and what changes it from now on shows.
+                guard self.staged.seal(to: range.upperBound) else {
+                    state.isEnded = true
+                    return
+                }
+                state.parts.append(self.send(range))
+            }
+        }
+    }
+
+    private func send(_ range: Range<UInt64>) -> Task<Bool, Never> {
+        let (uploader, staged, path) = (self.uploader, self.staged, self.path)
+        let (place, beginning, isWanted) = (self.place, self.beginning, self.isWanted)
+        return Task {
+            guard let upload = await beginning.value else { return false }
+            do throws(RemoteError) {
+                let isSent: Void? = try await uploader.lanes.send(place, range.count) {
+                    () async throws(RemoteError) in
+                    guard isWanted(), staged.isSealed else { throw .cancelled }
+                    let body = StagedBodyReader(staged, range)
+                    try await uploader.remote.putPart(path, upload, at: range.lowerBound, body: body)
+                }
+                return isSent != nil
+            } catch {
+                // Sent at the close, then, where that is told if it fails again.
+                return false
+            }
+        }
+    }
+
+    /// Nothing more is sent.
+    func drop() {
+        let parts = self.state.withLock { state in
+            state.isEnded = true
+            return state.parts
+        }
+        self.beginning.cancel()
+        for part in parts { part.cancel() }
+    }
+
+    /// Sends nothing more by itself; what is on its way goes on, for an upload of exactly what is there now.
+    ///
+    /// - Returns: Whether what was sent is of use for it.
+    func end(for size: UInt64, at path: RemotePath) -> Bool {
+        let isOfUse = size == self.size && path == self.path && self.staged.isSealed
+        if isOfUse { self.state.withLock { $0.isEnded = true } } else { self.drop() }
+        return isOfUse
+    }
+
+    /// The upload as one to go on with; nothing if it could not begin.
+    func begun() async -> EarlierUpload? {
+        guard let upload = await self.beginning.value else { return nil }
+        // What is on its way is asked for part by part.
+        return EarlierUpload(id: upload, partSize: self.plan.partSize, sentParts: [])
+    }
+
+    /// Whether a part was sent, once it is known.
+    func wasSent(_ part: Int, of upload: UploadID) async -> Bool {
+        guard await self.beginning.value == upload else { return false }
+        let parts = self.state.withLock { $0.parts }
+        return part < parts.count ? await parts[part].value : false
+    }
+}

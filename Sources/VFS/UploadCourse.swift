@@ -1,0 +1,114 @@
+import BlockCaching
+import Inodes
+import Primitives
+import RemoteAPI
+import Staging
+import Synchronization
+import Transfers
+import Transport
+import WireFormat
+
+/// Writes down how far an upload is, so that it can be gone on with after a crash; nothing of it may wait for a disk
+/// but where it says so.
+protocol UploadRecorder: Sendable {
+    /// An upload of exactly these bytes that was begun before; nothing if there is none.
+    var earlier: EarlierUpload? { get }
+    /// An upload goes on, or a new one takes the place of any that was written down.
+    func didBegin(_ upload: EarlierUpload)
+    /// A part has arrived.
+    func didSend(_ part: Int, of upload: UploadID)
+    /// All parts have arrived, and the call follows that makes them the file; may wait.
+    func willComplete(_ upload: UploadID) async throws(FileSystemError)
+}
+
+/// One upload of a file's bytes, as it asks for them and tells how far it is.
+final class UploadCourse: UploadSource {
+    /// Why it was stopped from here.
+    enum Failure: Error {
+        /// A writer changed the file meanwhile.
+        case outrun
+        case failed(FileSystemError)
+    }
+
+    private let source: Uploader.Source
+    private let namespace: Namespace
+    private let cache: BlockCache
+    private let place: (name: FileName?, parent: InodeNumber)
+    private let early: EarlyUpload?
+    private let recorder: (any UploadRecorder)?
+    private let isCurrent: @Sendable () -> Bool
+    private let beforeComplete: @Sendable () async throws(FileSystemError) -> Void
+    private let hidden = Mutex<FileName?>(nil)
+    private let cause = Mutex<FileSystemError?>(nil)
+
+    /// Takes what an upload needs; see ``Uploader/upload(_:to:in:previousSize:early:recorder:beforeComplete:isCurrent:)``.
+    init(
+        _ source: Uploader.Source,
+        uploader: Uploader,
+        place: (name: FileName?, parent: InodeNumber),
+        early: EarlyUpload?,
+        recorder: (any UploadRecorder)?,
+        beforeComplete: @escaping @Sendable () async throws(FileSystemError) -> Void,
+        isCurrent: @escaping @Sendable () -> Bool
+    ) {
+        self.source = source
+        self.namespace = uploader.namespace
+        self.cache = uploader.cache
+        self.place = place
+        self.early = early
+        self.recorder = recorder
+        self.beforeComplete = beforeComplete
+        self.isCurrent = isCurrent
+    }
+
+    /// Why a part's bytes could not be had, of which its request knows only that.
+    var bodyFailure: FileSystemError? { self.cause.withLock { $0 } }
+
+    func didBegin(_ upload: EarlierUpload) {
+        self.recorder?.didBegin(upload)
+        guard let name = self.place.name else { return }
+        let staging = self.namespace.hideStagingName(of: upload.id, for: name, in: self.place.parent)
+        self.hidden.withLock { $0 = staging }
+    }
+
+    /// From the staged file while it is sent, and what is not there through the block cache.
+    func body(of range: Range<UInt64>) throws(Failure) -> any BodyReader {
+        if let staged = self.source.staged, staged.pieces(of: range).allSatisfy(\.isHere) {
+            return StagedBodyReader(staged, range)
+        }
+        guard let base = self.source.base else { throw .failed(.stale) }
+        return MixedBodyReader(
+            range,
+            staged: self.source.staged,
+            base: BlockSource(content: base.content, size: base.size, path: self.source.path),
+            cache: self.cache
+        ) { [weak self] error in
+            self?.cause.withLock { $0 = $0 ?? error }
+        }
+    }
+
+    func wasSent(_ part: Int, of upload: UploadID) async -> Bool {
+        guard let early = self.early, await early.wasSent(part, of: upload) else { return false }
+        self.recorder?.didSend(part, of: upload)
+        return true
+    }
+
+    func didSend(_ part: Int, of upload: UploadID) { self.recorder?.didSend(part, of: upload) }
+
+    func willComplete(_ upload: UploadID) async throws(Failure) {
+        if !self.isCurrent() { throw .outrun }
+        do throws(FileSystemError) {
+            try await self.recorder?.willComplete(upload)
+            try await self.beforeComplete()
+        } catch {
+            throw .failed(error)
+        }
+        if !self.isCurrent() { throw .outrun }
+    }
+
+    /// The file is there, and no listing shows the upload any more.
+    func didComplete() {
+        guard let staging = self.hidden.withLock({ $0 }) else { return }
+        self.namespace.unhideStagingName(staging, in: self.place.parent)
+    }
+}

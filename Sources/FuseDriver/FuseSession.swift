@@ -78,6 +78,7 @@ public final class FuseSession: Sendable {
         ready: @escaping @Sendable () -> Void
     ) throws(FuseSessionError) {
         FuseLog.start()
+        fileSystem.guessSizes { CopySource.size($0, $1) }
         self.operations = FuseOperations(fileSystem, logger: logger, ready: ready)
         // Retained for ever, as requests may come until the process ends.
         let context = Unmanaged.passRetained(self.operations).toOpaque()

@@ -11,10 +11,35 @@ enum OpenDescriptors {
     ///   - device: Our mount's `MAJOR:MINOR`.
     /// - Returns: `false` also if it cannot be told.
     static func has(_ process: Int32, _ inode: InodeNumber, on device: String) -> Bool {
-        guard process > 0, let directory = opendir("/proc/\(process)/fdinfo") else { return false }
-        defer { closedir(directory) }
         var isOurs: [Substring: Bool] = [:]
-        while let entry = readdir(directory) {
+        return self.first(of: process) { _, fields in
+            guard fields["ino"] == String(inode.rawValue)[...], let mount = fields["mnt_id"],
+                // One for reading alone uploads nothing when it is closed.
+                let flags = self.flags(fields), flags & O_ACCMODE != O_RDONLY
+            else { return nil }
+            // Inode numbers are small here, and other filesystems have the same.
+            let isHere = isOurs[mount] ?? self.isMount(mount, of: process, on: device)
+            isOurs[mount] = isHere
+            return isHere ? true : nil
+        } ?? false
+    }
+
+    /// Looks through a process's descriptors, those of the lowest numbers, for the first that is something.
+    ///
+    /// - Parameters:
+    ///   - process: The process; 0 for an unknown one has none.
+    ///   - limit: How many are looked at.
+    ///   - find: Given a descriptor's number and the fields of its `fdinfo`.
+    /// - Returns: What `find` returned; nothing also if it cannot be told.
+    static func first<Value>(
+        of process: Int32,
+        limit: Int = .max,
+        _ find: (_ number: String, _ fields: [Substring: Substring]) -> Value?
+    ) -> Value? {
+        guard process > 0, let directory = opendir("/proc/\(process)/fdinfo") else { return nil }
+        defer { closedir(directory) }
+        var count = 0
+        while count < limit, let entry = readdir(directory) {
             let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
@@ -22,17 +47,15 @@ enum OpenDescriptors {
             else {
                 continue
             }
-            let fields = self.fields(text)
-            guard fields["ino"] == String(inode.rawValue)[...], let mount = fields["mnt_id"],
-                // One for reading alone uploads nothing when it is closed.
-                let flags = fields["flags"].flatMap({ Int32($0, radix: 8) }), flags & O_ACCMODE != O_RDONLY
-            else { continue }
-            // Inode numbers are small here, and other filesystems have the same.
-            let isHere = isOurs[mount] ?? self.isMount(mount, of: process, on: device)
-            isOurs[mount] = isHere
-            if isHere { return true }
+            count += 1
+            if let value = find(name, self.fields(text)) { return value }
         }
-        return false
+        return nil
+    }
+
+    /// How a descriptor was opened.
+    static func flags(_ fields: [Substring: Substring]) -> Int32? {
+        fields["flags"].flatMap { Int32($0, radix: 8) }
     }
 
     private static func fields(_ text: String) -> [Substring: Substring] {

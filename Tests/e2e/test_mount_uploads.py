@@ -1,0 +1,161 @@
+"""How a file's bytes get to the service: of what is here and what is there, while they are written, part by part."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import faultplan
+from mountkit import Mount, check, counting, python, read, without_uploads, write
+from servercalls import pattern
+from serverkit import poll
+
+MIB = 1 << 20
+PART = 8 * MIB
+
+# Copies as cp does, up to some offset, waits for a line, and copies the rest.
+COPY = """
+source, target = os.open(sys.argv[1], os.O_RDONLY), os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+if sys.argv[4] == "preallocated":
+    os.posix_fallocate(target, 0, os.fstat(source).st_size)
+    # From a pipe, of which no size could be guessed.
+    reader = os.popen("cat '%s'" % sys.argv[1])
+    source = reader.fileno()
+done = 0
+def copy(end):
+    global done
+    while done < end and (piece := os.read(source, 256 << 10)):
+        done += os.write(target, piece)
+copy(int(sys.argv[3]))
+pipe = os.open(sys.argv[5], os.O_RDONLY)
+os.read(pipe, 1)
+copy(1 << 60)
+os.close(target)
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source"
+    path.write_bytes(pattern(32 * MIB + 12345))
+    return path
+
+
+def memory(mount, field):
+    """A size from the driver's status, in MiB."""
+    for line in pathlib.Path(f"/proc/{mount.pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(field)
+
+
+def copying(mount, source, gate, how="plain"):
+    """A program that copies and waits, with more than two parts written, for a byte in a pipe."""
+    os.mkfifo(gate)
+    return subprocess.Popen(
+        [sys.executable, "-c", "import os, sys\n" + COPY, source, mount / "f", str(20 * MIB), how, gate])
+
+
+def go_on(process, gate):
+    """Lets it copy the rest, which must succeed."""
+    descriptor = os.open(gate, os.O_WRONLY)
+    os.write(descriptor, b"x")
+    os.close(descriptor)
+    assert process.wait(60) == 0
+
+
+def test_a_small_write_into_a_large_file_is_uploaded_in_little_memory(our_server, request):
+    filesystem = our_server.create_filesystem(request.node.name)
+    content = our_server.content(filesystem)
+    size, place = 1024 * MIB + 4321, 500 * MIB + 77
+    with open(content.folder / "big", "wb") as file:
+        file.truncate(size)
+    with Mount(our_server, filesystem, limit=300) as mount:
+        before = memory(mount, "VmRSS")
+        with counting(our_server) as seen:
+            python(
+                "file = os.open(sys.argv[1], os.O_WRONLY)\n"
+                "os.pwrite(file, b'w' * 4096, int(sys.argv[2]))\n"
+                "os.close(file)", mount / "big", str(place), timeout=240,
+            )
+        assert memory(mount, "VmHWM") - before <= 160
+        # The block that was written to comes too, for the bytes around; nothing comes twice.
+        assert seen.bytes("read") <= size
+        # No second copy of it on the disk: what was written is all that is staged.
+        staged = list((mount.cache_dir / filesystem / "staging").iterdir())
+        assert sum(file.stat().st_blocks * 512 for file in staged) <= 64 << 10
+    with open(content.folder / "big", "rb") as file:
+        assert os.fstat(file.fileno()).st_size == size
+        offset = 0
+        while piece := file.read(16 * MIB):
+            expected = bytearray(len(piece))
+            start, end = max(place, offset), min(place + 4096, offset + len(piece))
+            if start < end:
+                expected[start - offset:end - offset] = b"w" * (end - start)
+            assert piece == expected, offset
+            offset += len(piece)
+    (content.folder / "big").unlink()
+
+
+def test_what_was_read_is_not_downloaded_for_the_upload_of_a_small_write(server, content, mount):
+    data = bytearray(pattern(30 * MIB))
+    content.write("f", data)
+    assert read(mount / "f") == data
+    with counting(server) as seen:
+        descriptor = os.open(mount / "f", os.O_WRONLY)
+        os.pwrite(descriptor, b"written", 17 * MIB)
+        os.close(descriptor)
+    data[17 * MIB:17 * MIB + 7] = b"written"
+    assert content.read("f") == data
+    assert seen.bytes("read") == 0
+
+
+@pytest.mark.parametrize("how", ["plain", "preallocated"])
+def test_a_file_that_is_copied_goes_up_while_it_is_written(server, content, mount, source, tmp_path, how):
+    start = len(server.requests_log())
+    with counting(server) as seen:
+        process = copying(mount, source, tmp_path / "gate", how)
+        try:
+            poll(lambda: sum(entry.method == "PUT" for entry in server.requests_log(start)) >= 2, what="two parts")
+            assert "f" not in content.names()
+            go_on(process, tmp_path / "gate")
+        finally:
+            process.kill()
+    assert content.read("f") == source.read_bytes()
+    # As many requests as any upload of it takes: begin and complete, and each part once.
+    assert seen.calls["post"] == 2 and seen.calls["put"] == 5
+
+
+def test_cp_costs_the_requests_of_one_upload(server, content, mount, source):
+    with counting(server) as seen:
+        check(["cp", source, mount / "f"])
+    assert content.read("f") == source.read_bytes()
+    assert seen.calls["post"] == 2 and seen.calls["put"] == 5
+
+
+def test_a_driver_that_dies_while_a_file_goes_up_leaves_the_old_one(server, content, source, filesystem, tmp_path):
+    content.write("f", b"old")
+    seen_before = len(server.requests_log())
+    with Mount(server, filesystem) as mount:
+        process = copying(mount, source, tmp_path / "gate")
+        try:
+            poll(lambda: any(entry.method == "PUT" for entry in server.requests_log(seen_before)), what="a part")
+            mount.kill()
+        finally:
+            process.kill()
+            process.wait()
+        check(["umount", "-fl", mount.path])
+    assert without_uploads(content) == {"f": b"old"}
+
+
+def test_a_part_that_fails_is_sent_again_alone(deployed, request, source):
+    filesystem = deployed.create_filesystem(request.node.name)
+    content = deployed.content(filesystem)
+    with Mount(deployed, filesystem) as mount, counting(deployed) as seen:
+        deployed.faults.add("put", faultplan.reset())
+        deployed.faults.add("put", faultplan.status(503))
+        write(mount / "f", source.read_bytes())
+    assert content.read("f") == source.read_bytes()
+    assert seen.calls["post"] == 2 and 5 <= seen.calls["put"] <= 7

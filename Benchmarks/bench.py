@@ -22,12 +22,13 @@ import time
 import names
 import peers
 import reading
+import writing
 from measuring import FULL, QUICK
 from rig import BINARIES, REPOSITORY, TOOLS, Server
 
 WORKLOADS = [
     reading.sequential, reading.on_a_link, reading.remounted, reading.together, reading.first_byte, names.way_down, reading.random_reads,
-    reading.small_files, names.listing, names.long_listing, names.find, names.cached_stat,
+    reading.small_files, writing.copying, writing.unpacking, names.listing, names.long_listing, names.find, names.cached_stat,
     reading.crowd, peers.peers,
 ]
 HEADINGS = ("workload", "median", "raw", "ratio", "req.", "fetched", "CPU/GiB", "RSS", "goal", "met")

@@ -123,7 +123,7 @@ class Server:
 class Network:
     """The way to the server, or to another address: straight for a round trip of 0, else through a delay proxy.
 
-    rate: what all answers together are bounded to, in MiB/s.
+    rate: what all requests together, and all answers together, are bounded to, in MiB/s.
     """
 
     def __init__(self, server, milliseconds, address=None, rate=None):
@@ -159,6 +159,10 @@ class Network:
             if span:
                 lines.append(f'header = "Content-Range: {span[0]}-{span[1]}"')
             blocks.append("\n".join(lines))
+        return self.parallel(blocks, connections)
+
+    def parallel(self, blocks, connections):
+        """Runs one parallel curl over blocks of its configuration; returns (seconds, CPU seconds) of it."""
         before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         # The key comes through the pipe: a command line can be seen by all.
         check(
@@ -167,6 +171,33 @@ class Network:
         )
         seconds, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
         return seconds, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    def request(self, method, path, *lines):
+        """A block of curl's configuration for one request to a file, which must succeed."""
+        return "\n".join([
+            f'url = "http://{self.address}{self.target("files", path)}"', f'request = "{method}"',
+            f'header = "Authorization: {self.server.key}"', 'header = "Expect:"', "fail", *lines,
+        ])
+
+    def upload(self, files, parts, connections=8):
+        """Sends files as parallel curls do, begin, parts and complete, each of all before the next.
+
+        files: (path on the server, size); parts: (path, start, end, local file). Returns (seconds, CPU seconds).
+        """
+        with tempfile.TemporaryDirectory(prefix="tetherfs-bench-") as folder:
+            answers = {path: pathlib.Path(folder, str(number)) for number, (path, _) in enumerate(files)}
+            begun = self.parallel(
+                [self.request("POST", path, f'data = "{{\\"size\\": {size}}}"', f'output = "{answers[path]}"')
+                 for path, size in files], connections)
+            ids = {path: json.loads(answer.read_text())["uploadId"] for path, answer in answers.items()}
+            sent = self.parallel(
+                [self.request("PUT", path, f'header = "Content-Range: [{ids[path]}]:{start}-{end}"',
+                              f'upload-file = "{file}"') for path, start, end, file in parts], connections)
+            done = self.parallel(
+                [self.request("POST", path,
+                              f'data = "{{\\"uploadId\\": \\"{ids[path]}\\", \\"complete\\": true}}"')
+                 for path, _ in files], connections)
+        return tuple(map(sum, zip(begun, sent, done)))
 
     def latencies(self, target, spans):
         """Seconds of each of some range requests, one after the other on one open connection."""
@@ -189,11 +220,11 @@ class Network:
 class Mount:
     """A fresh mount with default options, made by the command, and what it costs.
 
-    cache: the folder of its cache, kept afterwards; by default an empty one of its own.
+    cache: the folder of its cache, kept afterwards; by default an empty one of its own. options: more for the command.
     """
 
-    def __init__(self, network, cache=None):
-        self.network, self.server = network, network.server
+    def __init__(self, network, cache=None, options=()):
+        self.network, self.server, self.options = network, network.server, options
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tetherfs-bench-mount-"))
         self.path = self.folder / "mnt"
         self.cache = cache or self.folder / "cache"
@@ -208,7 +239,7 @@ class Mount:
         try:
             check(
                 [BINARIES / "tetherfs", "mount", "bench", self.path, "--endpoint", f"http://{self.network.address}",
-                 "--api-key-file", self.server.key_file, "--cache-dir", self.cache]
+                 "--api-key-file", self.server.key_file, "--cache-dir", self.cache, *self.options]
             )
             self.pid = self.find_driver()
             self.idle_rss = self.memory("VmRSS")

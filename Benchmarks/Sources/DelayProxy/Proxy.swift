@@ -7,11 +7,12 @@ struct Proxy: Sendable {
     let port: UInt16
     private let settings: Settings
     private let listener: Int32
-    private let upward = Link(rate: nil)
+    private let upward: Link
     private let downward: Link
 
     init(_ settings: Settings) throws(ProxyError) {
         self.settings = settings
+        self.upward = Link(rate: settings.rate)
         self.downward = Link(rate: settings.rate)
         self.listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard self.listener >= 0 else { throw ProxyError(failed: "socket") }

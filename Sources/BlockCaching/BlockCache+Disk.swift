@@ -1,3 +1,4 @@
+import DequeModule
 import DiskCaching
 import Primitives
 import RemoteAPI
@@ -10,12 +11,44 @@ import WireFormat
 final class DiskVersions: Sendable {
     private let disk: DiskCache
     private let files = Mutex<[ContentID: DiskFile]>([:])
+    /// Those that came while too much waited for the disk, in order. It takes them later from memory, as far as they are
+    /// still there: a burst that is faster than the disk is not lost to later mounts, and takes no memory of its own.
+    private let late = Mutex<Deque<(file: DiskFile, key: BlockKey)>>([])
 
     /// More are forgotten, and found again when they are asked for.
     private static let maximumCount = 128
 
     init(_ disk: DiskCache) {
         self.disk = disk
+    }
+
+    /// Has a block stored.
+    ///
+    /// - Parameters:
+    ///   - key: Its key in memory.
+    ///   - buffer: Its bytes.
+    ///   - file: Its version.
+    func store(_ key: BlockKey, _ buffer: ByteBuffer, of file: DiskFile) {
+        self.late.withLock { late in
+            if late.isEmpty && file.store(key.index, buffer) { return }
+            late.append((file, key))
+            if late.count > Self.maximumLateCount { late.removeFirst() }
+        }
+    }
+
+    /// 1 GiB of blocks: more than memory has.
+    private static let maximumLateCount = 16 << 10
+
+    /// Has those stored that there is room for now.
+    ///
+    /// - Parameter memory: Gives a block that is still in memory.
+    func storeLate(_ memory: (BlockKey) -> ByteBuffer?) {
+        self.late.withLock { late in
+            while let (file, key) = late.first {
+                if let buffer = memory(key), !file.store(key.index, buffer) { return }
+                late.removeFirst()
+            }
+        }
     }
 
     /// Whether there are blocks of a file, of whichever version.

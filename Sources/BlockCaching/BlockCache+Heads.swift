@@ -19,14 +19,14 @@ extension BlockCache {
         _ buffer: ByteBuffer,
         if isCurrent: () -> Bool
     ) {
-        let kept = self.disk?.file(source)
+        let file = self.disk?.file(source)
         guard isCurrent() else { return }
         self.state.withLock { state in
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
             state.memory.insert(BlockKey(source.content, index), buffer, isAhead: true)
         }
-        kept?.store(index, buffer)
+        if let file { self.disk?.store(BlockKey(source.content, index), buffer, of: file) }
     }
 }
 

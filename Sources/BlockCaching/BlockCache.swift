@@ -77,6 +77,9 @@ public final class BlockCache: Sendable {
         self.now = now
         let governor = ReadAheadGovernor(budget: Self.aheadBudget(memoryBudget))
         self.state = Mutex(State(memory: MemoryTier(budget: memoryBudget), governor: governor))
+        disk?.whenRoom { [weak self] in
+            self?.disk?.storeLate { key in self?.state.withLock { $0.memory.peek(key) } }
+        }
     }
 
     /// What may be ahead of all readers: what was read keeps an eighth in any case.
@@ -262,7 +265,7 @@ public final class BlockCache: Sendable {
     /// Asks the service for a run of a fetch's blocks.
     private func load(_ run: Range<UInt64>, of fetch: BlockFetch, _ source: BlockSource) async {
         let begin = self.now()
-        let disk = self.disk?.file(source)
+        let file = self.disk?.file(source)
         let sink = BlockRunSink(
             blocks: run,
             size: source.size,
@@ -271,14 +274,9 @@ public final class BlockCache: Sendable {
                 self.state.withLock { $0.governor.meter.addFirstByte(after: duration) }
             },
             deliver: { index, buffer in
-                self.finish(
-                    BlockKey(source.content, index),
-                    index,
-                    .success(buffer),
-                    of: fetch,
-                    from: .service
-                )
-                disk?.store(index, buffer)
+                let key = BlockKey(source.content, index)
+                self.finish(key, index, .success(buffer), of: fetch, from: .service)
+                if let file { self.disk?.store(key, buffer, of: file) }
             }
         )
         var failure = BlockError.gone

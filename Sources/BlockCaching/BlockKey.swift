@@ -14,6 +14,9 @@ struct BlockKey: Hashable, Sendable {
         self.packed = content.rawValue << Self.indexBitCount | index
     }
 
+    /// Which block.
+    var index: UInt64 { self.packed & (1 << Self.indexBitCount - 1) }
+
     /// The version.
     var content: ContentID { ContentID(rawValue: self.packed >> Self.indexBitCount) }
 }

@@ -52,6 +52,9 @@ struct MemoryTier {
 
     func contains(_ key: BlockKey) -> Bool { self.slots[key] != nil }
 
+    /// A block, without its being read.
+    func peek(_ key: BlockKey) -> ByteBuffer? { self.slots[key]?.buffer }
+
     /// A block for a reader.
     mutating func get(_ key: BlockKey) -> ByteBuffer? {
         guard let slot = self.slots[key] else { return nil }

@@ -9,6 +9,14 @@ final class Disk: Sendable {
     let segments: SegmentFiles
     /// Where blocks are written to; the writer's thread alone looks at it.
     let tail = Mutex<Tail?>(nil)
+    /// What lies in segments and is not in the catalogue yet; the writer's thread alone looks at it.
+    let written = Mutex<[WrittenBlock]>([])
+
+    /// A block in its place, with what waited to be written there.
+    struct WrittenBlock: Sendable {
+        let file: DiskFile
+        let place: StoredBlock
+    }
 
     /// The segment that is appended to.
     struct Tail: Sendable {

@@ -46,6 +46,7 @@ extension DiskCache {
         if old == new || old.isWithin(new) || new.isWithin(old) { return await self.forgetTree(old) }
         await self.onWriter {
             self.drain()
+            self.commit()
             self.state.withLock { state in
                 state.drop(old, isTree: true)
                 state.drop(new, isTree: true)
@@ -84,6 +85,7 @@ extension DiskCache {
     /// Changes the catalogue in a way that must not fail: a catalogue that would serve what is outdated is worse than
     /// none.
     private func changeLines(_ change: (Disk) throws -> Void) {
+        self.commit()
         guard let disk = self.state.withLock({ $0.disk }) else { return }
         do {
             try change(disk)

@@ -27,8 +27,17 @@ extension DiskCache {
         return usable
     }
 
+    /// What waits to be written, in bytes, in buffers that may be nobody else's any more.
+    public var queuedByteCount: Int { self.state.withLock { $0.queue.byteCount } }
+
+    /// Has somebody told, on a thread of the cache's, each time that blocks can be stored again after one was turned
+    /// away.
+    public func whenRoom(_ act: @escaping @Sendable () -> Void) { self.roomObserver.withLock { $0 = act } }
+
     /// Has a block written some time later.
-    func enqueue(_ index: UInt64, _ buffer: ByteBuffer, of file: DiskFile) {
+    ///
+    /// - Returns: Whether there was room, or the block is not to be stored at all.
+    func enqueue(_ index: UInt64, _ buffer: ByteBuffer, of file: DiskFile) -> Bool {
         let block = QueuedBlock(
             file: file,
             index: index,
@@ -36,13 +45,16 @@ extension DiskCache {
             fetched: UInt32(clamping: self.environment.secondsSince1970())
         )
         let limit = self.options.queueByteLimit
-        let call: WriteQueue.Call? = self.state.withLock { state in
-            guard state.disk != nil, state.isStoring, !state.drops.contains(file.path) else { return nil }
-            guard state.queue.hasRoom(for: block.byteCount, limit: limit) else {
-                state.statistics.dropped += 1
-                return nil
+        let (hasRoom, call): (Bool, WriteQueue.Call?) = self.state.withLock { state in
+            guard state.disk != nil, state.isStoring, !state.drops.contains(file.path) else {
+                return (true, nil)
             }
-            return file.enqueue(index, buffer) ? state.queue.append(block, limit: limit) : nil
+            guard state.queue.hasRoom(for: block.byteCount, limit: limit) else {
+                state.statistics.turnedAway += 1
+                state.hasTurnedAway = true
+                return (false, nil)
+            }
+            return (true, file.enqueue(index, buffer) ? state.queue.append(block, limit: limit) : nil)
         }
         switch call {
         case .now: self.writer.async { self.drain() }
@@ -50,10 +62,16 @@ extension DiskCache {
             self.writer.asyncAfter(deadline: .now() + self.environment.linger.timeInterval) { self.drain() }
         case nil: break
         }
+        return hasRoom
     }
 
-    /// Waits until all that was stored is written.
-    func flush() async { await self.onWriter { self.drain() } }
+    /// Waits until all that was stored is written and known.
+    func flush() async {
+        await self.onWriter {
+            self.drain()
+            self.commit()
+        }
+    }
 
     // MARK: On the writer's thread
 
@@ -88,9 +106,30 @@ extension DiskCache {
         for start in stride(from: 0, to: sorted.count, by: 64) {
             let piece = sorted[start..<min(start + 64, sorted.count)]
             if let disk { self.write(piece, disk) } else { self.giveUp(piece) }
-            self.state.withLock { $0.queue.finish(piece) }
+            self.finish(piece)
         }
+        guard let disk else { return }
+        // A transaction costs as much as writing some blocks: one for many, soon after the last of them.
+        let isEnough = disk.written.withLock { $0.count >= Self.maximumWrittenCount }
+        if isEnough { return self.commit() }
+        self.writer.asyncAfter(deadline: .now() + self.environment.linger.timeInterval) { self.commit() }
     }
+
+    /// Takes blocks off the queue's figures, and tells who was turned away once half of it is free.
+    private func finish(_ blocks: ArraySlice<QueuedBlock>) {
+        let isRoom = self.state.withLock { state in
+            state.queue.finish(blocks)
+            guard state.hasTurnedAway, state.queue.byteCount <= self.options.queueByteLimit / 2 else {
+                return false
+            }
+            state.hasTurnedAway = false
+            return true
+        }
+        if isRoom { self.roomObserver.withLock { $0 }?() }
+    }
+
+    /// As many blocks as a crash may lose: 32 MiB.
+    private static let maximumWrittenCount = 512
 
     private func write(_ batch: ArraySlice<QueuedBlock>, _ disk: Disk) {
         var rest = batch.filter { !$0.file.isDropped }[...]
@@ -106,8 +145,11 @@ extension DiskCache {
             }
             rest = rest.dropFirst(part.count)
             do {
-                let blocks = try self.append(part, to: tail, disk)
-                try self.commit(part, blocks, disk)
+                let places = try self.append(part, to: tail, disk)
+                for (block, place) in zip(part, places) { block.file.didWrite(block.index, place) }
+                disk.written.withLock { written in
+                    written += zip(part, places).map { Disk.WrittenBlock(file: $0.file, place: $1) }
+                }
             } catch {
                 self.giveUp(part)
                 self.writeFailed(error, disk)
@@ -152,20 +194,35 @@ extension DiskCache {
         return stored
     }
 
-    /// Makes written blocks known.
-    private func commit(_ blocks: ArraySlice<QueuedBlock>, _ stored: [StoredBlock], _ disk: Disk) throws {
+    /// Makes what was written known to later mounts. Called before whatever else changes the catalogue, so that nothing
+    /// of it comes after it.
+    func commit() {
+        guard let disk = self.state.withLock({ $0.disk }) else { return }
+        let all = disk.written.withLock { written in
+            defer { written = [] }
+            return written
+        }
+        let blocks = all.filter { !$0.file.isDropped }
+        if blocks.isEmpty { return }
         var pieces: [Piece] = []
-        for (block, place) in zip(blocks, stored) {
+        for block in blocks {
             if let last = pieces.last, last.key == block.file.key, last.size == block.file.size,
-                last.extent == block.index / DiskBlocks.perExtent
+                last.extent == UInt64(block.place.index) / DiskBlocks.perExtent,
+                last.blocks[0].segment == block.place.segment
             {
-                pieces[pieces.count - 1].blocks.append(place)
+                pieces[pieces.count - 1].blocks.append(block.place)
             } else {
-                pieces.append(Piece(key: block.file.key, size: block.file.size, blocks: [place]))
+                pieces.append(Piece(key: block.file.key, size: block.file.size, blocks: [block.place]))
             }
         }
-        try self.saveUses(disk, with: pieces)
-        for (block, place) in zip(blocks, stored) { block.file.didWrite(block.index, place) }
+        do {
+            try self.saveUses(disk, with: pieces)
+        } catch {
+            for block in blocks { block.file.didCommit(block.place, isKnown: false) }
+            self.state.withLock { $0.statistics.dropped += blocks.count }
+            return self.writeFailed(error, disk)
+        }
+        for block in blocks { block.file.didCommit(block.place, isKnown: true) }
         self.state.withLock { $0.statistics.stored += blocks.count }
     }
 
@@ -308,6 +365,7 @@ extension DiskCache {
     /// - Returns: How many blocks it had.
     @discardableResult
     func removeSegment(_ number: UInt32, _ disk: Disk) -> Int {
+        self.commit()
         // The file first: lines without a file are found out, a file without lines would stay until the next mount.
         disk.segments.remove(number)
         self.state.withLock { $0.table.remove(number) }

@@ -24,7 +24,7 @@ public final class DiskCache: Sendable {
         /// How long a block holds after it was fetched; nothing for ever.
         public var blockTTL: Duration?
 
-        /// How many bytes may wait to be written; what comes beyond is not stored. They are the caller's buffers, so
+        /// How many bytes may wait to be written; what comes beyond is turned away. They are the caller's buffers, so
         /// that they take no memory of their own while the caller keeps them.
         public var queueByteLimit: Int
 
@@ -51,6 +51,8 @@ public final class DiskCache: Sendable {
     let state: Mutex<State>
     /// Writes, and all that changes the catalogue, one after the other.
     let writer = DispatchQueue(label: "tetherfs.blocks.writer")
+    /// Told when there is room again in the queue.
+    let roomObserver = Mutex<(@Sendable () -> Void)?>(nil)
     private let readers = (0..<4).map { DispatchQueue(label: "tetherfs.blocks.reader-\($0)") }
     private let nextReader = Atomic<Int>(0)
 
@@ -69,6 +71,8 @@ public final class DiskCache: Sendable {
         var catalogueByteCount: UInt64 = 0
         var drops = DropSet()
         var queue = WriteQueue()
+        /// Whether there was no room in it for a block, since it was last half empty.
+        var hasTurnedAway = false
         /// Whether the writer was asked to write down the uses of segments.
         var isSavingUses = false
         var statistics = DiskCacheStatistics()
@@ -235,7 +239,9 @@ public final class DiskCache: Sendable {
     public func close(within limit: Duration = .seconds(5)) async {
         let isDone = OneShot<Void>()
         self.writer.async {
-            self.drain()
+            // Those who were turned away come while this goes on.
+            while self.state.withLock({ $0.queue.byteCount > 0 }) { self.drain() }
+            self.commit()
             if let disk = self.state.withLock({ $0.disk.take() }) {
                 self.saveUses(disk)
                 disk.catalogue.close()

@@ -6,7 +6,9 @@ public struct DiskCacheStatistics: Equatable, Sendable {
     public var misses = 0
     /// Written to the disk.
     public var stored = 0
-    /// Not stored: too many waited to be written, there was no room, or the disk failed.
+    /// Not taken, since too many waited to be written; who has them may come again.
+    public var turnedAway = 0
+    /// Not stored: there was no room on the disk, or it failed.
     public var dropped = 0
     /// Read back wrong, and dropped.
     public var corrupted = 0

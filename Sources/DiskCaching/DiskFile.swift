@@ -72,17 +72,19 @@ public final class DiskFile: Sendable {
         return found
     }
 
-    /// Stores a block, some time later; not if too much waits already, or if it is known to be there.
+    /// Stores a block, some time later; not if it is known to be there.
     ///
     /// - Parameters:
     ///   - index: Which one.
     ///   - buffer: Its bytes, all of them.
-    public func store(_ index: UInt64, _ buffer: ByteBuffer) {
+    /// - Returns: Whether there is no more to be done; not if too much waits already: see ``DiskCache/whenRoom(_:)``.
+    @discardableResult
+    public func store(_ index: UInt64, _ buffer: ByteBuffer) -> Bool {
         guard index < DiskBlocks.count(size: self.size),
             buffer.count == DiskBlocks.byteCount(of: index, size: self.size)
-        else { return }
-        if let present = self.present(in: index..<index + 1), !present.isEmpty { return }
-        self.cache.enqueue(index, buffer, of: self)
+        else { return true }
+        if let present = self.present(in: index..<index + 1), !present.isEmpty { return true }
+        return self.cache.enqueue(index, buffer, of: self)
     }
 
     private func clamp(_ blocks: Range<UInt64>) -> Range<UInt64> {
@@ -203,7 +205,18 @@ public final class DiskFile: Sendable {
             content.queued.removeValue(forKey: index)
             guard let block, !content.isDropped else { return }
             content.writeCount += 1
+            content.uncommitted[index] = block
             content.insert(block)
+        }
+    }
+
+    /// Notes that the catalogue has a block, or that it could not take it.
+    func didCommit(_ block: StoredBlock, isKnown: Bool) {
+        self.content.withLock { content in
+            content.writeCount += 1
+            let index = UInt64(block.index)
+            if content.uncommitted[index] == block { content.uncommitted[index] = nil }
+            if !isKnown { content.remove([block]) }
         }
     }
 

@@ -8,7 +8,9 @@ struct KnownBlocks: Sendable {
     var isAlone = false
     /// Waiting to be written.
     var queued: [UInt64: ByteBuffer] = [:]
-    /// How many blocks were written, so that a load sees that one came between.
+    /// Written, and not in the catalogue yet.
+    var uncommitted: [UInt64: StoredBlock] = [:]
+    /// How many blocks were written or came into the catalogue, so that a load sees that one came between.
     var writeCount = 0
     /// What the catalogue has, of some extents, each in the order of the blocks' indices.
     private var extents: [UInt64: [StoredBlock]] = [:]
@@ -51,6 +53,10 @@ struct KnownBlocks: Sendable {
         self.loaded.append(extent)
         self.extents[extent] = []
         for block in blocks { self.insert(block) }
+        let indices = extent * DiskBlocks.perExtent..<(extent + 1) * DiskBlocks.perExtent
+        for block in self.uncommitted.values where indices.contains(UInt64(block.index)) {
+            self.insert(block)
+        }
     }
 
     /// Notes a block that was stored, in place of an older one, if its extent is loaded.

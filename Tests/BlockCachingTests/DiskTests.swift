@@ -23,12 +23,17 @@ struct DiskTests {
 
     /// What one mount does, and its successor after it.
     private func mounted<Value>(
+        queueByteLimit: Int = 16 << 20,
         _ work: (BlockCache, ForgettingRemote, DiskCache) async throws -> Value
     ) async rethrows -> Value {
         let disk = DiskCache(
             directory: FilePath(self.directory.path).appending("blocks"),
             identity: "test",
-            options: DiskCache.Options(budget: 64 << 20, freeSpaceFloor: 0),
+            options: DiskCache.Options(
+                budget: 64 << 20,
+                freeSpaceFloor: 0,
+                queueByteLimit: queueByteLimit
+            ),
             logger: Logger(label: "test")
         )
         let remote = ForgettingRemote(self.remote, disk: disk)
@@ -64,6 +69,21 @@ struct DiskTests {
             #expect(bytes == pattern(10 * block + 100))
             #expect(cache.statistics.diskHitCount == 11)
             #expect(cache.statistics.fetchedByteCount == 0)
+        }
+        #expect(self.remote.calls.isEmpty)
+    }
+
+    @Test("What comes faster than the disk takes it is written later, and the next mount asks for nothing")
+    func burst() async throws {
+        let whole = 0..<10 * block + 100
+        // One waits at most, and the disk was not asked before all of them are here.
+        try await self.mounted(queueByteLimit: block) { cache, _, _ in
+            _ = try await self.read(cache, whole, of: self.source())
+        }
+        self.remote.forgetCalls()
+        try await self.mounted { cache, _, _ in
+            _ = try await self.read(cache, whole, of: self.source(5))
+            #expect(cache.statistics.diskHitCount == 11)
         }
         #expect(self.remote.calls.isEmpty)
     }

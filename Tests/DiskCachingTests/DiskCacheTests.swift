@@ -85,6 +85,23 @@ struct DiskCacheTests {
         }
     }
 
+    @Test("A block that is written but not in the catalogue yet is there, also where nobody had looked it up")
+    func written() async {
+        await self.fixture.session { cache in
+            let file = cache.file(path("a"), size: self.size)
+            file.store(0..<2)
+            await cache.onWriter { cache.drain() }
+            #expect(cache.statistics.stored == 0)
+            #expect(await file.good(0..<3) == [0, 1])
+            await cache.flush()
+            #expect(cache.statistics.stored == 2)
+            #expect(await file.good(0..<3) == [0, 1])
+        }
+        await self.fixture.session { cache in
+            #expect(await cache.file(path("a"), size: self.size).good(0..<3) == [0, 1])
+        }
+    }
+
     @Test("A block is written once, however often it is stored")
     func once() async {
         await self.fixture.session { cache in
@@ -154,7 +171,7 @@ struct DiskCacheTests {
         }
     }
 
-    @Test("When too much waits to be written, a block is not stored, and nobody waits")
+    @Test("When too much waits to be written, a block is turned away, and nobody waits")
     func queueBound() async {
         var fixture = self.fixture
         // Full long before the writer is called, which then cannot be faster than this test.
@@ -168,10 +185,14 @@ struct DiskCacheTests {
             }
             while !isBlocked.value { await Task.yield() }
             let file = cache.file(path("a"), size: 10 * DiskBlocks.byteCount)
+            let hasRoom = Mutable(0)
+            cache.whenRoom { hasRoom.value += 1 }
             file.store(0..<10)
-            #expect(cache.statistics.dropped == 7)
+            #expect(cache.statistics.turnedAway == 7)
+            #expect(hasRoom.value == 0)
             isReleased.value = true
             await cache.flush()
+            #expect(hasRoom.value == 1)
             #expect(cache.statistics.stored == 3)
             #expect(await file.good(0..<10) == [0, 1, 2])
             file.store(3..<4)

@@ -32,6 +32,19 @@ struct DiskCacheVersionTests {
         return await copy.session { await $0.file(path(text), size: self.size).good(0..<4).count }
     }
 
+    @Test("What was written before its file was forgotten does not come into the catalogue after that")
+    func forgottenBeforeCommit() async {
+        await self.fixture.session { cache in
+            for name in ["a", "b"] { cache.file(path(name), size: self.size).store(0..<4) }
+            await cache.onWriter { cache.drain() }
+            await cache.forget(path("a"))
+            #expect(await self.goodAfterCrash("a") == 0)
+            #expect(await self.goodAfterCrash("b") == 4)
+        }
+        #expect(await self.good("a") == 0)
+        #expect(await self.good("b") == 4)
+    }
+
     // MARK: Age
 
     @Test("A block that is older than its time to live is a miss, and is stored anew")

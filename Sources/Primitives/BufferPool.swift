@@ -3,15 +3,24 @@ import Synchronization
 
 /// Memory of blocks that were let go, kept for the next ones: fresh memory costs the kernel a fault and a zeroing for
 /// each page, which is more than the copy into it.
+///
+/// It comes in slabs of the size of a huge page, so that the kernel can make one of each: then a slab costs one fault,
+/// and what looks pages up one by one (a reply to the kernel, a write past the page cache) finds them at once.
 enum BufferPool {
     /// What is pooled, in bytes: the block of the cache, by far the most frequent buffer.
     static let pooledByteCount = 64 << 10
     /// As much as is kept for nothing at most: 8 MiB.
     private static let maximumFreeCount = 128
+    private static let slabByteCount = 2 << 20
 
     /// Unchecked: a pointer in here is nobody else's until it is taken out.
     private struct Free: @unchecked Sendable {
-        var pointers: [UnsafeMutableRawPointer] = []
+        /// With memory, taken first.
+        var kept: [UnsafeMutableRawPointer] = []
+        /// Addresses without memory.
+        var vacant: [UnsafeMutableRawPointer] = []
+
+        mutating func take() -> UnsafeMutableRawPointer? { self.kept.popLast() ?? self.vacant.popLast() }
     }
 
     private static let free = Mutex(Free())
@@ -21,16 +30,16 @@ enum BufferPool {
         guard byteCount == self.pooledByteCount else {
             return .allocate(byteCount: max(byteCount, 1), alignment: 4096)
         }
-        if let kept = self.free.withLock({ $0.pointers.popLast() }) {
-            return UnsafeMutableRawBufferPointer(start: kept, count: byteCount)
+        let pointer = self.free.withLock { free in
+            if let pointer = free.take() { return pointer }
+            let slab = self.makeSlab()
+            // The first of them first.
+            for offset in stride(from: self.slabByteCount - byteCount, to: 0, by: -byteCount) {
+                free.vacant.append(slab + offset)
+            }
+            return slab
         }
-        // A mapping of its own: what is unmapped is the system's again, whatever malloc has above it.
-        let mapped = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let mapped, mapped != MAP_FAILED else {
-            // What Swift's own allocations do where there is no memory.
-            preconditionFailure("out of memory for a block")
-        }
-        return UnsafeMutableRawBufferPointer(start: mapped, count: byteCount)
+        return UnsafeMutableRawBufferPointer(start: pointer, count: byteCount)
     }
 
     /// Takes memory back that ``allocate(_:)`` gave.
@@ -40,10 +49,38 @@ enum BufferPool {
             return
         }
         let isKept = self.free.withLock { free in
-            guard free.pointers.count < self.maximumFreeCount else { return false }
-            free.pointers.append(pointer)
+            guard free.kept.count < self.maximumFreeCount else { return false }
+            free.kept.append(pointer)
             return true
         }
-        if !isKept { munmap(pointer, memory.count) }
+        if isKept { return }
+        // The memory is the system's again; the addresses cost nothing.
+        madvise(pointer, memory.count, MADV_DONTNEED)
+        self.free.withLock { $0.vacant.append(pointer) }
+    }
+
+    /// Maps a slab, on a multiple of its length.
+    private static func makeSlab() -> UnsafeMutableRawPointer {
+        let length = 2 * self.slabByteCount
+        let mapped = mmap(
+            nil,
+            length,
+            PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+            -1,
+            0
+        )
+        guard let mapped, mapped != MAP_FAILED else {
+            // What Swift's own allocations do where there is no memory.
+            preconditionFailure("out of memory for a block")
+        }
+        let before = Int(bitPattern: mapped) & (self.slabByteCount - 1)
+        let slab = before == 0 ? mapped : mapped + (self.slabByteCount - before)
+        if slab > mapped { munmap(mapped, slab - mapped) }
+        let end = slab + self.slabByteCount
+        if end < mapped + length { munmap(end, mapped + length - end) }
+        // Where it cannot be had, small pages do.
+        madvise(slab, self.slabByteCount, MADV_HUGEPAGE)
+        return slab
     }
 }

@@ -169,10 +169,8 @@ public final class BlockCache: Sendable {
     func allowance(for reader: UInt64) -> ReadAheadAllowance {
         self.state.withLock { state in
             state.governor.noteRead(reader)
-            return ReadAheadAllowance(
-                window: state.governor.windowLimit(),
-                room: UInt64(Self.room(&state))
-            )
+            let (window, first) = state.governor.windows()
+            return ReadAheadAllowance(window: window, first: first, room: UInt64(Self.room(&state)))
         }
     }
 

@@ -2,6 +2,8 @@
 struct ReadAheadAllowance {
     /// In all.
     var window: UInt64
+    /// Of a stream that begins, the most.
+    var first: UInt64
     /// Beyond what is ahead already, of this stream and all others.
     var room: UInt64
 }
@@ -21,7 +23,10 @@ struct ReadAheadGovernor {
     /// The least that a stream may have ahead: what the kernel asks for at once.
     private static let leastWindow: UInt64 = 1 << 20
     /// The least that a stream may grow to where latency alone would ask for less: the wake-ups between two threads.
-    private static let leastLimit: UInt64 = 8 << 20
+    private static let leastLimit: UInt64 = 16 << 20
+    /// What a stream begins with at least where the way to the service is known to hold less: several connections' worth,
+    /// as each costs a round trip to open.
+    private static let leastFirst: UInt64 = 8 << 20
 
     init(budget: UInt64) {
         self.budget = budget
@@ -39,11 +44,18 @@ struct ReadAheadGovernor {
 
     /// How much one stream may have ahead of its reader, in bytes: its share of the budget, and no more than some times
     /// what the way to the service was seen to hold: enough to find out that it holds more.
-    mutating func windowLimit() -> UInt64 {
+    private mutating func windowLimit() -> UInt64 {
         self.forgetIdle()
         let share = self.budget / UInt64(max(1, self.lastReads.count))
         let useful = self.meter.bandwidthDelayProduct.map { max(Self.leastLimit, 4 * $0) } ?? Self.leastLimit
         return max(Self.leastWindow, min(share, useful))
+    }
+
+    /// How much one stream may have ahead of its reader, at once and when it begins.
+    mutating func windows() -> (limit: UInt64, first: UInt64) {
+        let limit = self.windowLimit()
+        let useful = self.meter.bandwidthDelayProduct.map { max(Self.leastFirst, 2 * $0) } ?? Self.leastLimit
+        return (limit, min(limit, useful))
     }
 
     private mutating func forgetIdle() {

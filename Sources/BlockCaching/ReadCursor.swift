@@ -11,7 +11,6 @@ struct ReadCursor {
     /// How much is to be ahead of the reader, in bytes.
     private var window: UInt64 = 0
 
-    private static let largestInitialWindow: UInt64 = 8 << 20
     private static let leastRequest: UInt64 = 1 << 20
     private static let largestRequest: UInt64 = 16 << 20
     /// A read as large as this comes from a reader that the kernel takes for a sequential one.
@@ -72,7 +71,7 @@ struct ReadCursor {
         }
         guard self.isStream else { return [] }
         let allowance = allowance()
-        self.grow(size, hadToWait: hadToWait, limit: allowance.window)
+        self.grow(size, hadToWait: hadToWait, allowance)
         return self.streak > 0
             ? self.forwards(size, room: allowance.room) : self.backwards(room: allowance.room)
     }
@@ -92,14 +91,14 @@ struct ReadCursor {
     }
 
     /// As long as the reader waits, four times as much is kept ahead of it. It begins with an eighth of the file, as a
-    /// large one is worth several connections at once, and each costs a round trip to open.
-    private mutating func grow(_ size: UInt64, hadToWait: Bool, limit: UInt64) {
+    /// large one is worth as much as the way to the service holds.
+    private mutating func grow(_ size: UInt64, hadToWait: Bool, _ allowance: ReadAheadAllowance) {
         if self.window == 0 {
-            self.window = max(Self.leastRequest, min(size / 8, Self.largestInitialWindow))
+            self.window = max(Self.leastRequest, min(size / 8, allowance.first))
         } else if hadToWait {
             self.window *= 4
         }
-        self.window = min(self.window, limit)
+        self.window = min(self.window, allowance.window)
     }
 
     /// A power of two that leaves several requests under way, which the ends of all requests are multiples of, so that

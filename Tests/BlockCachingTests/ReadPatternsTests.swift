@@ -21,7 +21,7 @@ struct ReadPatternsTests {
         size: UInt64? = nil
     ) -> [Range<UInt64>] {
         patterns.advance(start..<start + count, hadToWait: hadToWait, size: size ?? self.size) {
-            ReadAheadAllowance(window: window, room: room)
+            ReadAheadAllowance(window: window, first: min(window, 8 * mib), room: room)
         }
     }
 
@@ -207,5 +207,32 @@ struct ReadPatternsTests {
         }
         let ahead = self.read(&patterns, 8 * self.step, self.step)
         #expect(ahead.first?.lowerBound == 9 * self.step)
+    }
+}
+
+@Suite("How much is fetched ahead of a stream")
+struct ReadAheadGovernorTests {
+    @Test("A stream begins with what earlier transfers showed the way to hold, at first with 16 MiB")
+    func first() {
+        var governor = ReadAheadGovernor(budget: 84 * mib)
+        governor.noteRead(1)
+        #expect(governor.windows().first == 16 * mib)
+        governor.meter.addFirstByte(after: .milliseconds(100))
+        let start = ContinuousClock.now
+        governor.meter.add(1, at: start)
+        // 15 MiB in each round trip.
+        governor.meter.add(15 << 20, at: start + .milliseconds(100))
+        #expect((29 * mib...30 * mib).contains(governor.windows().first))
+        governor.noteRead(2)
+        governor.noteRead(3)
+        #expect(governor.windows().first == 28 * mib)
+    }
+
+    @Test("Where the way is known to hold little a stream begins with 8 MiB")
+    func slow() {
+        var governor = ReadAheadGovernor(budget: 84 * mib)
+        governor.noteRead(1)
+        governor.meter.addFirstByte(after: .milliseconds(20))
+        #expect(governor.windows().first == 8 * mib)
     }
 }

@@ -66,12 +66,35 @@ static inline CURLcode ccurl_set_prerequest_callback(
     return curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, callback);
 }
 
-/// What curl calls with a new socket: sets the limit that is its context.
+/// What curl calls with a new socket: sets the limit that is its context, and says whether it is connected already.
 static inline int ccurl_limit_silence(void *_Nullable context, curl_socket_t socket, curlsocktype purpose) {
     unsigned int milliseconds = (unsigned int)(uintptr_t)context;
     if (purpose == CURLSOCKTYPE_IPCXN)
         setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
-    return CURL_SOCKOPT_OK;
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+    return getpeername(socket, (struct sockaddr *)&peer, &length) == 0 ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
+}
+
+typedef curl_socket_t (*ccurl_open_socket_callback)(
+    void *_Nullable context, curlsocktype purpose, struct curl_sockaddr *_Nullable address);
+typedef int (*ccurl_close_socket_callback)(void *_Nullable context, curl_socket_t socket);
+
+/// curl_easy_setopt for what makes and closes sockets: variadic.
+static inline void ccurl_set_socket_callbacks(
+    CURL *_Nonnull easy,
+    ccurl_open_socket_callback _Nonnull open,
+    ccurl_close_socket_callback _Nonnull close,
+    void *_Nonnull context) {
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, context);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, context);
+}
+
+/// The address itself, `addrlen` bytes: it may be longer than its type says.
+static inline const struct sockaddr *_Nonnull ccurl_address(const struct curl_sockaddr *_Nonnull address) {
+    return &address->addr;
 }
 
 /// Has the kernel break connections whose bytes stay unacknowledged for so many milliseconds (TCP_USER_TIMEOUT).

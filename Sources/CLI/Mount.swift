@@ -69,7 +69,12 @@ struct Mount {
             // Every path is absolute by now; the directory of whoever typed the command must not stay busy.
             chdir("/")
         }
-        let connection = try ServiceConnection(self.configuration.service, logger: logger)
+        let connection = try ServiceConnection(
+            self.configuration.service,
+            // With the one that is busy as many as a stream begins with.
+            spareConnections: 7,
+            logger: logger
+        )
         // Two seconds less than the starter waits, so that it hears why.
         let limit = self.configuration.startLimit - .seconds(2)
         let filesystem = try connection.filesystem(self.configuration.sourceName, limit: limit)

@@ -11,9 +11,15 @@ struct ServiceConnection: Sendable {
 
     /// Reads the key; nothing is sent yet.
     ///
+    /// - Parameters:
+    ///   - configuration: Which service, and how to speak to it.
+    ///   - spareConnections: How many connections are kept ready: what a command that ends soon has no use for.
+    ///   - environment: Where a key may be.
+    ///   - logger: Told of repeated calls.
     /// - Throws: If there is no usable key.
     init(
         _ configuration: ServiceConfiguration,
+        spareConnections: Int = 0,
         environment: Environment = .current,
         logger: Logger
     ) throws(UserError) {
@@ -23,7 +29,10 @@ struct ServiceConnection: Sendable {
                 endpoint: configuration.endpoint,
                 credentials: credentials,
                 transport: try CurlTransport(
-                    TransportOptions(tls: .init(authoritiesFile: configuration.authoritiesFile))
+                    TransportOptions(
+                        spareConnections: spareConnections,
+                        tls: .init(authoritiesFile: configuration.authoritiesFile)
+                    )
                 ),
                 retry: RetryPolicy(
                     requestTimeout: configuration.requestTimeout,

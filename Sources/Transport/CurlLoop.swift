@@ -32,12 +32,15 @@ final class CurlLoop: Sendable {
     }
 
     let options: TransportOptions
+    /// How many connections there are at most.
+    let connectionCount: Int
     let multi: Multi
     let counters = Mutex(TransportCounters())
     private let inbox = Mutex(Inbox())
 
-    private init(_ options: TransportOptions, _ multi: Multi) {
+    private init(_ options: TransportOptions, connections count: Int, _ multi: Multi) {
         self.options = options
+        self.connectionCount = count
         self.multi = multi
     }
 
@@ -50,7 +53,7 @@ final class CurlLoop: Sendable {
         ccurl_multi_set_long(handle, CURLMOPT_MAX_HOST_CONNECTIONS, count)
         ccurl_multi_set_long(handle, CURLMOPT_MAX_TOTAL_CONNECTIONS, count)
         ccurl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, count)
-        let loop = CurlLoop(options, Multi(handle: handle))
+        let loop = CurlLoop(options, connections: count, Multi(handle: handle))
         guard loop.startThread() else {
             curl_multi_cleanup(handle)
             throw .invalidRequest("no thread can be started: \(String(cString: strerror(errno)))")
@@ -153,8 +156,13 @@ private final class CurlLoopThread {
     private var active: [UInt64: CurlTransfer] = [:]
     private var idle: [CurlEasy] = []
     private var nextLook = ContinuousClock.now
+    private let spares: SpareConnections
 
     init(_ loop: CurlLoop) {
+        self.spares = SpareConnections(
+            maximumCount: loop.options.spareConnections,
+            maximumConnections: loop.connectionCount
+        )
         self.loop = loop
         self.multi = loop.multi.handle
     }
@@ -198,6 +206,7 @@ private final class CurlLoopThread {
         }
         do {
             try easy.prepare(for: transfer, self.loop.options)
+            easy.takeSockets(from: self.spares)
         } catch {
             easy.reset()
             self.idle.append(easy)
@@ -211,6 +220,7 @@ private final class CurlLoopThread {
             let text = String(cString: curl_multi_strerror(code))
             self.finish(transfer.id) { _ in .failure(.invalidRequest(text)) }
         }
+        if transfer.hasSink { self.spares.expectMany() }
     }
 
     private func resume(_ id: UInt64) {
@@ -240,6 +250,7 @@ private final class CurlLoopThread {
         let now = ContinuousClock.now
         guard now >= self.nextLook else { return }
         self.nextLook = now + .milliseconds(Self.tick)
+        self.spares.closeOld(now)
         // Both are asked: the one also counts what has moved.
         let late = self.active.values.filter { $0.isStalled(now) || $0.isOverdue(now) }.map(\.id)
         for id in late { self.finish(id) { $0.timeOut() } }

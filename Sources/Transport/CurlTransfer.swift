@@ -72,6 +72,9 @@ final class CurlTransfer: @unchecked Sendable {
         self.continuation = continuation
     }
 
+    /// Whether it reads bytes of a file.
+    var hasSink: Bool { self.sink != nil }
+
     /// What arrived.
     var response: HTTPResponse {
         HTTPResponse(

@@ -44,6 +44,9 @@ public final class CurlTransport: HTTPTransport {
         self.loop = try CurlLoop.started(options, connections: options.maximumConnections)
         do {
             let count = min(options.maximumConnections, Self.sharedConnectionCount)
+            // One connection carries all of these.
+            var options = options
+            options.spareConnections = 0
             self.sharing = try CurlLoop.started(options, connections: count)
         } catch {
             self.loop.close()

@@ -30,6 +30,8 @@ public struct TransportOptions: Sendable {
     /// How many connections there are at most, open or idle, to the one host we speak to. An `https` server has up to
     /// eight more, for what shares them over HTTP/2.
     public var maximumConnections: Int
+    /// How many connections are made before they are needed, at most; they count as idle ones.
+    public var spareConnections: Int
     /// How long connecting may take, the TLS handshake included.
     public var connectTimeout: Duration
     /// How an `https` server is checked.
@@ -43,12 +45,14 @@ public struct TransportOptions: Sendable {
     /// The defaults, or other values.
     public init(
         maximumConnections: Int = 64,
+        spareConnections: Int = 0,
         connectTimeout: Duration = .seconds(10),
         tls: TLS = TLS(),
         userAgent: String = "tetherfs/0.1",
         maximumAnswerByteCount: Int = 256 << 20
     ) {
         self.maximumConnections = max(1, maximumConnections)
+        self.spareConnections = max(0, spareConnections)
         self.connectTimeout = connectTimeout
         self.tls = tls
         self.userAgent = userAgent

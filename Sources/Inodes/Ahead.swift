@@ -6,7 +6,7 @@ import WireFormat
 struct Ahead {
     /// Bounds what is asked for and nobody waits for yet, over the whole mount: of the 64 connections the rest is
     /// free for who waits.
-    static let places = 60
+    static let places = 62
     /// Programs that go through trees at once; the one that went on last comes first.
     static let walkCount = 8
     /// Directories that were read, whose children may be opened next.

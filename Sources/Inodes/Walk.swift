@@ -120,7 +120,10 @@ struct Walk {
         return nameCount
     }
 
-    private mutating func grow() { self.window = min(max(1, self.window * 2), Self.maximumWindow) }
+    /// Who has opened three in a row goes on, and is soon as far ahead as can be.
+    private mutating func grow() {
+        self.window = min(max(1, self.window * (self.window < 4 ? 2 : 4)), Self.maximumWindow)
+    }
 
     /// Takes into account what the program went past to open the next one.
     private mutating func pass(_ skipped: ArraySlice<Stop>) {

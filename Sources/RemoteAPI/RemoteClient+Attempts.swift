@@ -25,7 +25,7 @@ extension RemoteClient {
         into body: ReadBody? = nil,
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
-        let place = try await self.enter(urgency)
+        let place = try await self.enter(urgency, isSmall: call.sharesConnection)
         let handle = TransferHandle(now: self.retry.clock.now)
         guard call.method == .get else {
             guard let answer = await self.send(call, nil, handle, at: place) else { throw .cancelled }

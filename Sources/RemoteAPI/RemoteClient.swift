@@ -145,12 +145,12 @@ public final class RemoteClient: Sendable {
     }
 
     /// Takes a place among the requests on the way, once the server takes requests if it said that it does not.
-    func enter(_ urgency: RequestUrgency) async throws(RemoteError) -> RequestQueue.Place {
+    func enter(_ urgency: RequestUrgency, isSmall: Bool) async throws(RemoteError) -> RequestQueue.Place {
         if Task.isCancelled { throw .cancelled }
         var waited = Duration.zero
         while true {
             try await self.waitForTurn(&waited)
-            let place = try await self.queue.enter(urgency)
+            let place = try await self.queue.enter(urgency, isSmall: isSmall)
             // Meanwhile another answer may have said so.
             if self.timeToTurn(waited) == nil { return place }
             self.queue.leave(place, .unknown)

@@ -21,8 +21,15 @@ final class RequestQueue: Sendable {
         case unknown
     }
 
-    private struct Waiter {
+    /// What a request asks a place for.
+    private struct Wish {
         var isUrgent: Bool
+        /// Whether it is over in about a round trip.
+        let isSmall: Bool
+    }
+
+    private struct Waiter {
+        var wish: Wish
         let continuation: CheckedContinuation<Place?, Never>
     }
 
@@ -36,8 +43,10 @@ final class RequestQueue: Sendable {
         var ahead = Line()
 
         /// Takes a place if there is one.
-        mutating func take(isUrgent: Bool) -> Place? {
-            guard self.inFlight < (isUrgent ? self.window.limit : self.window.aheadLimit) else { return nil }
+        mutating func take(_ wish: Wish) -> Place? {
+            let limit =
+                wish.isUrgent ? self.window.limit : self.window.aheadLimit(isSmall: wish.isSmall)
+            guard self.inFlight < limit else { return nil }
             self.inFlight += 1
             self.inFlightMaximum = max(self.inFlightMaximum, self.inFlight)
             return Place(round: self.window.round)
@@ -47,7 +56,7 @@ final class RequestQueue: Sendable {
         mutating func admit() -> [(CheckedContinuation<Place?, Never>, Place)] {
             var admitted: [(CheckedContinuation<Place?, Never>, Place)] = []
             while let id = self.next(), let waiter = self.waiters[id],
-                let place = self.take(isUrgent: waiter.isUrgent)
+                let place = self.take(waiter.wish)
             {
                 self.remove(id)
                 admitted.append((waiter.continuation, place))
@@ -58,14 +67,14 @@ final class RequestQueue: Sendable {
         private mutating func next() -> UInt64? {
             let waiters = self.waiters
             return self.urgent.first { waiters[$0] != nil }
-                ?? self.ahead.first { waiters[$0]?.isUrgent == false }
+                ?? self.ahead.first { waiters[$0]?.wish.isUrgent == false }
         }
 
         mutating func remove(_ id: UInt64) {
             self.waiters[id] = nil
             let waiters = self.waiters
             self.urgent.tidy(count: waiters.count) { waiters[$0] != nil }
-            self.ahead.tidy(count: waiters.count) { waiters[$0]?.isUrgent == false }
+            self.ahead.tidy(count: waiters.count) { waiters[$0]?.wish.isUrgent == false }
         }
     }
 
@@ -88,17 +97,22 @@ final class RequestQueue: Sendable {
 
     /// Takes a place, waiting for one; it is due back with ``leave(_:_:)``.
     ///
+    /// - Parameters:
+    ///   - urgency: Whether somebody waits for the request.
+    ///   - isSmall: Whether it is over in about a round trip.
+    /// - Returns: The place.
     /// - Throws: `.cancelled`, and nothing else.
-    func enter(_ urgency: RequestUrgency) async throws(RemoteError) -> Place {
+    func enter(_ urgency: RequestUrgency, isSmall: Bool = true) async throws(RemoteError) -> Place {
         let (place, id): (Place?, UInt64) = self.state.withLock { state in
             state.nextID += 1
             // Whoever waits does so for want of places, so that nobody is overtaken here.
-            return (state.take(isUrgent: urgency.isWaitedFor), state.nextID)
+            let wish = Wish(isUrgent: urgency.isWaitedFor, isSmall: isSmall)
+            return (state.take(wish), state.nextID)
         }
         if let place { return place }
         let given = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isIn = self.enqueue(id, urgency, continuation)
+                let isIn = self.enqueue(id, urgency, isSmall: isSmall, continuation)
                 if isIn { urgency.whenRaised(id) { self.promote(id) } }
             }
         } onCancel: {
@@ -110,7 +124,7 @@ final class RequestQueue: Sendable {
     }
 
     /// Takes a place for something urgent if there is one now.
-    func tryEnter() -> Place? { self.state.withLock { $0.take(isUrgent: true) } }
+    func tryEnter() -> Place? { self.state.withLock { $0.take(Wish(isUrgent: true, isSmall: true)) } }
 
     /// Gives a place back, with what is known of how the request ended.
     func leave(_ place: Place, _ outcome: Outcome) {
@@ -138,16 +152,17 @@ final class RequestQueue: Sendable {
     private func enqueue(
         _ id: UInt64,
         _ urgency: RequestUrgency,
+        isSmall: Bool,
         _ continuation: CheckedContinuation<Place?, Never>
     ) -> Bool {
-        let isUrgent = urgency.isWaitedFor
+        let wish = Wish(isUrgent: urgency.isWaitedFor, isSmall: isSmall)
         var isIn = true
         self.admit { state in
             // A cancellation that came before found nothing here, but it shows.
             isIn = !Task.isCancelled
             guard isIn else { return }
-            state.waiters[id] = Waiter(isUrgent: isUrgent, continuation: continuation)
-            if isUrgent { state.urgent.append(id) } else { state.ahead.append(id) }
+            state.waiters[id] = Waiter(wish: wish, continuation: continuation)
+            if wish.isUrgent { state.urgent.append(id) } else { state.ahead.append(id) }
         }
         if !isIn { continuation.resume(returning: nil) }
         return isIn
@@ -155,8 +170,8 @@ final class RequestQueue: Sendable {
 
     private func promote(_ id: UInt64) {
         self.admit { state in
-            guard state.waiters[id]?.isUrgent == false else { return }
-            state.waiters[id]?.isUrgent = true
+            guard state.waiters[id]?.wish.isUrgent == false else { return }
+            state.waiters[id]?.wish.isUrgent = true
             state.urgent.append(id)
         }
     }

@@ -8,13 +8,16 @@ import WireFormat
 
 @Suite("Which requests are on the way, and which wait", .timeLimit(.minutes(1)))
 struct RequestQueueTests {
-    @Test("What is asked for ahead of need leaves an eighth of the places free")
-    func reserve() async throws {
+    @Test(
+        "What is asked for ahead of need leaves two of the places free, and large bodies an eighth",
+        arguments: [(true, 62), (false, 56)]
+    )
+    func reserve(isSmall: Bool, count: Int) async throws {
         let queue = RequestQueue(placeCount: 64)
-        for _ in 0..<56 { _ = try await queue.enter(.ahead()) }
-        let later = Waiting(queue, .ahead())
+        for _ in 0..<count { _ = try await queue.enter(.ahead(), isSmall: isSmall) }
+        let later = Waiting(queue, .ahead(), isSmall: isSmall)
         await queue.reached(queued: 1)
-        for _ in 0..<8 { _ = try await queue.enter(.waitedFor) }
+        for _ in count..<64 { _ = try await queue.enter(.waitedFor) }
         #expect(queue.tryEnter() == nil)
         #expect(queue.figures.inFlight == 64)
         #expect(later.order.names.isEmpty)
@@ -137,7 +140,7 @@ struct RequestQueueTests {
         var window = ConcurrencyWindow(maximum: 64)
         for _ in 0..<64 { window.shrink(round: 0) }
         #expect(window.limit == 32)
-        #expect(window.aheadLimit == 28)
+        #expect(window.aheadLimit(isSmall: false) == 28)
         // Those that were on the way before say nothing of the new size.
         for _ in 0..<64 { window.grow(round: 0) }
         #expect(window.limit == 32)
@@ -152,11 +155,11 @@ struct RequestQueueTests {
         var window = ConcurrencyWindow(maximum: 64)
         for round in 0..<UInt64(20) { window.shrink(round: round) }
         #expect(window.limit == 2)
-        #expect(window.aheadLimit == 1)
+        #expect(window.aheadLimit(isSmall: true) == 1)
         var one = ConcurrencyWindow(maximum: 1)
         one.shrink(round: 0)
         #expect(one.limit == 1)
-        #expect(one.aheadLimit == 1)
+        #expect(one.aheadLimit(isSmall: true) == 1)
     }
 
     @Test(
@@ -190,11 +193,12 @@ private struct Waiting {
         _ urgency: RequestUrgency,
         _ name: String = "",
         _ order: Order = Order(),
+        isSmall: Bool = true,
         leaves: Bool = false
     ) {
         self.order = order
         self.task = Task {
-            let place = try await queue.enter(urgency)
+            let place = try await queue.enter(urgency, isSmall: isSmall)
             order.note(name)
             if leaves { queue.leave(place, .answered) }
             return place

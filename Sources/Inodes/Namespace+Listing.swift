@@ -86,7 +86,7 @@ extension Namespace {
         _ directory: InodeNumber,
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) {
-        let result = await self.listings.run(directory, ahead: urgency.raiser) {
+        let result = await self.listings.run(directory, ahead: urgency.raiser, joined: urgency.alsoRaise) {
             await self.fetchListing(directory, urgency)
         }
         guard let result else { throw .cancelled }

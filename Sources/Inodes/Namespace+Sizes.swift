@@ -70,7 +70,7 @@ extension Namespace {
         in parent: InodeNumber,
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> UInt64 {
-        let result = await self.probes.run(inode, ahead: urgency.raiser) {
+        let result = await self.probes.run(inode, ahead: urgency.raiser, joined: urgency.alsoRaise) {
             await self.fetchSize(inode, name, in: parent, urgency)
         }
         guard let result else { throw .cancelled }

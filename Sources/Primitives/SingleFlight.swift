@@ -29,14 +29,19 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
             return self.nextID
         }
 
+        /// Takes what tells work that somebody waits.
+        mutating func takeRaise(_ key: Key, _ flightID: UInt64) -> (@Sendable () -> Void)? {
+            guard self.flights[key]?.id == flightID else { return nil }
+            defer { self.flights[key]?.raise = nil }
+            return self.flights[key]?.raise
+        }
+
         /// Joins the work for a key, if there is any, with what is to be called then without the lock.
         mutating func join(_ key: Key, waits: Bool) -> (waiting: Waiting, raise: (@Sendable () -> Void)?)? {
             guard let flight = self.flights[key] else { return nil }
             let waiting = Waiting(key: key, flightID: flight.id, waiterID: self.makeID(), answer: OneShot())
             self.flights[key]?.waiters[waiting.waiterID] = waiting.answer
-            guard waits else { return (waiting, nil) }
-            self.flights[key]?.raise = nil
-            return (waiting, flight.raise)
+            return (waiting, waits ? self.takeRaise(key, flight.id) : nil)
         }
     }
 
@@ -56,33 +61,44 @@ public final class SingleFlight<Key: Hashable & Sendable, Answer: Sendable>: Sen
     /// - Parameters:
     ///   - key: Which work.
     ///   - raise: Given by who asks ahead of need: called once, without a lock, if somebody joins who does not.
+    ///   - join: Given by who asks ahead of need: called without a lock if the work was under way, with what is to be
+    ///     called if somebody begins to wait for it there.
     ///   - work: The work.
     /// - Returns: The answer, or nothing if this task was cancelled.
     public func run(
         _ key: Key,
         ahead raise: (@Sendable () -> Void)? = nil,
+        joined join: ((@escaping @Sendable () -> Void) -> Void)? = nil,
         _ work: @escaping @Sendable () async -> Answer
     ) async -> Answer? {
-        await self.wait(self.begin(key, ahead: raise, work))
+        await self.wait(self.begin(key, ahead: raise, joined: join, work))
     }
 
-    /// Begins the work for a key, or joins it; ``wait(_:)`` is due. See ``run(_:ahead:_:)``.
+    /// Begins the work for a key, or joins it; ``wait(_:)`` is due. See ``run(_:ahead:joined:_:)``.
     public func begin(
         _ key: Key,
         ahead raise: (@Sendable () -> Void)? = nil,
+        joined join: ((@escaping @Sendable () -> Void) -> Void)? = nil,
         _ work: @escaping @Sendable () async -> Answer
     ) -> Waiting {
-        let (waiting, joined): (Waiting, (@Sendable () -> Void)?) = self.state.withLock { state in
-            if let joined = state.join(key, waits: raise == nil) { return joined }
+        typealias Begun = (waiting: Waiting, raise: (@Sendable () -> Void)?, isNew: Bool)
+        let begun: Begun = self.state.withLock { state in
+            if let joined = state.join(key, waits: raise == nil) {
+                return (joined.waiting, joined.raise, false)
+            }
             let id = state.makeID()
             let waiting = Waiting(key: key, flightID: id, waiterID: state.makeID(), answer: OneShot())
             let task = Task { self.land(key, id, await work()) }
             let waiters = [waiting.waiterID: waiting.answer]
             state.flights[key] = Flight(id: id, task: task, waiters: waiters, raise: raise)
-            return (waiting, nil)
+            return (waiting, nil, true)
         }
-        joined?()
-        return waiting
+        begun.raise?()
+        if raise != nil, !begun.isNew {
+            // Ahead too: whoever waits for this one waits for that.
+            join? { self.state.withLock { $0.takeRaise(key, begun.waiting.flightID) }?() }
+        }
+        return begun.waiting
     }
 
     /// Joins the work that is under way for a key, if there is any, as one who waits for it; ``wait(_:)`` is due.

@@ -9,6 +9,8 @@ public final class RequestUrgency: Sendable {
         var isWaitedFor: Bool
         /// Who is to be told, by the number of the request.
         var observers: [UInt64: @Sendable () -> Void] = [:]
+        /// Those of other calls that this one joined.
+        var joined: [@Sendable () -> Void] = []
     }
 
     private let state: Mutex<State>
@@ -33,10 +35,23 @@ public final class RequestUrgency: Sendable {
     public func raise() {
         let observers = self.state.withLock { state in
             state.isWaitedFor = true
-            defer { state.observers = [:] }
-            return Array(state.observers.values)
+            defer {
+                state.observers = [:]
+                state.joined = []
+            }
+            return Array(state.observers.values) + state.joined
         }
         for observer in observers { observer() }
+    }
+
+    /// Has another call told when somebody begins to wait, which this one shares its work with: at once if somebody does
+    /// already.
+    public func alsoRaise(_ act: @escaping @Sendable () -> Void) {
+        let isRaised = self.state.withLock { state in
+            if !state.isWaitedFor { state.joined.append(act) }
+            return state.isWaitedFor
+        }
+        if isRaised { act() }
     }
 
     /// Has a queue told when somebody begins to wait: at once if somebody does already.

@@ -82,7 +82,7 @@ final class ContentsAhead: Sendable {
     }
 
     private func beginHead(of file: Sibling, _ mark: ContentMark, _ urgency: RequestUrgency) -> Head {
-        self.heads.begin(file.inode, ahead: urgency.raiser) {
+        self.heads.begin(file.inode, ahead: urgency.raiser, joined: urgency.alsoRaise) {
             await self.storeHead(of: file, mark, urgency)
         }
     }

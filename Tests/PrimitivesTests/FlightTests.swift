@@ -86,6 +86,32 @@ struct FlightTests {
         }
     }
 
+    @Test("Who waits for work ahead that joined other work ahead waits for that too")
+    func linked() async {
+        let flight = SingleFlight<String, Int>()
+        let hold = Hold()
+        let raised = Tally()
+        let linked = Mutex<(@Sendable () -> Void)?>(nil)
+        @Sendable func work() async -> Int { await hold.pass() ? 7 : -1 }
+        let first = flight.begin(
+            "a",
+            ahead: { raised.add() },
+            joined: { _ in Issue.record("nothing to join") },
+            work
+        )
+        let second = flight.begin("a", ahead: {}, joined: { act in linked.withLock { $0 = act } }, work)
+        #expect(raised.count == 0)
+        linked.withLock { $0 }?()
+        linked.withLock { $0 }?()
+        #expect(raised.count == 1)
+        hold.release()
+        for waiting in [first, second] { #expect(await flight.wait(waiting) == 7) }
+        // Of work that has ended nobody is told.
+        let later = flight.begin("a", ahead: { Issue.record("other work") }, work)
+        linked.withLock { $0 }?()
+        #expect(await flight.wait(later) == 7)
+    }
+
     @Test("Another key is not joined")
     func otherKey() async {
         let flight = SingleFlight<String, Int>()

@@ -22,6 +22,7 @@ public final class RemoteClient: Sendable {
         /// Nothing is sent before that, by the policy's clock.
         var notBefore: Duration = .zero
         var counters = RemoteCounters()
+        var budget = RetryBudget()
         /// Whether the server was seen to answer 500 to an upload of no bytes.
         var refusesEmptyFiles = false
     }
@@ -118,12 +119,16 @@ public final class RemoteClient: Sendable {
 
     /// Waits before a call is repeated.
     func pause(_ call: RemoteCall, _ failure: CallFailure, _ attempt: Int) async throws(RemoteError) {
-        self.state.withLock { $0.counters.retries += 1 }
+        let now = self.retry.clock.now()
+        let wait = self.state.withLock { state in
+            state.counters.retries += 1
+            return state.budget.takeTurn(at: now)
+        }
         self.logger.debug(
             "a call is repeated",
             metadata: call.metadata(attempt: attempt, cause: failure.error)
         )
-        try await self.sleep(self.retry.backoff(after: attempt))
+        try await self.sleep(wait + self.retry.backoff(after: attempt))
     }
 
     /// A call is asked a second time beside the first, which is slow.
@@ -188,7 +193,10 @@ public final class RemoteClient: Sendable {
         _ sink: (any BodySink)?,
         _ handle: TransferHandle
     ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
-        self.state.withLock { $0.counters.attempts += 1 }
+        self.state.withLock { state in
+            state.counters.attempts += 1
+            state.budget.noteRequest()
+        }
         let response: HTTPResponse
         do {
             response = try await self.transport.send(

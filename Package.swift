@@ -111,8 +111,7 @@ let package = Package(
             name: "CLI",
             dependencies: [
                 "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "RemoteAPI",
-                "Transport",
-                "WireFormat",
+                "Transport", "WireFormat", "CLinux",
                 argumentParser, logging, system,
             ],
             swiftSettings: settings

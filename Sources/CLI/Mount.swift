@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Logging
 import RemoteAPI
@@ -56,6 +57,9 @@ struct Mount {
     /// notice signals only with the next request.
     private func serve() throws -> Int32 {
         Self.allowManyDescriptors()
+        // By default there are eight for each core, which is 15 MiB more with 64 readers beside find over a million names;
+        // and curl's buffer of 256 KiB would go back to the kernel with each transfer, and be new memory for the next.
+        csystem_limit_heaps(2)
         // Before any thread is started.
         let signals = TerminationSignals()
         let logger = LineLog.logger(level: self.configuration.service.logLevel, environment: self.environment)

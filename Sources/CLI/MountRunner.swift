@@ -64,7 +64,7 @@ struct MountRunner {
                     disk: self.disk,
                     // The rest is for requests on their way, parts of uploads and what is freed in pieces.
                     memoryBudget: configuration.memoryByteCount / 4 * 3,
-                    usedByOthers: { namespace.listingByteCount }
+                    usedByOthers: { [disk] in namespace.listingByteCount + disk.queuedByteCount }
                 ),
                 staging: staging,
                 options: configuration.writes,
@@ -90,8 +90,8 @@ struct MountRunner {
                 budget: UInt64(configuration.diskCacheByteCount),
                 // Half of it there, and half in memory after that.
                 blockTTL: configuration.writes.isImmutable ? nil : configuration.blockTTL / 2,
-                // So many are in memory in any case when a file is read in order.
-                queueByteLimit: configuration.memoryByteCount / 4
+                // They are beyond what blocks in memory may take; more than this is stored from there.
+                queueByteLimit: configuration.memoryByteCount / 8
             ),
             logger: logger
         )

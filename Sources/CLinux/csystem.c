@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -28,4 +29,14 @@ int csystem_ioctl_int(int descriptor, unsigned long request, int value) {
 
 int csystem_open_direct(void) {
     return O_DIRECT;
+}
+
+void csystem_limit_heaps(int count) {
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, count);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#else
+    (void)count;
+#endif
 }

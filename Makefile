@@ -19,10 +19,10 @@ export SWIFT PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test test-unit test-e2e bench bench-quick bench-build fuse lint format check
+.PHONY: help build demo demo-stop test test-unit test-e2e test-sanitize bench bench-quick bench-build fuse lint format check
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## Build tetherfs and tetherfs-server (CONFIGURATION=debug for a debug build)
 	@scripts/packages.sh build run
@@ -48,6 +48,12 @@ test-e2e: fuse ## Run the tests that mount, with real tools (PYTEST_ARGS="-k dem
 	@scripts/venv.sh
 	@$(if $(TETHERFS_BIN_DIR),true,scripts/build.sh debug)
 	TETHERFS_BIN_DIR="$(TEST_BIN)" .venv/bin/python -m pytest Tests/e2e $(PYTEST_ARGS)
+
+test-sanitize: fuse ## Run the unit tests and tests of mounts with the thread and address sanitizers
+	@scripts/packages.sh build run test
+	@scripts/venv.sh
+	@scripts/sanitize.sh thread
+	@scripts/sanitize.sh address
 
 bench: bench-build ## Measure with the full sizes and write docs/performance.md (about 10 minutes)
 	@scripts/packages.sh peers

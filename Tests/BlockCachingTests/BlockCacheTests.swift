@@ -9,7 +9,8 @@ import WireFormat
 
 private let block = Int(BlockGeometry.blockByteCount)
 
-@Suite("Blocks that all readers share", .timeLimit(.minutes(1)))
+// Comparing many megabytes takes minutes with a sanitizer.
+@Suite("Blocks that all readers share", .timeLimit(.minutes(5)))
 struct BlockCacheTests {
     private let remote = InMemoryRemote()
     private let cache: BlockCache

@@ -1,0 +1,92 @@
+"""Single sentences of docs/semantics.md that no other test shows."""
+
+import os
+
+from mountkit import Mount, counting, libc, write
+from servercalls import pattern
+from serverkit import poll
+
+DATA = pattern(3_000_000)
+
+
+def test_what_was_written_is_on_the_local_disk_and_on_no_server_before_close(server, content, mount):
+    with counting(server) as seen:
+        descriptor = os.open(mount / "f", os.O_WRONLY | os.O_CREAT)
+        assert os.write(descriptor, DATA[:100_000]) == 100_000
+        staged = [path.read_bytes() for path in mount.cache_dir.rglob("staging/*") if path.is_file()]
+        assert DATA[:100_000] in staged
+        assert content.tree() == {}
+    assert seen.calls["put"] == 0
+    os.close(descriptor)
+    assert content.read("f") == DATA[:100_000]
+
+
+def test_a_changed_byte_uploads_the_whole_file(server, content, mount):
+    write(mount / "f", DATA)
+    with counting(server) as seen:
+        write(mount / "f", b"!", os.O_WRONLY)
+    ranges = [entry.content_range.rpartition(":")[2] for entry in seen.entries if entry.method == "PUT"]
+    ends = [tuple(map(int, part.split("-"))) for part in ranges]
+    assert sum(end - start for start, end in ends) == len(DATA)
+    assert content.read("f") == b"!" + DATA[1:]
+
+
+def test_sync_and_syncfs_upload_nothing(server, content, mount):
+    descriptor = os.open(mount / "f", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, b"data")
+    with counting(server) as seen:
+        assert libc.syncfs(descriptor) == 0
+        os.sync()
+    assert seen.calls["put"] == seen.calls["post"] == 0
+    os.close(descriptor)
+    assert content.read("f") == b"data"
+
+
+def test_a_new_file_is_seen_here_at_once_and_elsewhere_when_it_was_closed(server, filesystem, mount):
+    with Mount(server, filesystem, "--metadata-ttl", 0) as elsewhere:
+        descriptor = os.open(mount / "f", os.O_WRONLY | os.O_CREAT)
+        os.write(descriptor, b"data")
+        assert os.listdir(mount.path) == ["f"] and os.stat(mount / "f").st_size == 4
+        assert os.listdir(elsewhere.path) == []
+        os.close(descriptor)
+        assert os.listdir(elsewhere.path) == ["f"]
+
+
+def test_every_link_count_is_1_until_the_name_is_gone(content, mount):
+    content.write("d/e/f", b"data")
+    assert [os.stat(mount / name).st_nlink for name in (".", "d", "d/e", "d/e/f")] == [1, 1, 1, 1]
+    file = os.open(mount / "d/e/f", os.O_RDONLY)
+    os.unlink(mount / "d/e/f")
+    assert os.fstat(file).st_nlink == 0
+    directory = os.open(mount / "d/e", os.O_RDONLY)
+    os.rmdir(mount / "d/e")
+    assert os.fstat(directory).st_nlink == 0
+    os.close(file)
+    os.close(directory)
+
+
+def test_a_file_that_changes_elsewhere_gets_the_time_at_which_that_was_seen(server, filesystem, content):
+    content.write("f", b"old")
+    with Mount(server, filesystem, "--metadata-ttl", 0.1) as mount:
+        first = os.stat(mount / "f")
+        content.write("f", b"new and longer")
+        poll(lambda: os.stat(mount / "f").st_size == 14, what="the new size")
+        assert os.stat(mount / "f").st_mtime_ns > first.st_mtime_ns
+        assert os.stat(mount / "f").st_ctime_ns > first.st_ctime_ns
+
+
+def test_reading_changes_no_access_time(content, mount):
+    content.write("d/f", b"data")
+    os.utime(mount / "d/f", (1000, 2000))
+    before = [os.stat(mount / name).st_atime_ns for name in ("d", "d/f")]
+    with open(mount / "d/f", "rb") as file:
+        assert file.read() == b"data"
+    assert os.listdir(mount / "d") == ["f"]
+    assert [os.stat(mount / name).st_atime_ns for name in ("d", "d/f")] == before
+    assert before[1] == 1000 * 10**9
+
+
+def test_statfs_shows_1_pib_free(mount):
+    status = os.statvfs(mount.path)
+    sizes = [status.f_frsize * blocks for blocks in (status.f_blocks, status.f_bfree, status.f_bavail)]
+    assert sizes == [1 << 50] * 3

@@ -6,6 +6,9 @@ CONFIGURATION ?= release
 TETHERFS_BIN_DIR ?=
 SWIFT ?= swift
 PYTHON ?= python3
+# Where `make install` puts things, and below which folder.
+PREFIX ?= /usr/local
+DESTDIR ?=
 # More for pytest, such as: make test-e2e PYTEST_ARGS="-k demo -x"
 PYTEST_ARGS ?=
 # More for the benchmarks, such as: make bench-quick BENCH_ARGS="--only sequential"
@@ -19,7 +22,7 @@ export SWIFT PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo demo-stop test test-unit test-e2e test-sanitize bench bench-quick bench-build fuse lint format check
+.PHONY: help build install deb demo demo-stop test test-unit test-e2e test-sanitize bench bench-quick bench-build fuse lint format check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +30,13 @@ help: ## List the targets
 build: ## Build tetherfs and tetherfs-server (CONFIGURATION=debug for a debug build)
 	@scripts/packages.sh build run
 	@scripts/build.sh $(CONFIGURATION)
+
+install: ## Install what `make build` built (PREFIX=/usr/local, DESTDIR=)
+	@scripts/install.sh "$(BIN)" "$(DESTDIR)" "$(PREFIX)"
+
+deb: ## Build, and make a Debian package of it in dist/
+	@$(if $(TETHERFS_BIN_DIR),true,$(MAKE) --no-print-directory build)
+	@scripts/deb.sh "$(BIN)" dist
 
 demo: ## Start a server and mount a filesystem of it at demo/mnt
 	@scripts/packages.sh $(if $(TETHERFS_BIN_DIR),run,build run)

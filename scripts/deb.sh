@@ -1,0 +1,62 @@
+#!/bin/bash
+# Makes a Debian package of programs that are built: deb.sh BIN DIRECTORY, and prints its path.
+set -eu
+bin=$1
+folder=$2
+here=$(dirname "$0")
+version=$("$bin/tetherfs" --version)
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+# Files of a package are root's, and to be read by all, whoever makes it.
+umask 022
+chmod 755 "$tree"
+
+"$here/install.sh" "$bin" "$tree" /usr
+# /sbin is a link to it on Debian 12, which a package must not replace.
+mv "$tree/sbin" "$tree/usr/sbin"
+strip "$tree/usr/bin/tetherfs" "$tree/usr/bin/tetherfs-server"
+gzip -9n "$tree"/usr/share/man/man1/*.1
+
+install -d "$tree/DEBIAN"
+cat >"$tree/DEBIAN/control" <<CONTROL
+Package: tetherfs
+Version: $version
+Architecture: $(dpkg --print-architecture)
+Maintainer: The tetherfs project <maintainers@tetherfs.invalid>
+Section: utils
+Priority: optional
+Depends: fuse3, libfuse3-3, libcurl4, libsqlite3-0, libxxhash0, libstdc++6, ca-certificates
+Description: mount remote filesystems of the Filesystems API
+ The driver tetherfs mounts a filesystem of a compute service at a directory;
+ tetherfs-server serves the same API from a folder.
+CONTROL
+
+# Nothing stays mounted by a program that is gone: what waits is uploaded first. A mount that cannot be ended keeps
+# the package.
+cat >"$tree/DEBIAN/prerm" <<'PRERM'
+#!/bin/sh
+set -e
+if [ "$1" = remove ]; then
+    if [ -d /run/systemd/system ]; then
+        systemctl stop 'tetherfs@*.service' || true
+    fi
+    while read -r _ place type _; do
+        [ "$type" = fuse.tetherfs ] || continue
+        tetherfs unmount "$(printf '%b' "$place")"
+    done </proc/self/mounts
+fi
+PRERM
+cat >"$tree/DEBIAN/postinst" <<'POSTINST'
+#!/bin/sh
+set -e
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload || true
+fi
+POSTINST
+cp "$tree/DEBIAN/postinst" "$tree/DEBIAN/postrm"
+chmod 755 "$tree"/DEBIAN/p*
+
+mkdir -p "$folder"
+package=$folder/tetherfs_${version}_$(dpkg --print-architecture).deb
+dpkg-deb --root-owner-group --build "$tree" "$package" >/dev/null
+echo "$package"

@@ -1,0 +1,35 @@
+#!/bin/bash
+# Installs the programs, their man pages, completions and units: install.sh BIN [DESTDIR] [PREFIX]
+#
+# mount(8) looks for its helpers in /sbin alone, whatever the prefix.
+set -eu
+bin=$1
+destination=${2:-}
+prefix=${3:-/usr/local}
+cd "$(dirname "$0")/.."
+
+to() { install -D -m "$1" "$2" "$destination$3"; }
+
+for program in tetherfs tetherfs-server; do
+    to 755 "$bin/$program" "$prefix/bin/$program"
+    to 644 "man/$program.1" "$prefix/share/man/man1/$program.1"
+done
+install -d "$destination/sbin"
+for helper in mount umount; do
+    ln -sf "$prefix/bin/tetherfs" "$destination/sbin/$helper.fuse.tetherfs"
+done
+
+complete() {
+    install -d "$destination$(dirname "$2")"
+    "$bin/tetherfs" --generate-completion-script "$1" >"$destination$2"
+}
+complete bash "$prefix/share/bash-completion/completions/tetherfs"
+complete zsh "$prefix/share/zsh/vendor-completions/_tetherfs"
+complete fish "$prefix/share/fish/vendor_completions.d/tetherfs.fish"
+
+units=$prefix/lib/systemd/system
+to 644 'systemd/tetherfs@.service' "$units/tetherfs@.service"
+sed -i "s|/usr/bin/tetherfs|$prefix/bin/tetherfs|" "$destination$units/tetherfs@.service"
+for example in mnt-data.mount mnt-data.automount; do
+    to 644 "systemd/$example" "$prefix/share/doc/tetherfs/examples/$example"
+done

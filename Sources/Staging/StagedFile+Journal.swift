@@ -201,12 +201,25 @@ extension StagedFile {
                 ? (content: state.content, count: state.changeCount) : nil
         }
         guard let before else { return }
-        let failure = fdatasync(self.descriptor.rawValue) == 0 ? nil : Errno(rawValue: errno)
+        let failure = self.sync()
         self.state.withLock { state in
             state.syncFailure = failure
             guard failure == nil, state.isDirty, state.changeCount == before.count else { return }
             state.synced = before.content
             self.record(state)
+        }
+    }
+
+    /// Brings the local file to the disk, blocking.
+    ///
+    /// - Returns: Why it is not there.
+    func sync() -> Errno? {
+        do throws(Errno) {
+            let descriptor = try self.duplicate()
+            defer { try? descriptor.close() }
+            return fdatasync(descriptor.rawValue) == 0 ? nil : Errno(rawValue: errno)
+        } catch {
+            return error
         }
     }
 

@@ -33,6 +33,8 @@ public final class StagedFile: Sendable {
         var place: @Sendable () -> RemotePath?
         /// Whether the journal's thread will ask for what has changed.
         var isNoted = false
+        /// The local file, where it is open.
+        var descriptor: FileDescriptor?
         /// Why its bytes could not be synced; what the disk then has is not known any more.
         var syncFailure: Errno?
         /// The bytes before this are being sent; whether none of them changed since.
@@ -44,20 +46,50 @@ public final class StagedFile: Sendable {
 
     /// One lock for the map and the local file, so that no reader sees the one without the other.
     let state: Mutex<State>
-    let descriptor: FileDescriptor
     let name: StagingName
     let store: StagingStore
 
-    init(descriptor: FileDescriptor, name: StagingName, state: State, store: StagingStore) {
-        self.descriptor = descriptor
+    init(name: StagingName, state: State, store: StagingStore) {
         self.name = name
         self.store = store
         self.state = Mutex(state)
+        if state.descriptor != nil { store.openFiles.didOpen(self) }
     }
 
     deinit {
-        try? self.descriptor.close()
-        self.store.remove(self.name, self.state.withLock { $0.stage })
+        let (descriptor, stage) = self.state.withLock { ($0.descriptor, $0.stage) }
+        if let descriptor {
+            try? descriptor.close()
+            self.store.openFiles.didClose(self.name.number)
+        }
+        self.store.remove(self.name, stage)
+    }
+
+    /// The local file, opened if it is not.
+    func open(_ state: inout State) throws(Errno) -> FileDescriptor {
+        if let descriptor = state.descriptor { return descriptor }
+        let descriptor = try self.store.open(state.isDirty ? self.name.dirty : self.name.clean, options: [])
+        state.descriptor = descriptor
+        self.store.openFiles.didOpen(self)
+        return descriptor
+    }
+
+    /// A second descriptor of the local file, for what takes long and must not hold the lock.
+    func duplicate() throws(Errno) -> FileDescriptor {
+        try self.state.withLock { state throws(Errno) in
+            let descriptor = try self.open(&state)
+            do { return try descriptor.duplicate() } catch { throw error as? Errno ?? .ioError }
+        }
+    }
+
+    /// Closes the local file until it is next used, unless bytes are being written to it.
+    func closeUntilUsed() {
+        self.state.withLock { state in
+            guard state.stage != .open, let descriptor = state.descriptor else { return }
+            try? descriptor.close()
+            state.descriptor = nil
+            self.store.openFiles.didClose(self.name.number)
+        }
     }
 
     /// What there is now.
@@ -83,11 +115,12 @@ public final class StagedFile: Sendable {
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         guard !bytes.isEmpty else { return }
         try self.change(from: offset, needing: bytes.count) { state throws(Errno) in
+            let descriptor = try self.open(&state)
             do throws(Errno) {
-                try Self.writeAll(bytes, to: self.descriptor, at: offset)
+                try Self.writeAll(bytes, to: descriptor, at: offset)
             } catch {
                 // What was written of it past the end would show in a hole that a later write leaves.
-                _ = ftruncate(self.descriptor.rawValue, off_t(state.size))
+                _ = ftruncate(descriptor.rawValue, off_t(state.size))
                 throw error
             }
             // Between the old end and the new bytes lie zeros: the local file's hole.
@@ -105,7 +138,8 @@ public final class StagedFile: Sendable {
             // one that was reported as safe is left to be uploaded.
             if size == 0, state.synced?.size ?? 0 > 0 { state.isPromised = false }
             state.synced = state.synced?.clipped(to: size)
-            guard ftruncate(self.descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+            let descriptor = try self.open(&state)
+            guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
             if size > state.size {
                 state.extents.insert(state.size..<size)
             } else {
@@ -120,7 +154,7 @@ public final class StagedFile: Sendable {
     public func allocate(_ range: Range<UInt64>) throws(Errno) {
         try self.change(needing: range.count) { state throws(Errno) in
             let result = posix_fallocate(
-                self.descriptor.rawValue,
+                try self.open(&state).rawValue,
                 off_t(range.lowerBound),
                 off_t(range.upperBound - range.lowerBound)
             )
@@ -145,7 +179,7 @@ public final class StagedFile: Sendable {
                 let start = Int(piece.lowerBound - offset)
                 try Self.writeAll(
                     UnsafeRawBufferPointer(rebasing: bytes[start..<start + piece.count]),
-                    to: self.descriptor,
+                    to: try self.open(&state),
                     at: piece.lowerBound
                 )
                 state.extents.insert(piece)
@@ -165,11 +199,12 @@ public final class StagedFile: Sendable {
         try self.withState { state throws(Errno) in
             guard offset < state.size else { return 0 }
             let wanted = min(buffer.count, Int(state.size - offset))
+            let descriptor = try self.open(&state)
             var done = 0
             while done < wanted {
                 let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<wanted])
                 let count = pread(
-                    self.descriptor.rawValue,
+                    descriptor.rawValue,
                     rest.baseAddress,
                     rest.count,
                     off_t(offset) + off_t(done)

@@ -20,6 +20,7 @@ public final class StagingStore: Sendable {
     private let leftovers = Mutex<[Journal.Record]>([])
     /// Counted up from the time of the start, so that no name that an earlier mount left is met again.
     private let nextNumber: Mutex<UInt64>
+    let openFiles = OpenStagedFiles()
     /// Each syncs one file at a time.
     private let syncers = (0..<4).map { DispatchQueue(label: "tetherfs.sync-\($0)") }
 
@@ -70,6 +71,8 @@ public final class StagingStore: Sendable {
         if recovers {
             let left = self.sortLeftovers(logger)
             self.leftovers.withLock { $0 = left }
+        } else if self.journal.initialRecords.contains(where: { $0.state != .kept }) {
+            logger.notice("what an earlier mount did not upload is left as it is, as this mount only reads")
         }
     }
 
@@ -105,7 +108,8 @@ public final class StagingStore: Sendable {
         }
         var state = StagedFile.State(size: size, place: place ?? { path })
         state.baseSize = baseSize
-        return StagedFile(descriptor: descriptor, name: name, state: state, store: self)
+        state.descriptor = descriptor
+        return StagedFile(name: name, state: state, store: self)
     }
 
     /// Waits, blocking, until all that was queued for the journal is written, if it can be.
@@ -133,9 +137,15 @@ public final class StagingStore: Sendable {
             defer { records = [] }
             return records
         }
+        let names = [UInt64: StagingName](
+            CacheDirectory.names(in: self.directory).compactMap { name in
+                StagingName(dirty: name).map { ($0.number, $0) }
+            },
+            uniquingKeysWith: { first, _ in first }
+        )
         return records.compactMap { record in
             do throws(Errno) {
-                return Leftover(record: record, file: try self.openLeftover(record))
+                return Leftover(record: record, file: try self.openLeftover(record, names[record.number]))
             } catch {
                 logger.error(
                     "bytes that an earlier mount did not upload cannot be opened; they are left where they are",
@@ -146,19 +156,16 @@ public final class StagingStore: Sendable {
         }
     }
 
-    private func openLeftover(_ record: Journal.Record) throws(Errno) -> StagedFile {
-        let prefix = "dirty-\(record.number)-"
-        guard let name = CacheDirectory.names(in: self.directory).first(where: { $0.hasPrefix(prefix) })
-        else {
-            throw .noSuchFileOrDirectory
-        }
-        let descriptor = try self.open(name, options: [])
+    private func openLeftover(
+        _ record: Journal.Record,
+        _ name: StagingName?
+    ) throws(Errno) -> StagedFile {
+        guard let name else { throw .noSuchFileOrDirectory }
+        let descriptor = try self.open(name.dirty, options: [])
+        // There may be thousands of them: it is opened again when it is read.
+        defer { try? descriptor.close() }
         // What a record says of its end may be older than the file.
-        guard ftruncate(descriptor.rawValue, off_t(record.size)) == 0 else {
-            let cause = Errno(rawValue: errno)
-            try? descriptor.close()
-            throw cause
-        }
+        guard ftruncate(descriptor.rawValue, off_t(record.size)) == 0 else { throw Errno(rawValue: errno) }
         let path = record.path
         var state = StagedFile.State(size: record.size, place: { path })
         state.stage = record.state
@@ -172,13 +179,7 @@ public final class StagingStore: Sendable {
         } else {
             state.extents.insert(0..<record.size)
         }
-        let label = String(name.dropFirst(prefix.count))
-        return StagedFile(
-            descriptor: descriptor,
-            name: StagingName(number: record.number, label: label),
-            state: state,
-            store: self
-        )
+        return StagedFile(name: name, state: state, store: self)
     }
 
     // MARK: For staged files
@@ -203,11 +204,9 @@ public final class StagingStore: Sendable {
     ///
     /// - Returns: Why they are not there.
     func sync(_ file: StagedFile) async -> Errno? {
-        let descriptor = file.descriptor
-        return await withCheckedContinuation { continuation in
+        await withCheckedContinuation { continuation in
             self.syncers[Int(file.name.number % UInt64(self.syncers.count))].async {
-                let isDone = fdatasync(descriptor.rawValue) == 0
-                continuation.resume(returning: isDone ? nil : Errno(rawValue: errno))
+                continuation.resume(returning: file.sync())
             }
         }
     }

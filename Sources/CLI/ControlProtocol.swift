@@ -23,19 +23,23 @@ struct ControlReply: Codable, Sendable, Equatable {
     var ok: Bool
     /// Why not; or what there is to say.
     var message: String?
+    /// How the mount stands, if that was asked.
+    var status: MountStatus?
     /// The driver's process id, filled in by the server.
     var processID: Int32?
 
     private enum CodingKeys: String, CodingKey {
         case ok
         case message
+        case status
         case processID = "pid"
     }
 
     /// Makes a reply.
-    init(ok: Bool, message: String? = nil) {
+    init(ok: Bool, message: String? = nil, status: MountStatus? = nil) {
         self.ok = ok
         self.message = message
+        self.status = status
     }
 }
 

@@ -17,7 +17,8 @@ struct TetherfsCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            MountCommand.self, UnmountCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
+            MountCommand.self, UnmountCommand.self, FlushCommand.self, StatusCommand.self,
+            FilesystemsCommand.self, WatchMountCommand.self,
         ]
     )
 

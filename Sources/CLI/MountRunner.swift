@@ -25,7 +25,9 @@ struct MountRunner {
     private let configuration: MountConfiguration
     private let fileSystem: FileSystem
     private let disk: DiskCache
-    private let recoveryDirectory: SystemPackage.FilePath
+    private let staging: StagingStore
+    /// How often it is told, while it ends, what is still to be uploaded.
+    private static let progressInterval = Duration.seconds(10)
     private let logger: Logger
 
     /// Puts the layers together; nothing is sent or mounted yet.
@@ -50,8 +52,13 @@ struct MountRunner {
                 for: filesystemID
             )
             let disk = Self.disk(in: directory, for: filesystemID, configuration, logger)
-            let staging = try StagingStore(in: directory, makeRoom: disk.makeRoom, logger: logger)
-            self.recoveryDirectory = staging.recoveryDirectory
+            let staging = try StagingStore(
+                in: directory,
+                recovers: !configuration.isReadOnly,
+                makeRoom: disk.makeRoom,
+                logger: logger
+            )
+            self.staging = staging
             self.disk = disk
             let service = client.filesystem(filesystemID)
             let remote = ForgettingRemote(service, disk: self.disk)
@@ -136,6 +143,7 @@ struct MountRunner {
         environment: Environment,
         ready: @escaping @Sendable () -> Void
     ) throws(UserError) -> Int32 {
+        try self.recover()
         let service = ServiceNotification(environment)
         let session = try self.session {
             service?.ready("\(self.configuration.sourceName) is mounted at \(self.configuration.mountPoint)")
@@ -239,21 +247,44 @@ struct MountRunner {
         if case .refused(let reason) = Unmounting.unmount(self.configuration.mountPoint, .lazily) {
             self.logger.warning("the mount cannot be taken away", metadata: ["cause": "\(reason)"])
         }
-        _ = try? Blocking.run { await self.fileSystem.drain() }
+        _ = self.drain(isLast: false)
         session.end()
     }
 
-    /// The mount is gone: what still waits is uploaded, or left where the next mount and a person find it.
+    /// Takes up what an earlier mount left to be uploaded, before anything is asked of this one.
+    private func recover() throws(UserError) {
+        let fileSystem = self.fileSystem
+        do {
+            try Blocking.run { try await fileSystem.recover() }
+        } catch {
+            throw UserError(
+                "cannot take up what an earlier mount did not upload: \(Printable.text("\(error)")); it is kept",
+                status: .mountFailure
+            )
+        }
+    }
+
+    /// Uploads what waits, and says now and then how much that is.
+    private func drain(isLast: Bool) -> [FileSystem.UnsentFile] {
+        let telling = Task { [self] in
+            while !Task.isCancelled {
+                if let waiting { self.logger.info("ending: \(waiting)") }
+                try? await Task.sleep(for: Self.progressInterval)
+            }
+        }
+        defer { telling.cancel() }
+        return (try? Blocking.run { await self.fileSystem.drain(tellsOfKept: isLast) }) ?? []
+    }
+
+    /// The mount is gone: what still waits is uploaded, or left where the next mount finds it.
     private func finish() -> Int32 {
-        let unsent = (try? Blocking.run { await self.fileSystem.drain() }) ?? []
+        let unsent = self.drain(isLast: true)
         _ = try? Blocking.run { await self.disk.close() }
+        self.staging.finish()
         for file in unsent {
             self.logger.error(
-                "not uploaded: the next mount keeps its bytes in the recovery directory",
-                metadata: [
-                    "path": "\(file.place)", "bytes": "\(file.byteCount)", "cause": "\(file.error)",
-                    "directory": "\(self.recoveryDirectory)",
-                ]
+                "not uploaded: its bytes are left for the next mount with this cache directory",
+                metadata: ["path": "\(file.place)", "bytes": "\(file.byteCount)", "cause": "\(file.error)"]
             )
         }
         return unsent.isEmpty ? ExitStatus.success.rawValue : ExitStatus.failure.rawValue
@@ -264,11 +295,18 @@ struct MountRunner {
         _ request: ControlRequest,
         _ progress: @escaping @Sendable (String) -> Void
     ) async -> ControlReply {
-        let waiting = self.waiting
         switch request.command {
-        case .status: return ControlReply(ok: true, message: waiting ?? "all is uploaded")
+        case .status:
+            let status = MountStatus(writes: self.configuration.writes.mode, self.fileSystem.uploadStatus)
+            return ControlReply(ok: true, message: self.waiting ?? "all is uploaded", status: status)
         case .drain:
-            if let waiting { progress(waiting) }
+            let telling = Task { [self] in
+                while !Task.isCancelled {
+                    if let waiting { progress(waiting) }
+                    try? await Task.sleep(for: .milliseconds(500))
+                }
+            }
+            defer { telling.cancel() }
             let unsent = await self.fileSystem.drain()
             guard let first = unsent.first else { return ControlReply(ok: true) }
             let others = unsent.count == 1 ? "" : ", and \(unsent.count - 1) more"

@@ -5,48 +5,24 @@ struct Unmount {
     /// How long the driver may take to end after its mount is gone: all was uploaded before.
     static let endLimit = Duration.seconds(60)
 
-    private let mountPoint: String
-    private let environment: Environment
+    private let driver: MountedDriver
 
     /// Takes what the person typed.
     ///
     /// - Throws: If there is no such place.
     init(_ text: String, environment: Environment) throws(UserError) {
-        guard !text.isEmpty else { throw UserError("MOUNTPOINT is empty") }
-        do throws(UserError) {
-            self.mountPoint = try MountPoint(text).path
-        } catch {
-            let isThere = FileStatus(of: text) != nil
-            throw UserError(
-                isThere
-                    ? error.description
-                    : "\(Printable.text(text)) does not exist, so nothing is mounted there"
-            )
-        }
-        self.environment = environment
+        self.driver = try MountedDriver(text, environment: environment)
     }
 
-    private var shown: String { Printable.text(self.mountPoint) }
+    private var mountPoint: String { self.driver.mountPoint }
+    private var shown: String { self.driver.shown }
 
     /// Does it.
     ///
     /// - Throws: Says why the mount is still there.
     func run() throws(UserError) {
-        let mount = try self.mount()
-        let owner = mount.userID ?? self.environment.userID
-        guard self.environment.isRoot || owner == self.environment.userID else {
-            throw UserError(
-                "\(self.shown) was mounted by user \(owner): only that user or root can unmount it"
-            )
-        }
-        let directory = ControlAddress.directory(userID: owner)
-        let socket = ControlAddress.socket(for: self.mountPoint, in: directory)
-        // A directory that somebody else could have made proves nothing about who listens in it.
-        guard FileStatus(of: directory) == nil || PrivateDirectory.isTrusted(directory, userID: owner) else {
-            throw UserError(
-                "\(Printable.text(directory)) does not belong to user \(owner) alone: not trusted"
-            )
-        }
+        let owner = try self.driver.owner(for: "unmount it")
+        let socket = try self.driver.socket(of: owner)
         do {
             var client = try ControlClient(path: socket, userID: owner)
             let processID = try self.drain(&client)
@@ -69,21 +45,9 @@ struct Unmount {
     ///
     /// - Throws: Says why the mount is still there.
     func runLazily() throws(UserError) {
-        _ = try self.mount()
+        _ = try self.driver.mount()
         guard case .refused(let reason) = Unmounting.unmount(self.mountPoint, .lazily) else { return }
         throw UserError("cannot unmount \(self.shown): \(reason)")
-    }
-
-    private func mount() throws(UserError) -> MountTable.Entry {
-        guard let mount = try MountTable.current().mount(at: self.mountPoint) else {
-            throw UserError("\(self.shown) is not a tetherfs mount: nothing is mounted there")
-        }
-        guard mount.isTetherfs else {
-            throw UserError(
-                "\(self.shown) is not a tetherfs mount: its type is \(Printable.text(mount.type))"
-            )
-        }
-        return mount
     }
 
     /// Waits until the driver has uploaded everything.
@@ -131,19 +95,11 @@ struct Unmount {
         if mountPoint.state(within: .seconds(5)) == .dead {
             try mountPoint.clearDeadMount()
             Terminal.note(
-                "cleared \(self.shown): its driver had died before; what it had not uploaded is not on the server"
+                "cleared \(self.shown): its driver had died before; what it had not uploaded is left to the next mount"
             )
             return
         }
-        let reason =
-            switch failure {
-            case .notThere: "nobody answers on \(Printable.text(socket))"
-            case .notTrusted: "what answers on \(Printable.text(socket)) is another user's"
-            case .refused(let error): "\(Printable.text(socket)): \(error)"
-            case .ended: "it ended the conversation"
-            case .silent: "it is silent; is it stopped?"
-            case .malformed: "its answer makes no sense; is it of another version?"
-            }
+        let reason = MountedDriver.reason(failure, socket: socket)
         throw UserError(
             "\(self.shown) stays mounted: cannot ask its driver whether all is uploaded: \(reason)"
         )

@@ -33,8 +33,12 @@ extension FuseOperations {
             if let handle = DirectoryHandle.taking(info.pointee.fh) { driver.fileSystem.releasedir(handle) }
             fuse_reply_err(request, 0)
         }
-        // A change to names is on the service before it is answered: there is nothing left to do.
-        table.fsyncdir = { request, _, _, _ in fuse_reply_err(request, 0) }
+        table.fsyncdir = { request, _, _, _ in
+            guard let request, let driver = FuseOperations.driver(of: request) else { return }
+            driver.later(request, "fsyncdir", changes: true) { () throws(FileSystemError) in
+                try await driver.fileSystem.fsyncdir()
+            }
+        }
     }
 
     private func mkdir(_ request: fuse_req_t, _ parent: InodeNumber, _ name: [UInt8], _ mode: mode_t) {

@@ -24,6 +24,20 @@ final class FileContent: Sendable {
         var isUnlinked = false
         /// Why the last upload failed, until one succeeds.
         var lastError: FileSystemError?
+        /// A failure in the background that no close or fsync was told yet.
+        var untold: FileSystemError?
+        /// Whether the last close or fsync could not make it durable.
+        var isUnsaved = false
+        /// Whether the call that makes an upload the file is on its way: it is not stopped then.
+        var isCompleting = false
+        /// The size in bytes of what the service may have, as the answer to that call was lost; nothing if it has not.
+        var sizeInDoubt: UInt64?
+        /// Whether the upload replaces a file of the service whose size was not known when it was emptied.
+        var replacesUnknown = false
+        /// Whether the bytes were written before this mount began.
+        var isRecovered = false
+        /// How often writers outran uploads in the background, since one succeeded.
+        var outrunCount = 0
 
         /// Whether what is staged is the file, whatever the service has under its name: that is gone, or what its
         /// readers need was brought here since it is about to go.
@@ -47,6 +61,15 @@ final class FileContent: Sendable {
 
     var isDirty: Bool { self.state.withLock { $0.staged?.isDirty == true && !$0.isUnlinked } }
 
+    /// Whether a close or fsync covers all that waits here.
+    var isCovered: Bool {
+        if self.state.withLock({ $0.isUnsaved }) { return false }
+        return switch self.staged?.stage {
+        case .open, .failed, nil: false
+        case .pending, .uploading, .unverified, .kept: true
+        }
+    }
+
     var isUnlinked: Bool { self.state.withLock { $0.isUnlinked } }
 
     var isOnItsOwn: Bool { self.state.withLock { $0.isOnItsOwn } }
@@ -67,6 +90,26 @@ final class FileContent: Sendable {
                 return nil
             }
             return (staged, state.base)
+        }
+    }
+
+    /// The call that makes an upload the file is sent next, unless the upload was stopped before.
+    ///
+    /// - Parameter isStopped: Whether it was, asked while nobody can stop it.
+    /// - Returns: Whether it is to be sent.
+    func beginCompleting(unless isStopped: () -> Bool) -> Bool {
+        self.state.withLock { state in
+            guard !isStopped() else { return false }
+            state.isCompleting = true
+            return true
+        }
+    }
+
+    /// Takes the failure that no close or fsync was told yet.
+    func takeUntold() -> FileSystemError? {
+        self.state.withLock { state in
+            defer { state.untold = nil }
+            return state.untold
         }
     }
 

@@ -210,6 +210,7 @@ extension FileSystem {
     ) async throws(FileSystemError) {
         let content = self.use(inode)
         defer { self.endUse(content) }
+        self.stopUpload(of: content)
         try await content.transfer.alone { () throws(FileSystemError) in
             // Gone also where what came after it failed.
             defer { content.endLeaving(isGone: self.namespace.location(of: inode) == nil) }

@@ -207,6 +207,12 @@ extension FileSystem {
     /// - Returns: The staged file; while it is clean it may be let go at any time.
     /// - Throws: Why the size cannot be had, or the local disk's error.
     func stagedForWriting(_ content: FileContent, emptied: Bool) async throws(FileSystemError) -> StagedFile {
+        // What is replaced has to be known, for the case that others replace it too before this is uploaded.
+        if emptied, !content.isDirty, self.options.mode == .writeBack, !content.isUnlinked,
+            self.namespace.isOnServer(content.inode)
+        {
+            _ = try await self.version(of: content.inode)
+        }
         let staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file
         if let staged, emptied || staged.isDirty || content.isOnItsOwn { return staged }
         if emptied { return try self.stageEmpty(content) }
@@ -229,6 +235,7 @@ extension FileSystem {
         while true {
             try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
+            do throws(Errno) { try await staged.prepareToChange() } catch { throw .local(error) }
             let result = await content.writers.shared { () -> Result<Bool, FileSystemError> in
                 do throws(FileSystemError) {
                     return .success(try self.apply(change, to: staged, of: content))
@@ -298,6 +305,7 @@ extension FileSystem {
         } else {
             return false
         }
+        if staged.hasUpload { return false }
         let isDone = try self.apply(
             { staged throws(Errno) in try staged.write(bytes, at: offset) },
             to: staged,
@@ -350,13 +358,18 @@ extension FileSystem {
         if handle.isReadable, !handle.isWritable, handle.isUnread { self.ahead.didNotRead(content.inode) }
         self.retain(content)
         self.endUse(content)
-        let isUntold = content.isDirty && content.state.withLock { $0.useCount == 0 && $0.lastError == nil }
-        guard isUntold else { return }
-        // The same one: it has unsent bytes.
-        let kept = self.use(content.inode)
-        Task {
-            _ = await self.uploadUntilClean(kept)
-            self.endUse(kept)
+        let isLast = content.isDirty && content.state.withLock { $0.useCount == 0 }
+        guard isLast else { return }
+        if self.isWrittenBack(content) {
+            self.saveSoon(content)
+        } else if content.state.withLock({ $0.lastError == nil }) {
+            // The same one: it has unsent bytes.
+            let kept = self.use(content.inode)
+            content.staged?.recordPending()
+            Task {
+                _ = await self.uploadUntilClean(kept)
+                self.endUse(kept)
+            }
         }
     }
 }

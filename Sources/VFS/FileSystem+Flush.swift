@@ -8,14 +8,20 @@ import WireFormat
 extension FileSystem {
     /// Whether a close of the handle has anything to wait for: reading is none of the writers' business.
     public func needsFlush(_ handle: FileHandle) -> Bool {
-        handle.content.isDirty && (handle.isWritable || handle.writers.withLock { !$0.processes.isEmpty })
+        let content = handle.content
+        let isWriters = handle.isWritable || handle.writers.withLock { !$0.processes.isEmpty }
+        guard isWriters else { return false }
+        if content.state.withLock({ $0.untold != nil }) { return true }
+        guard content.isDirty else { return false }
+        return !self.isWrittenBack(content) || !content.isCovered
     }
 
     /// Whether nothing was written through a handle since it was opened or last flushed: at most it made or emptied its
     /// file.
     public func isUnwritten(_ handle: FileHandle) -> Bool { handle.writers.withLock { $0.processes.isEmpty } }
 
-    /// What close(2) waits for: what was written through the handle is on the service when this returns.
+    /// What close(2) waits for: what was written through the handle is on the service when this returns; where writes
+    /// wait here, it is on the local disk for good.
     ///
     /// A flush comes once per closed descriptor, also from a forked child that only inherited it. Such a close says
     /// nothing about the file, so that only the process that opened the handle, or one that wrote through it, uploads.
@@ -23,7 +29,8 @@ extension FileSystem {
     /// - Parameters:
     ///   - handle: The handle.
     ///   - process: The process that closes; 0 if it is not known.
-    /// - Throws: Why the bytes are not on the service; they are kept here.
+    /// - Throws: Why the bytes are not where they should be, or, once, why an upload in the background failed; they are
+    ///   kept here.
     public func flush(_ handle: FileHandle, by process: Int32) async throws(FileSystemError) {
         guard self.needsFlush(handle) else { return }
         let writers = handle.writers.withLock { $0.processes }
@@ -31,13 +38,16 @@ extension FileSystem {
             process != 0 && handle.opener != 0 && process != handle.opener && !writers.contains(process)
             && !writers.contains(0)
         if isBystander { return }
-        try await self.upload(handle.content)
-        if !handle.content.isDirty { handle.writers.withLock { $0.processes = [] } }
+        try await self.save(handle.content)
+        if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isCovered {
+            handle.writers.withLock { $0.processes = [] }
+        }
     }
 
-    /// What fsync(2) waits for: all that was written to the file is on the service when this returns.
+    /// What fsync(2) waits for: all that was written to the file is on the service when this returns; where writes wait
+    /// here, it is on the local disk for good.
     public func fsync(_ handle: FileHandle) async throws(FileSystemError) {
-        try await self.upload(handle.content)
+        try await self.save(handle.content)
     }
 
     /// Uploads what a content has that the service has not.
@@ -45,6 +55,7 @@ extension FileSystem {
     /// A cancelled caller stops waiting; the upload goes on, and its failure is the next flush's.
     func upload(_ content: FileContent) async throws(FileSystemError) {
         guard content.isDirty else { return }
+        content.staged?.recordPending()
         let answer = OneShot<Result<Void, FileSystemError>>()
         Task { answer.resolve(await self.uploadUntilClean(content)) }
         guard let result = await answer.wait() else { throw .interrupted }
@@ -54,12 +65,20 @@ extension FileSystem {
     /// Uploads what is here until the service has it, and says why if it cannot be done.
     ///
     /// What is written meanwhile is covered by the close or fsync of whoever writes it.
-    func uploadUntilClean(_ content: FileContent) async -> Result<Void, FileSystemError> {
+    ///
+    /// - Parameters:
+    ///   - content: Whose bytes.
+    ///   - isPatient: Whether it is tried again where a writer was faster, and writers wait in the end.
+    /// - Returns: Why it failed, if so.
+    func uploadUntilClean(
+        _ content: FileContent,
+        isPatient: Bool = true
+    ) async -> Result<Void, FileSystemError> {
         let directory = { self.namespace.location(of: content.inode).map { [$0.parent] } ?? [] }
         let result: Result<Void, FileSystemError> = await self.holding(directory) {
             await content.transfer.alone {
                 do throws(FileSystemError) {
-                    try await self.uploadHoldingTransfer(content)
+                    try await self.uploadHoldingTransfer(content, isPatient: isPatient)
                     return .success(())
                 } catch {
                     return .failure(error)
@@ -75,10 +94,16 @@ extension FileSystem {
         case .success:
             content.state.withLock { $0.lastError = nil }
             self.retain(content)
+        case .failure(.interrupted): break
         case .failure(let error):
-            content.state.withLock { $0.lastError = error }
+            let isNews = content.state.withLock { state in
+                defer { state.lastError = error }
+                return state.lastError != error
+            }
+            if !error.mayPass { content.staged?.recordFailed(error.description) }
+            guard isNews else { break }
             self.logger.error(
-                "an upload failed; its bytes are kept and are tried again at the next close, fsync or unmount",
+                "an upload failed; its bytes are kept and are tried again",
                 metadata: [
                     "path": "\(self.namespace.path(of: content.inode)?.description ?? "?")",
                     "cause": "\(error)",
@@ -89,11 +114,14 @@ extension FileSystem {
     }
 
     /// Uploads, as long as the file's name and bytes stand still; the caller holds the gates above it and `transfer`.
-    func uploadHoldingTransfer(_ content: FileContent) async throws(FileSystemError) {
+    func uploadHoldingTransfer(
+        _ content: FileContent,
+        isPatient: Bool = true
+    ) async throws(FileSystemError) {
         // Writers that are faster than the upload are let run twice, then they wait for it.
         for attempt in 0..<3 where content.isDirty {
             if attempt < 2 {
-                if try await self.uploadOnce(content) { return }
+                if try await self.uploadOnce(content) || !isPatient { return }
             } else {
                 let result: Result<Bool, FileSystemError> = await content.writers.alone {
                     do throws(FileSystemError) {
@@ -108,45 +136,73 @@ extension FileSystem {
         if content.isDirty { throw .changedOnServer }
     }
 
-    /// Uploads what is here at this moment.
+    /// Uploads what is here at this moment, beside what the service has if that is somebody else's.
     ///
     /// - Returns: Whether the service now has it: `false` if a writer outran it, and then nothing was changed there.
     private func uploadOnce(_ content: FileContent) async throws(FileSystemError) -> Bool {
-        let (staged, base) = content.state.withLock { ($0.isUnlinked ? nil : $0.staged, $0.base) }
-        guard let staged else { return true }
-        guard let path = self.namespace.path(of: content.inode),
-            let (parent, _) = self.namespace.location(of: content.inode)
-        else {
-            // Its directory went, or its name stands for something else now: the bytes stay, and nobody is told that
-            // they are on the service.
-            throw .stale
-        }
-        let snapshot = staged.snapshot
-        let source = Uploader.Source(staged: staged, base: base, size: snapshot.size) {
-            self.namespace.path(of: content.inode)
-        }
-        // Of unknown size, or none: see `completeUpload`.
-        let previousSize = self.namespace.isOnServer(content.inode) ? base?.size ?? snapshot.size : nil
-        do throws(FileSystemError) {
-            let isDone = try await self.uploader.upload(
-                source,
-                to: path,
-                in: parent,
-                previousSize: previousSize,
-                early: content.early.take(staged, size: snapshot.size, at: path)
-            ) {
-                staged.snapshot == snapshot
+        while true {
+            let (staged, base) = content.state.withLock { ($0.isUnlinked ? nil : $0.staged, $0.base) }
+            guard let staged, staged.isDirty else { return true }
+            guard let path = self.namespace.path(of: content.inode),
+                let (parent, _) = self.namespace.location(of: content.inode)
+            else {
+                // Its directory went, or its name stands for something else now: the bytes stay, and nobody is told
+                // that they are on the service.
+                throw .stale
             }
-            guard isDone else { return false }
-        } catch {
-            switch error {
-            case .remote, .interrupted: self.namespace.mayBeOnServer(content.inode)
-            default: break
+            let snapshot = staged.snapshot
+            let source = Uploader.Source(staged: staged, base: base, size: snapshot.size) {
+                self.namespace.path(of: content.inode)
             }
-            throw error
+            // Of unknown size, or none: see `completeUpload`.
+            let previousSize =
+                self.namespace.isOnServer(content.inode)
+                ? base?.size ?? staged.baseSize ?? snapshot.size : nil
+            let check = self.startCheck(of: content, staged, snapshot.size, at: path, in: parent)
+            defer { content.state.withLock { $0.isCompleting = false } }
+            do throws(FileSystemError) {
+                let isDone = try await self.uploader.upload(
+                    source,
+                    to: path,
+                    in: parent,
+                    previousSize: previousSize,
+                    early: content.early.take(staged, size: snapshot.size, at: path),
+                    beforeComplete: { () throws(FileSystemError) in
+                        if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
+                        guard content.beginCompleting(unless: { Task.isCancelled }) else {
+                            throw .interrupted
+                        }
+                    }
+                ) {
+                    staged.snapshot == snapshot
+                }
+                guard isDone else {
+                    check?.cancel()
+                    return false
+                }
+            } catch {
+                check?.cancel()
+                if let check, case .success(.changed(let change)) = await check.value {
+                    try self.setAside(content, staged, since: change)
+                    continue
+                }
+                self.noteDoubt(about: content, snapshot.size, error)
+                throw error
+            }
+            self.didUpload(content, staged, snapshot)
+            return true
         }
-        self.didUpload(content, staged, snapshot)
-        return true
+    }
+
+    /// An upload failed: if it was about to become the file, the service may have it now.
+    private func noteDoubt(about content: FileContent, _ size: UInt64, _ error: FileSystemError) {
+        guard content.state.withLock({ $0.isCompleting }) else { return }
+        switch error {
+        case .remote, .interrupted:
+            content.state.withLock { $0.sizeInDoubt = size }
+            self.namespace.mayBeOnServer(content.inode)
+        default: break
+        }
     }
 
     /// The service has a snapshot of a staged file under the file's name.
@@ -155,6 +211,10 @@ extension FileSystem {
         let version = self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: true)
         content.state.withLock { state in
             state.lastError = nil
+            state.sizeInDoubt = nil
+            state.isRecovered = false
+            state.isUnsaved = false
+            state.replacesUnknown = false
             guard state.staged === staged else { return }
             state.base = FileVersion(content: version, size: snapshot.size, validFor: .zero)
         }
@@ -172,64 +232,6 @@ extension FileSystem {
             self.letGo(oldest) { state in
                 if state.useCount == 0, state.staged?.isDirty == false { state.staged = nil }
             }
-        }
-    }
-
-    /// A file that could not be uploaded.
-    public struct UnsentFile: Sendable {
-        /// Where it is, for a person.
-        public let place: String
-        /// How many bytes wait.
-        public let byteCount: UInt64
-        /// Why.
-        public let error: FileSystemError
-    }
-
-    /// The files that have bytes the service does not have, and how many bytes they are.
-    public var unsent: (fileCount: Int, byteCount: UInt64) {
-        let dirty = self.contents.withLock { Array($0.values) }.filter(\.isDirty)
-        return (dirty.count, dirty.reduce(0) { $0 + ($1.staged?.size ?? 0) })
-    }
-
-    private func unsentFile(_ content: FileContent, _ error: FileSystemError) -> UnsentFile? {
-        guard !content.isUnlinked else { return nil }
-        let byteCount = content.staged?.size ?? 0
-        if let path = self.namespace.path(of: content.inode) {
-            return UnsentFile(place: path.description, byteCount: byteCount, error: error)
-        }
-        // Told this once; it could never be uploaded.
-        let kept = content.staged?.keepForRecovery() ?? ""
-        self.letGo(content) { $0.staged = nil }
-        self.logger.error(
-            "the place of unsent bytes is gone from the server; they are kept here",
-            metadata: ["file": "\(kept)"]
-        )
-        return UnsentFile(place: "what is now in \(kept)", byteCount: byteCount, error: error)
-    }
-
-    /// Uploads everything that waits here, up to 8 files at once.
-    ///
-    /// - Returns: What could not be uploaded; its bytes are kept.
-    public func drain() async -> [UnsentFile] {
-        let dirty = self.contents.withLock { Array($0.values) }.filter(\.isDirty)
-        let places = AsyncSemaphore(8)
-        return await withTaskGroup(of: UnsentFile?.self) { group in
-            for content in dirty {
-                group.addTask {
-                    do { try await places.acquire() } catch { return nil }
-                    defer { places.release() }
-                    // Who waits may go away; what was begun goes on.
-                    do throws(FileSystemError) {
-                        try await self.upload(content)
-                        return nil
-                    } catch {
-                        return error == .interrupted ? nil : self.unsentFile(content, error)
-                    }
-                }
-            }
-            var unsent: [UnsentFile] = []
-            for await file in group { if let file { unsent.append(file) } }
-            return unsent.sorted { $0.place < $1.place }
         }
     }
 }

@@ -146,7 +146,8 @@ extension FileSystem {
 
     /// Cuts a file or lets it grow with zeros.
     ///
-    /// Through a handle the new size is uploaded when that is flushed; by path (truncate(2)) before this returns.
+    /// Through a handle the new size is uploaded when that is flushed; by path (truncate(2)) before this returns, or, where
+    /// writes wait here, it is on the local disk for good.
     ///
     /// - Parameters:
     ///   - inode: The file.
@@ -172,7 +173,7 @@ extension FileSystem {
         }
         // Also where it was emptied by open(2), which tells the kernel nothing more.
         self.namespace.tell(inode, size: size)
-        if handle == nil { try await self.upload(content) }
+        if handle == nil { try await self.save(content) }
     }
 
     /// The kernel forgets what it was told so many times.

@@ -92,13 +92,18 @@ extension FileSystem {
     ) async throws(FileSystemError) {
         let content = self.use(inode)
         defer { self.endUse(content) }
+        self.stopUpload(of: content)
         try await content.transfer.alone { () throws(FileSystemError) in
             let isOnServer = self.namespace.isOnServer(inode)
             let path = self.namespace.path(of: old.parent)?.appending(old.name)
-            // Only here yet, and still being written: it goes to its new name with its first upload.
-            guard isOnServer || content.state.withLock({ $0.lastError }) != nil else {
-                if let target { try await self.beginLeaving(target) }
+            // Only here yet, and still being written, or waiting here: it goes to its new name with its first upload.
+            if !isOnServer, self.movesLocally(content) {
+                if let target {
+                    await self.learnSize(of: target)
+                    try await self.beginLeaving(target)
+                }
                 self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+                self.didMoveLocally(content, from: path, replacing: target)
                 return
             }
             // A listing would show what is new there as another file.

@@ -33,6 +33,12 @@ public final class FileSystem: Sendable {
     let names = KeyedLocks<NameKey>()
     let uploader: Uploader
     let sizeGuess = Mutex<SizeGuess?>(nil)
+    /// What is uploaded in the background.
+    let queue = UploadQueue()
+    /// What became of bytes that could not go where they were written.
+    let incidents = Mutex(Incidents())
+    /// The directories that are being renamed, by the number of the rename, with how far it is, for a person.
+    let renames = Mutex<[Int64: String]>([:])
     /// What is asked for before it is read.
     let ahead: ContentsAhead
 
@@ -70,6 +76,9 @@ public final class FileSystem: Sendable {
             logger: logger
         )
         self.ahead = ContentsAhead(namespace: namespace, cache: cache, remote: remote)
+        self.queue.begin { [weak self] content, isForced in
+            await self?.uploadInBackground(content, isForced: isForced) ?? .skipped
+        }
     }
 
     /// A file's shared content, made if there is none; ``endUse(_:)`` is due.
@@ -129,25 +138,39 @@ public final class FileSystem: Sendable {
     /// - Throws: The local disk's error.
     func stage(_ content: FileContent, base: FileVersion) throws(FileSystemError) -> StagedFile {
         if let current = content.currentStaged(known: base) { return current.file }
-        return self.publish(try self.makeStaged(content, size: base.size), base: base, in: content)
+        let made = try self.makeStaged(content, size: base.size, baseSize: base.size)
+        return self.publish(made, base: base, in: content)
     }
 
-    /// Makes the staged file of a content that has none, as an empty file that the service does not have.
+    /// Makes the staged file of a content that has none, as an empty file of which the service has nothing.
     ///
     /// - Parameter content: The content.
     /// - Returns: The staged file, also if there was one.
     /// - Throws: The local disk's error.
     func stageEmpty(_ content: FileContent) throws(FileSystemError) -> StagedFile {
         if let current = content.currentStaged(known: nil) { return current.file }
-        let made = try self.makeStaged(content, size: 0)
+        let isReplacing = self.namespace.isOnServer(content.inode)
+        let replaced = isReplacing ? self.namespace.knownVersion(of: content.inode)?.size : nil
+        content.state.withLock { $0.replacesUnknown = isReplacing && replaced == nil }
+        let made = try self.makeStaged(content, size: 0, baseSize: replaced)
         // Before anybody sees it: clean, it would be taken for what the service has.
         do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
         return self.publish(made, base: nil, in: content)
     }
 
-    private func makeStaged(_ content: FileContent, size: UInt64) throws(FileSystemError) -> StagedFile {
+    private func makeStaged(
+        _ content: FileContent,
+        size: UInt64,
+        baseSize: UInt64?
+    ) throws(FileSystemError) -> StagedFile {
+        let (namespace, inode) = (self.namespace, content.inode)
         do throws(Errno) {
-            return try self.staging.makeFile(for: self.namespace.path(of: content.inode), size: size)
+            return try self.staging.makeFile(
+                for: namespace.path(of: inode),
+                size: size,
+                baseSize: baseSize,
+                at: { namespace.path(of: inode) }
+            )
         } catch {
             throw .local(error)
         }

@@ -66,6 +66,16 @@ extension FileSystemError: CustomStringConvertible {
 }
 
 extension FileSystemError {
+    /// Whether what failed may succeed later with nobody doing anything about it.
+    var mayPass: Bool {
+        switch self {
+        case .remote(.unavailable), .remote(.timedOut), .remote(.unauthorized), .remote(.malformedAnswer),
+            .interrupted:
+            true
+        default: false
+        }
+    }
+
     init(_ error: BlockError) {
         switch error {
         case .remote(let error): self = .remote(error)

@@ -31,9 +31,11 @@ final class Mount: Sendable {
         timeToLive: Duration = .seconds(10),
         listingBudget: Int = 32 << 20,
         lanes: UploadLanes = UploadLanes(),
+        writes: WriteOptions = WriteOptions(),
+        over remote: InMemoryRemote? = nil,
         in directory: TemporaryDirectory = TemporaryDirectory()
     ) throws {
-        self.remote = InMemoryRemote(behaviour)
+        self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
         self.directory = directory
         let clock = self.clock
@@ -62,9 +64,35 @@ final class Mount: Sendable {
                 ),
                 logger: self.log.logger
             ),
+            options: writes,
             lanes: lanes,
             logger: self.log.logger
         )
+    }
+
+    /// Waits until the background has nothing left to do.
+    func waitUntilUploaded() async {
+        while self.fileSystem.unsent.fileCount > 0 { await Task.yield() }
+    }
+
+    /// Ends a mount as its process ends, and begins the next one with its cache directory and service. No handle of the
+    /// old one may be left.
+    static func remount(_ mount: inout Mount, writes: WriteOptions? = nil) async throws {
+        let (remote, directory) = (mount.remote, mount.directory)
+        let writes = writes ?? mount.fileSystem.options
+        // What was queued for the journal is written by the time.
+        mount.fileSystem.staging.finish()
+        mount.fileSystem.queue.end()
+        mount = try Mount()
+        // The lock of the cache directory goes with the last task that still has to do with the old one.
+        while true {
+            do {
+                mount = try Mount(writes: writes, over: remote, in: directory)
+                return
+            } catch let error as CacheDirectoryError where error.description.contains("another mount") {
+                await Task.yield()
+            }
+        }
     }
 
     /// Lets everything that is known grow too old.

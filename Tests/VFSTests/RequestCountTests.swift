@@ -157,6 +157,9 @@ struct RequestCountTests {
         for index in 0..<10 { expected[index * 100_000] = 255 }
         #expect(mount.remote.bytes(of: "a") == expected)
         #expect(mount.remote.count(.read) <= 2)
-        #expect(mount.remote.calls(without: "read") == ["begin a 1048576", "put a 0-1048576", "complete a"])
+        // The size shows, side by side, that what is missing here is of the version that was written over.
+        let calls = mount.remote.calls(without: "read")
+        #expect(calls.filter { $0 != "size a" } == ["begin a 1048576", "put a 0-1048576", "complete a"])
+        #expect(calls.count == 4)
     }
 }

@@ -1,0 +1,33 @@
+import Primitives
+import WireFormat
+
+extension Namespace {
+    /// A file whose bytes wait here gets a name beside its own, which stands for somebody else's file on the service.
+    /// The directory is listed again before anything else is believed of it.
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - name: Its new name.
+    /// - Returns: Whether it has it: not if the name is taken, or the file's own is gone.
+    public func setAside(_ inode: InodeNumber, as name: FileName) -> Bool {
+        self.state.withLock { state in
+            guard let node = state.nodes[inode], !node.isDetached,
+                let directory = state.directories[node.parent], directory[name] == nil,
+                var entry = directory[node.name], entry.inode == inode
+            else { return false }
+            entry.isOnServer = false
+            entry.isHeld = true
+            // Nothing of the version on the service is this file's any more.
+            entry.facts.content = state.makeContentID(at: self.now())
+            entry.facts.sizeAsOf = nil
+            entry.facts.epoch = state.makeEpoch()
+            state.update(node.parent) { $0.remove(node.name) }
+            state.make(node.parent) { directory in
+                directory.add(name, entry)
+                directory.listedAsOf = nil
+            }
+            state.move(inode, to: node.parent, name)
+            return true
+        }
+    }
+}

@@ -1,0 +1,200 @@
+import Inodes
+import Logging
+import Primitives
+import RemoteAPI
+import Staging
+import Synchronization
+import SystemPackage
+import WireFormat
+
+// What close(2) leaves to be uploaded: durable here, and then in the background.
+
+extension FileSystem {
+    /// Whether close(2) of a file waits for the local disk alone.
+    func isWrittenBack(_ content: FileContent) -> Bool {
+        self.options.mode == .writeBack || self.isDeferred(content)
+    }
+
+    /// Whether a file's name says that it will get another one soon.
+    private func isDeferred(_ content: FileContent) -> Bool {
+        guard let (_, name) = self.namespace.location(of: content.inode) else { return false }
+        return self.options.defers(name)
+    }
+
+    /// Puts what was written to a file where close(2) and fsync(2) say it is: onto the service, or, where writes wait
+    /// here, onto the local disk, to be uploaded in the background.
+    ///
+    /// - Throws: Why it is not there; or, once, why an earlier upload in the background failed.
+    func save(_ content: FileContent) async throws(FileSystemError) {
+        if content.isDirty {
+            guard self.isWrittenBack(content) else { return try await self.upload(content) }
+            if let staged = content.staged {
+                do throws(Errno) {
+                    try await staged.makeDurable()
+                    content.state.withLock { $0.isUnsaved = false }
+                } catch {
+                    content.state.withLock { $0.isUnsaved = true }
+                    throw .local(error)
+                }
+            }
+            self.enqueue(content)
+        }
+        if let error = content.takeUntold() { throw error }
+    }
+
+    /// Has all that is here of a file uploaded, as nobody writes to it any more; nobody waits for it.
+    func saveSoon(_ content: FileContent) {
+        // What was refused waits for somebody who is told.
+        guard content.staged?.stage != .failed else { return }
+        if !content.isCovered {
+            content.staged?.recordPending()
+            // What fails is uploaded all the same.
+            Task { try? await content.staged?.makeDurable() }
+        }
+        self.enqueue(content)
+    }
+
+    /// What was changed of a directory's names here is durable on the local disk when this returns; what the service
+    /// was told of them was there before.
+    public func fsyncdir() async throws(FileSystemError) {
+        do throws(Errno) { try await self.staging.journal.commit() } catch { throw .local(error) }
+    }
+
+    /// Has a file uploaded in the background: at once, or, if its name is a temporary one, after a while.
+    ///
+    /// - Parameters:
+    ///   - content: The file's.
+    ///   - isRenewed: Whether a temporary name waits its while from now on.
+    func enqueue(_ content: FileContent, isRenewed: Bool = true) {
+        let delay = self.isDeferred(content) ? self.options.temporaryDelay : .zero
+        self.queue.add(content, after: delay, isRenewed: isRenewed)
+    }
+
+    /// Whether a rename of a file that the service does not have is done when it is done here.
+    func movesLocally(_ content: FileContent) -> Bool {
+        if self.options.mode == .writeBack { return true }
+        // A close that failed, or that left a temporary name here, is made good by it.
+        return content.state.withLock { $0.lastError == nil } && !(content.isDirty && content.isCovered)
+    }
+
+    /// Asks for the size of a file that is to be replaced later, so that it is noticed if others replace it before.
+    func learnSize(of target: FileContent) async {
+        guard self.options.mode == .writeBack, !target.isDirty, self.namespace.isOnServer(target.inode) else {
+            return
+        }
+        // Where that fails, it is replaced whatever it is by then.
+        _ = try? await self.version(of: target.inode)
+    }
+
+    /// A file that the service does not have got another name: it goes there, at once if that is a lasting one.
+    func didMoveLocally(_ content: FileContent, from source: RemotePath?, replacing target: FileContent?) {
+        if let source, let path = self.namespace.path(of: content.inode) {
+            self.staging.journal.move(from: source, to: path)
+        }
+        if let target, self.namespace.isOnServer(content.inode) {
+            let isDirty = target.isDirty
+            let replaced =
+                isDirty ? target.staged?.baseSize : self.namespace.knownVersion(of: target.inode)?.size
+            let isUnknown = isDirty ? target.state.withLock { $0.replacesUnknown } : replaced == nil
+            content.state.withLock { $0.replacesUnknown = isUnknown }
+            content.staged?.setBase(size: replaced)
+        }
+        if content.isDirty, content.isCovered || content.staged?.stage == .failed { self.enqueue(content) }
+    }
+
+    /// Stops the upload of a file that runs in the background, since its name is about to go or to change.
+    func stopUpload(of content: FileContent) {
+        content.state.withLock { state in
+            if !state.isCompleting { self.queue.stop(content.inode) }
+        }
+    }
+
+    /// Uploads what waits of a file.
+    ///
+    /// - Parameters:
+    ///   - content: The file's.
+    ///   - isForced: Whether also what no close or fsync covers.
+    /// - Returns: What became of it.
+    func uploadInBackground(_ content: FileContent, isForced: Bool) async -> UploadSchedule.Outcome {
+        guard content.isDirty else { return .skipped }
+        // Who writes for ever, and has that synced now and then, must wait in the end.
+        let isPatient = isForced || content.state.withLock { $0.outrunCount >= 3 }
+        guard isPatient || content.staged?.stage != .open else { return .skipped }
+        switch await self.uploadUntilClean(content, isPatient: isPatient) {
+        case .success:
+            let isDirty = content.isDirty
+            content.state.withLock { $0.outrunCount = isDirty ? $0.outrunCount + 1 : 0 }
+            return isDirty ? .outrun : .done
+        case .failure(.interrupted): return .stopped
+        case .failure(let error):
+            if self.namespace.location(of: content.inode) == nil {
+                self.giveUp(content, "its place is gone from the server")
+                return .skipped
+            }
+            if error.mayPass { return .failedForNow }
+            content.state.withLock { $0.untold = error }
+            return .refused
+        }
+    }
+
+    /// Bytes that can never be uploaded are put where a person finds them.
+    func giveUp(_ content: FileContent, _ reason: String) {
+        guard let staged = content.staged, content.isDirty else { return }
+        let kept = staged.keepForRecovery(reason)
+        let file = UnsentFile(
+            place: "what is now in \(kept)",
+            byteCount: staged.size,
+            error: .stale
+        )
+        self.incidents.withLock { $0.didKeep(file) }
+        content.state.withLock { $0.untold = .stale }
+        self.namespace.setHeld(content.inode, false)
+        self.letGo(content) { $0.staged = nil }
+        self.logger.error(
+            "unsent bytes cannot be uploaded any more; they are kept for tetherfs recover",
+            metadata: ["file": "\(kept)", "cause": "\(reason)"]
+        )
+    }
+
+    /// A file that could not be uploaded.
+    public struct UnsentFile: Sendable {
+        /// Where it is, for a person.
+        public let place: String
+        /// How many bytes wait.
+        public let byteCount: UInt64
+        /// Why.
+        public let error: FileSystemError
+    }
+
+    /// The files that have bytes the service does not have, and how many bytes they are.
+    public var unsent: (fileCount: Int, byteCount: UInt64) {
+        let dirty = self.dirtyContents
+        return (dirty.count, dirty.reduce(0) { $0 + ($1.staged?.size ?? 0) })
+    }
+
+    var dirtyContents: [FileContent] {
+        self.contents.withLock { Array($0.values) }.filter(\.isDirty)
+    }
+
+    /// Uploads everything that waits here, and waits until each file was tried, or the service seems to be away.
+    ///
+    /// - Parameter tellsOfKept: Whether to tell, once, also of what was put where a person finds it.
+    /// - Returns: What is not uploaded; its bytes are kept.
+    public func drain(tellsOfKept: Bool = true) async -> [UnsentFile] {
+        await self.queue.settle(self.dirtyContents)
+        // Nobody waits for the answer; what was begun goes on.
+        if Task.isCancelled { return [] }
+        let dirty = self.dirtyContents
+        let errors = dirty.map { content in content.state.withLock { $0.lastError } }
+        let error = errors.lazy.compactMap(\.self).first ?? .interrupted
+        let unsent = zip(dirty, errors).map { content, own in
+            UnsentFile(
+                place: self.namespace.path(of: content.inode)?.description ?? "?",
+                byteCount: content.staged?.size ?? 0,
+                error: own ?? error
+            )
+        }
+        let kept = tellsOfKept ? self.incidents.withLock { $0.takeKept() } : []
+        return (kept + unsent).sorted { $0.place < $1.place }
+    }
+}

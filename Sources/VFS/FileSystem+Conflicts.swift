@@ -1,0 +1,130 @@
+import Glibc
+import Inodes
+import Logging
+import Primitives
+import RemoteAPI
+import Staging
+import WireFormat
+
+// Bytes that waited here, and the service's file that others changed meanwhile.
+
+extension FileSystem {
+    /// What the service has in the place of bytes that wait.
+    enum Standing: Sendable, Hashable {
+        /// What they were written over, or an earlier upload of them.
+        case asExpected
+        /// Something else; the text says what others did.
+        case changed(String)
+    }
+
+    /// Begins to look, side by side with an upload, whether it would replace something that its bytes were not written
+    /// over. Where close(2) waits for the service, only what failed before is looked at, and files of which bytes are
+    /// on the service alone, which must not be mixed with those of another version.
+    func startCheck(
+        of content: FileContent,
+        _ staged: StagedFile,
+        _ size: UInt64,
+        at path: RemotePath,
+        in parent: InodeNumber
+    ) -> Task<Result<Standing, FileSystemError>, Never>? {
+        let isLate = content.state.withLock { $0.isRecovered || $0.lastError != nil }
+        guard isLate || self.options.mode == .writeBack || !staged.isWhole else { return nil }
+        guard self.options.onConflict == .keepBoth || !staged.isWhole else { return nil }
+        return Task {
+            do throws(RemoteError) {
+                return .success(
+                    try await self.standing(of: content, staged.baseSize, size, at: path, in: parent)
+                )
+            } catch {
+                return .failure(error == .cancelled ? .interrupted : .remote(error))
+            }
+        }
+    }
+
+    private func standing(
+        of content: FileContent,
+        _ baseSize: UInt64?,
+        _ size: UInt64,
+        at path: RemotePath,
+        in parent: InodeNumber
+    ) async throws(RemoteError) -> Standing {
+        if baseSize == nil {
+            if content.state.withLock({ $0.replacesUnknown }) { return .asExpected }
+            // No older than the time to live, it tells whether somebody else made a file of that name.
+            try await self.namespace.ensureListed(parent)
+            guard self.namespace.isOnServer(content.inode) else { return .asExpected }
+        }
+        do throws(RemoteError) {
+            let found = try await self.remote.size(of: path, urgency: .waitedFor)
+            if found == baseSize { return .asExpected }
+            if content.state.withLock({ $0.sizeInDoubt }) == found { return .asExpected }
+            return .changed(
+                baseSize.map { "it had \($0) bytes and has \(found)" }
+                    ?? "somebody else made a file of that name"
+            )
+        } catch .notFound {
+            // Only a listing proves it.
+            try await self.namespace.refresh(parent)
+            guard !self.namespace.isOnServer(content.inode) else {
+                throw .malformedAnswer("the server lists a file and says that it does not exist")
+            }
+            return baseSize == nil ? .asExpected : .changed("it was deleted")
+        }
+    }
+
+    /// The bytes of a file get a name beside it, as its own stands for somebody else's file; they are uploaded there.
+    ///
+    /// - Throws: `.changedOnServer` if not all of them are here: then they are kept for a person.
+    func setAside(
+        _ content: FileContent,
+        _ staged: StagedFile,
+        since change: String
+    ) throws(FileSystemError) {
+        guard let path = self.namespace.path(of: content.inode), let name = path.name else { throw .stale }
+        guard staged.isWhole else {
+            self.giveUp(
+                content,
+                "the file on the server is another one (\(change)), and it has bytes of this one"
+            )
+            throw .changedOnServer
+        }
+        var number = 1
+        var copy: FileName?
+        while copy == nil {
+            let candidate = Self.conflictName(of: name, at: time(nil), number)
+            if self.namespace.setAside(content.inode, as: candidate) { copy = candidate }
+            guard self.namespace.location(of: content.inode) != nil else { throw .stale }
+            number += 1
+        }
+        guard let copy else { throw .stale }
+        let target = path.parent.appending(copy)
+        self.staging.journal.move(from: path, to: target)
+        staged.setBase(size: nil)
+        content.state.withLock { state in
+            state.sizeInDoubt = nil
+            state.replacesUnknown = false
+        }
+        self.incidents.withLock { $0.didConflict(.init(path: path, copy: target, change: change)) }
+        self.logger.warning(
+            "the server's file is not the one that was written over; what was written is uploaded beside it",
+            metadata: ["path": "\(path)", "copy": "\(target)", "cause": "\(change)"]
+        )
+    }
+
+    /// `NAME.conflict-YYYYMMDDTHHMMSS`, in universal time, with a number where that is taken.
+    static func conflictName(of name: FileName, at time: time_t, _ number: Int) -> FileName {
+        var time = time
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        func digits(_ value: Int32, _ count: Int) -> String {
+            let text = String(value)
+            return String(repeating: "0", count: max(0, count - text.count)) + text
+        }
+        let date = digits(parts.tm_year + 1900, 4) + digits(parts.tm_mon + 1, 2) + digits(parts.tm_mday, 2)
+        let clock = digits(parts.tm_hour, 2) + digits(parts.tm_min, 2) + digits(parts.tm_sec, 2)
+        let suffix = ".conflict-\(date)T\(clock)" + (number == 1 ? "" : "-\(number)")
+        var stem = Substring(name.string)
+        while stem.utf8.count + suffix.utf8.count > FileName.maximumByteCount { stem.removeLast() }
+        return FileName(stem + suffix) ?? name
+    }
+}

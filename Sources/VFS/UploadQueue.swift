@@ -1,0 +1,156 @@
+import Primitives
+import Synchronization
+
+/// The files whose bytes are to be uploaded in the background, and the tasks that do it.
+final class UploadQueue: Sendable {
+    /// Uploads what waits of a file; `isForced` also where no close or fsync covers all of it.
+    typealias Upload = @Sendable (FileContent, _ isForced: Bool) async -> UploadSchedule.Outcome
+
+    private struct State {
+        var schedule = UploadSchedule()
+        var contents: [InodeNumber: FileContent] = [:]
+        /// Those that somebody waits for, whatever their writers do.
+        var forced: Set<InodeNumber> = []
+        var tasks: [InodeNumber: Task<Void, Never>] = [:]
+        var waits: [Wait] = []
+        /// The moment for which a task sleeps.
+        var alarm: ContinuousClock.Instant?
+        var upload: Upload?
+    }
+
+    /// Somebody who waits until each of some files was tried once.
+    private struct Wait {
+        var files: Set<InodeNumber>
+        let isOver: OneShot<Void>
+    }
+
+    private let state = Mutex(State())
+
+    /// So many failures in a row end a wait: what is left is not tried one after another, each up to its deadline.
+    private static let failureLimit = 3
+
+    /// Says how a file is uploaded, before the first is added.
+    func begin(_ upload: @escaping Upload) {
+        self.state.withLock { $0.upload = upload }
+    }
+
+    /// Uploads nothing any more.
+    func end() {
+        let tasks = self.state.withLock { state in
+            state.upload = nil
+            return Array(state.tasks.values)
+        }
+        for task in tasks { task.cancel() }
+    }
+
+    /// Adds a file, or says that it has something new to upload.
+    ///
+    /// - Parameters:
+    ///   - content: Whose bytes.
+    ///   - delay: How long it waits at least.
+    ///   - isRenewed: Whether it waits so long also where it would have gone before.
+    func add(_ content: FileContent, after delay: Duration = .zero, isRenewed: Bool = false) {
+        let now = ContinuousClock.now
+        let byteCount = content.staged?.size ?? 0
+        self.state.withLock { state in
+            state.contents[content.inode] = content
+            state.schedule.add(
+                content.inode,
+                byteCount: byteCount,
+                due: now + delay,
+                now: now,
+                isRenewed: isRenewed
+            )
+            self.startDue(&state)
+        }
+    }
+
+    /// Stops the upload of a file that runs, as its bytes are not wanted any more; it is tried again soon, for the case
+    /// that they are. May be called with a lock of the content held.
+    func stop(_ inode: InodeNumber) {
+        self.state.withLock { $0.tasks[inode] }?.cancel()
+    }
+
+    /// How many are being uploaded now.
+    var runningCount: Int { self.state.withLock { $0.tasks.count } }
+
+    /// The files that are being uploaded now.
+    var running: Set<InodeNumber> { self.state.withLock { Set($0.tasks.keys) } }
+
+    /// Uploads files now, without pauses or delays, and waits until each was tried; or until the service seems to be
+    /// away, or the task is cancelled.
+    func settle(_ contents: [FileContent]) async {
+        guard !contents.isEmpty else { return }
+        let isOver = OneShot<Void>()
+        let now = ContinuousClock.now
+        let sizes = contents.map { ($0, $0.staged?.size ?? 0) }
+        self.state.withLock { state in
+            let files = Set(contents.map(\.inode))
+            for (content, byteCount) in sizes {
+                state.contents[content.inode] = content
+                state.schedule.add(
+                    content.inode,
+                    byteCount: byteCount,
+                    due: now,
+                    now: now
+                )
+            }
+            state.forced.formUnion(files)
+            state.waits.append(Wait(files: files, isOver: isOver))
+            state.schedule.hurry()
+            self.startDue(&state)
+        }
+        _ = await isOver.wait()
+    }
+
+    private func startDue(_ state: inout State) {
+        guard let upload = state.upload else { return }
+        while true {
+            switch state.schedule.next(now: .now) {
+            case .idle: return
+            case .wait(let moment): return self.setAlarm(&state, moment)
+            case .start(let inode):
+                guard let content = state.contents[inode] else {
+                    state.schedule.end(inode, .skipped, now: .now)
+                    continue
+                }
+                let isForced = state.forced.contains(inode)
+                state.tasks[inode] = Task { [self] in
+                    self.didEnd(content, await upload(content, isForced), wasForced: isForced)
+                }
+            }
+        }
+    }
+
+    private func didEnd(_ content: FileContent, _ outcome: UploadSchedule.Outcome, wasForced: Bool) {
+        // Only what began after somebody came to wait is what they wait for.
+        let isTried = wasForced && outcome != .stopped
+        let over = self.state.withLock { state in
+            state.tasks[content.inode] = nil
+            if !state.schedule.end(content.inode, outcome, now: .now) { state.contents[content.inode] = nil }
+            if isTried { state.forced.remove(content.inode) }
+            let isAway = state.schedule.failuresInARow >= Self.failureLimit
+            var over: [OneShot<Void>] = []
+            for index in state.waits.indices.reversed() {
+                if isTried { state.waits[index].files.remove(content.inode) }
+                guard state.waits[index].files.isEmpty || isAway else { continue }
+                over.append(state.waits.remove(at: index).isOver)
+            }
+            self.startDue(&state)
+            return over
+        }
+        for isOver in over { isOver.resolve(()) }
+    }
+
+    private func setAlarm(_ state: inout State, _ moment: ContinuousClock.Instant) {
+        guard state.alarm.map({ moment < $0 }) ?? true else { return }
+        state.alarm = moment
+        Task { [weak self] in
+            try? await Task.sleep(until: moment)
+            self?.state.withLock { state in
+                if state.alarm == moment { state.alarm = nil }
+                self?.startDue(&state)
+            }
+        }
+    }
+}

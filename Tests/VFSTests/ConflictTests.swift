@@ -1,0 +1,150 @@
+import RemoteAPI
+import TestKit
+import Testing
+import WireFormat
+
+@testable import VFS
+
+@Suite("Bytes that wait while others change the file", .timeLimit(.minutes(1)))
+struct ConflictTests {
+    /// A mount on which a file waits, temporary names being what waits longest.
+    private func mount(_ choice: WriteOptions.OnConflict = .keepBoth) throws -> Mount {
+        try Mount(
+            writes: WriteOptions(mode: .writeBack, onConflict: choice, temporaryNames: TemporaryNames(["*"]))
+        )
+    }
+
+    private func copies(_ mount: Mount, of name: String) -> [String] {
+        mount.remote.tree.filter { $0.hasPrefix(name + ".conflict-") }
+    }
+
+    @Test("A file that others replaced stays theirs, and ours is uploaded beside it")
+    func replaced() async throws {
+        let mount = try self.mount()
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(100))
+        mount.remote.put("a", pattern(33))
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let copy = try #require(self.copies(mount, of: "a").first)
+        #expect(mount.remote.bytes(of: "a") == pattern(33))
+        #expect(mount.remote.bytes(of: copy) == pattern(100))
+        #expect(mount.remote.tree.count == 2)
+        #expect(mount.log.text.contains { $0.contains(copy) })
+        #expect(mount.fileSystem.uploadStatus.conflicts == [.init(path: "a", copy: copy)])
+        mount.expire()
+        #expect(try await mount.get("a") == pattern(33))
+        #expect(try await mount.get(copy) == pattern(100))
+    }
+
+    @Test("A file that others made meanwhile stays theirs, and ours is uploaded beside it")
+    func made() async throws {
+        let mount = try self.mount()
+        try await mount.put("a", pattern(100))
+        mount.remote.put("a", pattern(100))
+        mount.expire()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(self.copies(mount, of: "a").count == 1)
+        #expect(mount.remote.tree.count == 2)
+    }
+
+    @Test("A file that others deleted does not come back under its name")
+    func deleted() async throws {
+        let mount = try self.mount()
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(100))
+        mount.remote.remove("a")
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let copy = try #require(self.copies(mount, of: "a").first)
+        #expect(mount.remote.tree == [copy])
+        #expect(mount.remote.bytes(of: copy) == pattern(100))
+    }
+
+    @Test("The last writer wins where that was chosen, and asks nothing")
+    func lastWriterWins() async throws {
+        let mount = try self.mount(.lastWriterWins)
+        mount.remote.put("a", pattern(10))
+        #expect(try await mount.size("a") == 10)
+        try await mount.put("a", pattern(100))
+        mount.remote.put("a", pattern(33))
+        mount.remote.forgetCalls()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(100))
+        #expect(mount.remote.count(.size) == 0 && mount.remote.count(.list) == 0)
+    }
+
+    @Test("Writing over what this mount uploaded itself is no conflict")
+    func ownVersions() async throws {
+        let mount = try self.mount()
+        for size in [10, 20, 5] {
+            try await mount.put("a", pattern(size))
+            #expect(await mount.fileSystem.drain().isEmpty)
+        }
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(5))
+    }
+
+    @Test("An upload whose last answer was lost is no conflict with itself")
+    func lostAnswer() async throws {
+        let mount = try self.mount()
+        mount.faulty.loseAnswer(.completeUpload, with: .timedOut)
+        try await mount.put("a", pattern(100))
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(100))
+    }
+
+    @Test("An upload that failed before its end is no conflict with what is not there")
+    func failedBegin() async throws {
+        let mount = try self.mount()
+        mount.faulty.fail(.beginUpload, with: .timedOut)
+        try await mount.put("a", pattern(100))
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.tree == ["a"])
+    }
+
+    @Test(
+        "What was changed in the middle of a file that others replaced is kept for a person, and mixed with nothing"
+    )
+    func partial() async throws {
+        for choice in WriteOptions.OnConflict.allCases {
+            let mount = try self.mount(choice)
+            mount.remote.put("a", pattern(200_000))
+            let handle = try await mount.open("a", writes: true)
+            try await mount.write(handle, [255], at: 1000)
+            mount.remote.put("a", pattern(300_000))
+            try await mount.close(handle)
+            let unsent = await mount.fileSystem.drain()
+            #expect(unsent.count == 1)
+            #expect(mount.remote.bytes(of: "a") == pattern(300_000))
+            #expect(mount.remote.tree == ["a"] && mount.recovered.count == 1)
+            #expect(await mount.fileSystem.drain().isEmpty)
+        }
+    }
+
+    @Test("Two conflicts of one name within a second get two names")
+    func names() throws {
+        let name = try #require(FileName("a"))
+        #expect(FileSystem.conflictName(of: name, at: 0, 1).string == "a.conflict-19700101T000000")
+        #expect(FileSystem.conflictName(of: name, at: 0, 2).string == "a.conflict-19700101T000000-2")
+        let long = try #require(FileName(String(repeating: "ü", count: 127)))
+        let copy = FileSystem.conflictName(of: long, at: 1_700_000_000, 12)
+        #expect(copy.string.utf8.count <= 255 && copy.string.hasSuffix(".conflict-20231114T221320-12"))
+    }
+
+    @Test("A program that has the file open goes on with its own bytes, beside those of others")
+    func openHandle() async throws {
+        let mount = try self.mount()
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        try await mount.write(handle, pattern(100))
+        try await mount.fileSystem.fsync(handle)
+        mount.remote.put("a", pattern(33))
+        #expect(await mount.fileSystem.drain().isEmpty)
+        try await mount.write(handle, [255], at: 50)
+        try await mount.close(handle)
+        #expect(await mount.fileSystem.drain().isEmpty)
+        var expected = pattern(100)
+        expected[50] = 255
+        let copy = try #require(self.copies(mount, of: "a").first)
+        #expect(mount.remote.bytes(of: copy) == expected)
+        #expect(mount.remote.bytes(of: "a") == pattern(33))
+    }
+}

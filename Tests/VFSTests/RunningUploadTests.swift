@@ -97,19 +97,17 @@ struct RunningUploadTests {
         let mount = try Mount()
         let handle = try await mount.create("a")
         try await mount.write(handle, [0])
-        var closing: Task<Void, any Error>?
+        var hold = mount.remote.hold(.putPart)
+        let closing = Task { try await mount.fileSystem.flush(handle, by: Mount.process) }
         for attempt in 1...2 {
-            let hold = mount.remote.hold(.putPart)
-            if closing == nil {
-                closing = Task { try await mount.fileSystem.flush(handle, by: Mount.process) }
-            }
             await hold.reached()
             try await mount.write(handle, [UInt8(attempt)])
-            hold.release()
-            // Until the next attempt has begun, or the last one ended.
-            await mount.remote.ended(.beginUpload, attempt + 1)
+            let held = hold
+            // Before the next attempt can begin; the last one is not held.
+            if attempt == 1 { hold = mount.remote.hold(.putPart) }
+            held.release()
         }
-        try await closing?.value
+        try await closing.value
         #expect(mount.remote.bytes(of: "a") == [2])
         try await mount.write(handle, [3])
         try await mount.close(handle)

@@ -22,7 +22,7 @@ export SWIFT PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build install deb demo demo-stop test test-unit test-e2e test-sanitize bench bench-quick bench-build fuse lint format check
+.PHONY: help build install deb demo demo-stop test test-unit test-e2e test-sanitize bench bench-quick bench-build profile fuse lint format check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,9 @@ bench: bench-build ## Measure with the full sizes and write docs/performance.md 
 
 bench-quick: bench-build ## The same with small sizes (under 2 minutes; BENCH_ARGS="--only small_files")
 	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/bench.py $(BENCH_ARGS)
+
+profile: bench-build ## Show what keeps reads from being faster and write docs/performance-limits.md (perf, root)
+	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/limits.py
 
 bench-build: fuse
 	@scripts/packages.sh $(if $(TETHERFS_BIN_DIR),run bench,build run bench)

@@ -126,7 +126,8 @@ def page(text, command, seconds, repetitions, has_peers):
     built = "" if BINARIES == REPOSITORY / ".build" / "release" else " (programs that were built before, elsewhere)"
     return f"""# Performance
 
-Written by `{command}` in {seconds:.0f} s. Results are as they were, also where a goal is missed.
+Written by `{command}` in {seconds:.0f} s. Results are as they were, also where a goal is missed: docs/performance-limits.md
+shows with a profile what the limit is there.
 
 - Machine: {machine()}.
   Server, proxy, driver and the reading program share its cores.

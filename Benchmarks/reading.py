@@ -79,30 +79,36 @@ def on_a_link(server, sizes):
         )
 
 
-def crowd(server, sizes):
-    """What memory it takes to read many files at once while a program looks through a great many names."""
-    readers, size = 64, 8 * MIB
-    folders = sizes.crowd // 1000
-    for number in range(1, readers + 1):
-        server.write(f"crowd/{number}", size)
-    for folder in range(folders):
+CROWD = 64
+
+
+def crowd_files(server, sizes):
+    """Makes the files that many read at once, and a great many names beside them."""
+    for number in range(1, CROWD + 1):
+        server.write(f"crowd/{number}", 8 * MIB)
+    for folder in range(sizes.crowd // 1000):
         (server.tree / f"crowd/names/{folder}").mkdir(parents=True)
         for number in range(1000):
             # Like touch, of which a million take long.
             os.close(os.open(server.tree / f"crowd/names/{folder}/name-{number:07}", os.O_CREAT | os.O_WRONLY))
 
+
+def read_as_crowd(mount):
+    """Reads all of these files at once while a program looks through the names; returns the bytes read."""
+    in_threads(
+        lambda n: [cat(mount.path / f"crowd/{n}") if n else shell("find names", mount.path / "crowd")],
+        range(CROWD + 1),
+    )
+    return CROWD * 8 * MIB
+
+
+def crowd(server, sizes):
+    """What memory it takes to read many files at once while a program looks through a great many names."""
+    crowd_files(server, sizes)
     with Network(server, 20) as network, Mount(network) as mount:
-
-        def everything():
-            in_threads(
-                lambda n: [cat(mount.path / f"crowd/{n}") if n else shell("find names", mount.path / "crowd")],
-                range(readers + 1),
-            )
-            return readers * size
-
-        sample = measure(mount, everything)
+        sample = measure(mount, lambda: read_as_crowd(mount))
     yield Row(
-        f"{readers} readers, find of {sizes.crowd} names", [sample], [], "<= 128 MiB beyond idle", "s",
+        f"{CROWD} readers, find of {sizes.crowd} names", [sample], [], "<= 128 MiB beyond idle", "s",
         lambda seconds: seconds, lambda row: row.median("grown") <= 128,
     )
 

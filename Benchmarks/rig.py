@@ -220,7 +220,8 @@ class Network:
 class Mount:
     """A fresh mount with default options, made by the command, and what it costs.
 
-    cache: the folder of its cache, kept afterwards; by default an empty one of its own. options: more for the command.
+    cache: the folder of its cache, kept afterwards; by default an empty one of its own.
+    options: more options of the mount.
     """
 
     def __init__(self, network, cache=None, options=()):
@@ -291,22 +292,29 @@ class Mount:
 
 
 class DoNothing:
-    """A mount of the driver that knows `count` names in one directory and asks nobody."""
+    """A mount of the driver that knows `count` files of `mib` MiB in one directory and asks nobody."""
 
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, count, mib=0):
+        self.count, self.mib = count, mib
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tetherfs-bench-nothing-"))
         self.path = self.folder / "mnt"
         self.path.mkdir()
 
     def __enter__(self):
-        self.process = subprocess.Popen([TOOLS / "do-nothing", str(self.count), self.path], stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [TOOLS / "do-nothing", str(self.count), self.path, str(self.mib)], stdin=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 10
         while not os.path.ismount(self.path):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
                 raise RuntimeError("the driver that does nothing does not mount")
             time.sleep(0.01)
+        # As the real driver has it, where root mounts.
+        device = os.stat(self.path).st_dev
+        read_ahead = pathlib.Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+        with contextlib.suppress(OSError):
+            read_ahead.write_text("1024")
         return self
 
     def __exit__(self, *_):

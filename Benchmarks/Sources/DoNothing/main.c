@@ -1,5 +1,5 @@
-// do-nothing COUNT MOUNTPOINT: a driver that knows all and asks nobody. It shows COUNT empty files in one directory,
-// and is what the kernel and libfuse cost: no driver answers faster.
+// do-nothing COUNT MOUNTPOINT [MIB]: a driver that knows all and asks nobody. It shows COUNT files of MIB MiB (by default
+// empty) in one directory, whose bytes lie in its memory, and is what the kernel and libfuse cost: no driver answers faster.
 
 #define FUSE_USE_VERSION 314
 #include <errno.h>
@@ -11,12 +11,18 @@
 static const char prefix[] = "a-file-of-many-";
 static const double forever = 3600;
 static long count;
+static off_t size;
+// What reads are answered from: as much as a driver has in memory, so that no cache of the processor holds it.
+static const size_t content_size = 64 << 20;
+static const size_t largest_read = 1 << 20;
+static char *content;
 
 // File n has the inode number n + 2, the directory FUSE_ROOT_ID.
 static struct stat attributes(fuse_ino_t inode) {
     struct stat result = {.st_ino = inode};
     result.st_mode = inode == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0644;
     result.st_nlink = inode == FUSE_ROOT_ID ? 2 : 1;
+    result.st_size = inode == FUSE_ROOT_ID ? 0 : size;
     return result;
 }
 
@@ -54,6 +60,24 @@ static void opendir_cached(fuse_req_t request, fuse_ino_t inode, struct fuse_fil
     fuse_reply_open(request, info);
 }
 
+static void open_cached(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info) {
+    (void)inode;
+    info->keep_cache = 1;
+    fuse_reply_open(request, info);
+}
+
+static void read_content(fuse_req_t request, fuse_ino_t inode, size_t wanted, off_t offset, struct fuse_file_info *info) {
+    (void)inode, (void)info;
+    size_t left = offset < size ? (size_t)(size - offset) : 0;
+    if (wanted > left) wanted = left;
+    // A short answer would be the file's end.
+    if (wanted > largest_read) {
+        fuse_reply_err(request, EIO);
+        return;
+    }
+    fuse_reply_buf(request, content + (size_t)offset % content_size, wanted);
+}
+
 static void list(fuse_req_t request, size_t size, off_t offset, int plus) {
     char *buffer = malloc(size);
     size_t used = 0;
@@ -89,14 +113,22 @@ static void readdir_plus(
 }
 
 int main(int argument_count, char **arguments) {
-    if (argument_count != 3) {
-        fprintf(stderr, "usage: do-nothing COUNT MOUNTPOINT\n");
+    if (argument_count != 3 && argument_count != 4) {
+        fprintf(stderr, "usage: do-nothing COUNT MOUNTPOINT [MIB]\n");
         return 64;
     }
     count = atol(arguments[1]);
+    if (argument_count == 4) {
+        size = (off_t)atol(arguments[3]) << 20;
+        content = malloc(content_size + largest_read);
+        if (!content) return 1;
+        memset(content, 'x', content_size + largest_read);
+    }
     static const struct fuse_lowlevel_ops operations = {
         .lookup = lookup,
         .getattr = getattr,
+        .open = open_cached,
+        .read = read_content,
         .opendir = opendir_cached,
         .readdir = readdir_names,
         .readdirplus = readdir_plus,

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Shows what keeps reads from being faster, in CPU seconds, and writes docs/performance-limits.md.
+
+    limits.py [--mib N] [--no-page]
+
+`make profile` builds what it needs. It needs root, /dev/fuse and perf. Times of the clock depend on what else the
+machine does; CPU seconds do so far less, which is why nearly everything here is in them.
+"""
+
+import argparse
+import os
+import pathlib
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+
+from bench import machine, output, version
+from measuring import cat, in_threads, settle
+from reading import big_file
+from resident import memory, memory_table
+from rig import BINARIES, MIB, REPOSITORY, TOOLS, DoNothing, Mount, Network, Server, cpu_of
+from samples import parts, record_program, recorded, top
+
+ROUND_TRIPS = (0, 20, 50, 100)
+REPETITIONS = 3
+
+
+def children_cpu():
+    """CPU seconds of the children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Costs:
+    """CPU seconds and the clock's of one piece of work, by process."""
+
+    def __init__(self, processes):
+        self.processes = processes
+        self.before = {name: cpu_of(pid) for name, pid in processes.items()}
+        self.children, self.begin = children_cpu(), time.monotonic()
+
+    def take(self, child, server=None):
+        """What was spent until now, for each process and the one that has run; `clock` is the time it took."""
+        clock, spent = time.monotonic() - self.begin, {child: children_cpu() - self.children}
+        if server:
+            settle(server)
+        spent |= {name: cpu_of(pid) - self.before[name] for name, pid in self.processes.items()}
+        return {**spent, "total": sum(spent.values()), "clock": clock}
+
+
+def median(costs, scale):
+    """The medians of some costs, each for a GiB."""
+    return {name: statistics.median(cost[name] for cost in costs) * scale for name in costs[0]}
+
+
+def processes_of(network, mount=None):
+    """Who works for a read, but the one that reads."""
+    found = {"server": network.server.process.pid}
+    if network.process:
+        found["proxy"] = network.process.pid
+    if mount:
+        found["driver"] = mount.pid
+    return found
+
+
+def one_cat(server, mib, options, round_trip, chains=None):
+    """What a cat of a cold file costs, and curl's reading of the same."""
+    scale, part, ours, raw = 1024 / mib, mib * MIB // 8, [], []
+    with Network(server, round_trip) as network:
+        for _ in range(REPETITIONS):
+            with Mount(network, options=options) as mount:
+                os.listdir(mount.path / "big")
+                costs = Costs(processes_of(network, mount))
+                cat(mount.path / "big/file")
+                ours.append(costs.take("cat", server))
+            costs = Costs(processes_of(network))
+            target = network.target("files", "big/file")
+            network.curl([(target, (i * part, (i + 1) * part)) for i in range(8)])
+            raw.append(costs.take("curl"))
+        if chains is not None:
+            with Mount(network, options=options) as mount:
+                os.listdir(mount.path / "big")
+                with recorded(mount.pid, chains):
+                    cat(mount.path / "big/file")
+                    settle(server)
+    return median(ours, scale), median(raw, scale)
+
+
+def nothing(mib):
+    """What a cat of a driver costs that has the bytes in its memory."""
+    costs = []
+    for _ in range(REPETITIONS):
+        with DoNothing(1, mib) as other:
+            before = Costs({"driver": other.process.pid})
+            cat(other.path / "a-file-of-many-0000000")
+            costs.append(before.take("cat"))
+    return median(costs, 1024 / mib)
+
+
+def warm(server, mib):
+    """CPU seconds a GiB of reading what the kernel has: through the mount, through the driver that does nothing and
+    locally, with the functions that take most of it."""
+    results = []
+
+    def measure(name, path):
+        cat(path)
+        begin, count, chains = children_cpu(), 5, []
+        for _ in range(count):
+            cat(path)
+        seconds = (children_cpu() - begin) / count * 1024 / mib
+        for _ in range(count):
+            record_program(["cat", path], chains)
+        results.append((name, seconds, top(chains, 5)))
+
+    with Network(server, 0) as network, Mount(network) as mount:
+        measure("tetherfs", mount.path / "big/file")
+    with DoNothing(1, mib) as other:
+        measure("do-nothing", other.path / "a-file-of-many-0000000")
+    with tempfile.TemporaryDirectory(prefix="tetherfs-profile-") as folder:
+        measure("a local file", shutil.copyfile(server.tree / "big/file", pathlib.Path(folder, "copy")))
+    return results
+
+
+def together(server, mib):
+    """Four readers of four files at once, beside curl."""
+    paths, size, ours, raw = [f"together/{n}" for n in range(4)], mib * MIB // 4, [], []
+    for path in paths:
+        server.write(path, size)
+    with Network(server, 20) as network:
+        for _ in range(REPETITIONS):
+            with Mount(network) as mount:
+                os.listdir(mount.path / "together")
+                costs = Costs(processes_of(network, mount))
+                in_threads(lambda path: [cat(mount.path / path)], paths)
+                ours.append(costs.take("cat", server))
+            costs = Costs(processes_of(network))
+            halves = [(0, size // 2), (size // 2, size)]
+            network.curl([(network.target("files", path), half) for path in paths for half in halves])
+            raw.append(costs.take("curl"))
+    return median(ours, 1024 / mib), median(raw, 1024 / mib)
+
+
+def costs_table(rows, names):
+    """Rows of costs as Markdown."""
+    lines = ["|what|" + "|".join(names) + "|", "|---|" + "--:|" * len(names)]
+    for title, costs in rows:
+        lines.append(f"|{title}|" + "|".join(f"{costs[n]:.2f}" if n in costs else "-" for n in names) + "|")
+    return "\n".join(lines)
+
+
+def reach(reads, free):
+    """For each row how far it is from what the cores allow, as Markdown."""
+    cores = os.cpu_count() or 1
+    lines = ["|what|raw, clock|least, clock|limit of the ratio|ours, clock|ratio|", "|---|--:|--:|--:|--:|--:|"]
+    for title, ours, raw in reads:
+        # curl's work and the replies to /dev/fuse, which no driver gets around.
+        least = max(raw["clock"], (raw["total"] + free["total"]) / cores)
+        lines.append(
+            f"|{title}|{raw['clock']:.2f}|{least:.2f}|{raw['clock'] / least:.2f}|{ours['clock']:.2f}"
+            f"|{raw['clock'] / ours['clock']:.2f}|"
+        )
+    return "\n".join(lines)
+
+
+def page(values):
+    """docs/performance-limits.md."""
+    template = (pathlib.Path(__file__).parent / "limits.md").read_text()
+    for name, text in values.items():
+        template = template.replace("{{" + name + "}}", text)
+    return template
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Shows what keeps reads from being faster.")
+    parser.add_argument("--mib", type=int, default=1024, help="the size of the file that is read, by default 1024")
+    parser.add_argument("--no-page", action="store_true", help="print the page and write none")
+    arguments = parser.parse_args()
+    for program in [BINARIES / "tetherfs", BINARIES / "tetherfs-server", TOOLS / "delay-proxy", TOOLS / "do-nothing"]:
+        if not program.exists():
+            sys.exit(f"limits.py: there is no {program}: make profile builds it")
+    if not shutil.which("perf"):
+        sys.exit("limits.py: there is no perf: install linux-perf")
+    server, mib = Server(), arguments.mib
+    try:
+        big_file(server, mib * MIB)
+        reads, rows, chains, chains_without = [], [], [], []
+        for round_trip in ROUND_TRIPS:
+            for options in ((), ("--disk-cache", "0")):
+                title = f"RTT {round_trip}" + (", no disk cache" if options else "")
+                into = None if round_trip else chains_without if options else chains
+                ours, raw = one_cat(server, mib, options, round_trip, into)
+                reads.append((title, ours, raw))
+                rows += [(title, ours)] + ([] if options else [(f"RTT {round_trip}, curl alone", raw)])
+                print(title, ours, raw, file=sys.stderr, flush=True)
+        free, cached, four = nothing(mib), warm(server, mib), together(server, mib)
+        idle, most = memory(server)
+    finally:
+        server.stop()
+    rows.append(("a driver that does nothing", free))
+    names = ("driver", "cat", "curl", "server", "proxy", "total", "clock")
+    lines = ["|what|CPU s/GiB|most of it|", "|---|--:|---|"]
+    state = output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty")
+    text = page({
+        "machine": machine(),
+        "versions": f"sources at {state}; {version('curl')}, {version('perf')}",
+        "size": f"{mib} MiB",
+        "costs": costs_table(rows, names),
+        "reach": reach(reads, free),
+        "parts": parts(chains, reads[0][1]["driver"]),
+        "parts-without": parts(chains_without, reads[1][1]["driver"]),
+        "warm": "\n".join(lines + [f"|{name}|{seconds:.3f}|{most}|" for name, seconds, most in cached]),
+        "memory": memory_table(idle, most),
+        "together": costs_table([("4 readers", four[0]), ("curl alone", four[1])], names),
+    })
+    print(text)
+    if not arguments.no_page:
+        (REPOSITORY / "docs" / "performance-limits.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

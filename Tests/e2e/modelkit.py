@@ -127,7 +127,11 @@ def run(testers, seed, count, rounds=10, between=lambda number: None):
 def report(run, difference, seed):
     """Raises Difference with what is needed to see it again: the seed, and as few operations as are found quickly."""
     first = len(run.done)
-    shortest, seen = shorten(run.tester, run.done)
+    try:
+        shortest, seen = shorten(run.tester, run.done)
+    except OSError:
+        # The mount is gone, perhaps with the difference.
+        shortest, seen = run.done, None
     how = f"; {len(shortest)} operations come to: {seen}" if seen else ", not when they are done again alone"
     text = "\n".join(map(repr, shortest[-60:]))
     raise Difference(f"TETHERFS_TEST_SEED={seed}, after {first} operations: {difference}{how}\n{text}") from None

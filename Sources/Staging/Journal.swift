@@ -210,6 +210,16 @@ public final class Journal: Sendable {
         }
     }
 
+    /// Waits until all that was queued before is written, if it can be: it survives the end of the process then.
+    public func written() async {
+        await withCheckedContinuation { continuation in
+            self.thread.async {
+                self.drain()
+                continuation.resume()
+            }
+        }
+    }
+
     /// Waits until all that was queued is written, if it can be.
     func finish() {
         if DispatchQueue.getSpecific(key: Self.threadKey) == ObjectIdentifier(self) { return self.drain() }

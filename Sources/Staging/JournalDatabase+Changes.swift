@@ -60,17 +60,18 @@ extension JournalDatabase {
         try run(
             """
             INSERT INTO records (number, path, state, size, extents, synced_size, synced_extents, base_size,
-                reason, time, boot, is_promised) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                reason, time, boot, is_promised, completing_size)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
             ON CONFLICT (number) DO UPDATE SET state = ?3, size = ?4, extents = ?5, synced_size = ?6,
                 synced_extents = ?7, base_size = ?8, reason = ?9, boot = ?11,
-                is_promised = ?12
+                is_promised = ?12, completing_size = ?13
             """,
             [
                 Int64(record.number), record.path?.description, record.state.rawValue,
                 Int64(record.content.size), self.data(record.content.extents),
                 record.synced.map { Int64($0.size) }, self.data(record.synced?.extents),
                 record.baseSize.map(Int64.init), record.reason, record.time, boot,
-                record.isPromised,
+                record.isPromised, record.completingSize.map(Int64.init),
             ]
         )
     }

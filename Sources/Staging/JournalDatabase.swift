@@ -66,6 +66,7 @@ final class JournalDatabase: Sendable {
             synced_extents BLOB,
             is_promised INTEGER NOT NULL,
             base_size INTEGER,
+            completing_size INTEGER,
             upload TEXT,
             part_size INTEGER,
             reason TEXT,

@@ -81,6 +81,8 @@ extension Journal {
         public var isPromised: Bool
         /// The size in bytes of what it replaces on the service; nothing if there was nothing.
         public var baseSize: UInt64?
+        /// The size in bytes of an upload of it that may have become the file on the service; nothing if none may.
+        public var completingSize: UInt64?
         /// The upload under way, for exactly what is here.
         public var upload: Upload?
         /// Why its state is `failed` or `kept`.

@@ -151,17 +151,32 @@ extension StagedFile {
         self.store.syncSoon(self)
     }
 
+    /// The call is sent next that makes an upload the file on the service: from now on the file there may be that one,
+    /// also if this one is changed before the answer comes. A later mount knows when this returns.
+    ///
+    /// - Parameter size: The upload's size in bytes.
+    public func willReplace(size: UInt64) async {
+        self.state.withLock { state in
+            state.completingSize = size
+            if state.isDirty { self.record(state) }
+        }
+        await self.store.journal.written()
+    }
+
     /// The service has what was here at a snapshot.
     ///
     /// - Returns: Whether nothing was changed since, so that no bytes wait here any more.
     public func didUpload(_ snapshot: Snapshot) -> Bool {
         self.state.withLock { state in
             state.baseSize = snapshot.size
+            state.completingSize = nil
             guard state.isDirty else { return state.changeCount == snapshot.changeCount }
             guard state.changeCount == snapshot.changeCount else {
-                // What was safe here is safe there.
-                state.synced = nil
-                state.isPromised = false
+                // What was safe here is safe there, unless a later close or fsync came meanwhile.
+                if state.syncedCount <= snapshot.changeCount {
+                    state.synced = nil
+                    state.isPromised = false
+                }
                 self.record(state)
                 return false
             }
@@ -265,6 +280,7 @@ extension StagedFile {
             synced: state.synced,
             isPromised: state.isPromised,
             baseSize: state.baseSize,
+            completingSize: state.completingSize,
             upload: nil,
             reason: state.reason,
             time: state.time
@@ -277,6 +293,7 @@ extension StagedFile {
         state.stage = nil
         state.synced = nil
         state.isPromised = false
+        state.completingSize = nil
         state.reason = nil
         state.upload = nil
     }

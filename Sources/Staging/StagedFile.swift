@@ -23,7 +23,10 @@ public final class StagedFile: Sendable {
         var stage: Journal.State?
         /// See ``Journal/Record``, also for those that follow.
         var baseSize: UInt64?
+        var completingSize: UInt64?
         var synced: Journal.Content?
+        /// The changes that `synced` has in it.
+        var syncedCount: UInt64 = 0
         var isPromised = false
         var reason: String?
         var time: Int64 = 0

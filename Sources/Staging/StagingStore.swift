@@ -113,7 +113,14 @@ public final class StagingStore: Sendable {
     }
 
     /// Waits, blocking, until all that was queued for the journal is written, if it can be.
-    public func finish() { self.journal.finish() }
+    ///
+    /// What is here of what the service has goes: to be called when nobody reads from here any more.
+    public func finish() {
+        self.journal.finish()
+        for name in CacheDirectory.names(in: self.directory) where name.hasPrefix("clean-") {
+            unlink(self.path(name))
+        }
+    }
 
     // MARK: What earlier mounts left
 
@@ -170,7 +177,9 @@ public final class StagingStore: Sendable {
         var state = StagedFile.State(size: record.size, place: { path })
         state.stage = record.state
         state.baseSize = record.baseSize
+        state.completingSize = record.completingSize
         state.synced = record.synced
+        state.isPromised = record.isPromised
         state.reason = record.reason
         state.time = record.time
         state.upload = record.upload?.id

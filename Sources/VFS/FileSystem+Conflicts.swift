@@ -13,8 +13,19 @@ extension FileSystem {
     enum Standing: Sendable, Hashable {
         /// What they were written over, or an earlier upload of them.
         case asExpected
-        /// Something else; the text says what others did.
-        case changed(String)
+        /// Another file; the text says what others did.
+        case replaced(String)
+        /// Nothing, but they were written over something.
+        case deleted
+
+        /// What others did, for a person.
+        var change: String {
+            switch self {
+            case .asExpected: "nothing"
+            case .replaced(let change): change
+            case .deleted: "it was deleted"
+            }
+        }
     }
 
     /// Begins to look, side by side with an upload, whether it would replace something that its bytes were not written
@@ -23,7 +34,6 @@ extension FileSystem {
     func startCheck(
         of content: FileContent,
         _ staged: StagedFile,
-        _ size: UInt64,
         at path: RemotePath,
         in parent: InodeNumber
     ) -> Task<Result<Standing, FileSystemError>, Never>? {
@@ -32,9 +42,7 @@ extension FileSystem {
         guard self.options.onConflict == .keepBoth || !staged.isWhole else { return nil }
         return Task {
             do throws(RemoteError) {
-                return .success(
-                    try await self.standing(of: content, staged.baseSize, size, at: path, in: parent)
-                )
+                return .success(try await self.standing(of: content, staged, at: path, in: parent))
             } catch {
                 return .failure(error == .cancelled ? .interrupted : .remote(error))
             }
@@ -43,11 +51,11 @@ extension FileSystem {
 
     private func standing(
         of content: FileContent,
-        _ baseSize: UInt64?,
-        _ size: UInt64,
+        _ staged: StagedFile,
         at path: RemotePath,
         in parent: InodeNumber
     ) async throws(RemoteError) -> Standing {
+        let baseSize = staged.baseSize
         if baseSize == nil {
             if content.state.withLock({ $0.replacesUnknown }) { return .asExpected }
             // No older than the time to live, it tells whether somebody else made a file of that name.
@@ -57,8 +65,12 @@ extension FileSystem {
         do throws(RemoteError) {
             let found = try await self.remote.size(of: path, urgency: .waitedFor)
             if found == baseSize { return .asExpected }
-            if content.state.withLock({ $0.sizeInDoubt }) == found { return .asExpected }
-            return .changed(
+            if content.state.withLock({ $0.sizeInDoubt }) == found {
+                // It was done, so that this is what is replaced now.
+                staged.setBase(size: found)
+                return .asExpected
+            }
+            return .replaced(
                 baseSize.map { "it had \($0) bytes and has \(found)" }
                     ?? "somebody else made a file of that name"
             )
@@ -68,7 +80,7 @@ extension FileSystem {
             guard !self.namespace.isOnServer(content.inode) else {
                 throw .malformedAnswer("the server lists a file and says that it does not exist")
             }
-            return baseSize == nil ? .asExpected : .changed("it was deleted")
+            return baseSize == nil ? .asExpected : .deleted
         }
     }
 
@@ -78,13 +90,13 @@ extension FileSystem {
     func setAside(
         _ content: FileContent,
         _ staged: StagedFile,
-        since change: String
+        since standing: Standing
     ) throws(FileSystemError) {
         guard let path = self.namespace.path(of: content.inode), let name = path.name else { throw .stale }
         guard staged.isWhole else {
             self.giveUp(
                 content,
-                "the file on the server is another one (\(change)), and it has bytes of this one"
+                "the file on the server is another one (\(standing.change)), and it has bytes of this one"
             )
             throw .changedOnServer
         }
@@ -92,7 +104,9 @@ extension FileSystem {
         var copy: FileName?
         while copy == nil {
             let candidate = Self.conflictName(of: name, at: time(nil), number)
-            if self.namespace.setAside(content.inode, as: candidate) { copy = candidate }
+            if self.namespace.setAside(content.inode, as: candidate, leavesFile: standing != .deleted) {
+                copy = candidate
+            }
             guard self.namespace.location(of: content.inode) != nil else { throw .stale }
             number += 1
         }
@@ -104,10 +118,10 @@ extension FileSystem {
             state.sizeInDoubt = nil
             state.replacesUnknown = false
         }
-        self.incidents.withLock { $0.didConflict(.init(path: path, copy: target, change: change)) }
+        self.incidents.withLock { $0.didConflict(.init(path: path, copy: target)) }
         self.logger.warning(
             "the server's file is not the one that was written over; what was written is uploaded beside it",
-            metadata: ["path": "\(path)", "copy": "\(target)", "cause": "\(change)"]
+            metadata: ["path": "\(path)", "copy": "\(target)", "cause": "\(standing.change)"]
         )
     }
 

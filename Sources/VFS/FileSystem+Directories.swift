@@ -175,6 +175,8 @@ extension FileSystem {
                 self.namespace.remove(name, in: parent, at: .now())
             }
         }
+        // What was only here is gone for later mounts too.
+        await self.staging.journal.written()
     }
 
     /// Deletes a name on the service, if a listing within its time to live shows it to be of that kind.

@@ -158,7 +158,7 @@ extension FileSystem {
             let previousSize =
                 self.namespace.isOnServer(content.inode)
                 ? base?.size ?? staged.baseSize ?? snapshot.size : nil
-            let check = self.startCheck(of: content, staged, snapshot.size, at: path, in: parent)
+            let check = self.startCheck(of: content, staged, at: path, in: parent)
             defer { content.state.withLock { $0.isCompleting = false } }
             do throws(FileSystemError) {
                 let isDone = try await self.uploader.upload(
@@ -169,6 +169,7 @@ extension FileSystem {
                     early: content.early.take(staged, size: snapshot.size, at: path),
                     beforeComplete: { () throws(FileSystemError) in
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
+                        await staged.willReplace(size: snapshot.size)
                         guard content.beginCompleting(unless: { Task.isCancelled }) else {
                             throw .interrupted
                         }
@@ -182,8 +183,8 @@ extension FileSystem {
                 }
             } catch {
                 check?.cancel()
-                if let check, case .success(.changed(let change)) = await check.value {
-                    try self.setAside(content, staged, since: change)
+                if let check, case .success(let standing) = await check.value, standing != .asExpected {
+                    try self.setAside(content, staged, since: standing)
                     continue
                 }
                 self.noteDoubt(about: content, snapshot.size, error)

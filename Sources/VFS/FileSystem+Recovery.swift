@@ -127,7 +127,9 @@ extension FileSystem {
             file.discard()
             return
         }
-        if !file.isWhole, found?.version?.size != record.baseSize {
+        let size = found?.version?.size
+        // An upload of it that was completed has the same bytes where none are here.
+        if !file.isWhole, size != record.baseSize, size == nil || size != record.completingSize {
             return self.keep(leftover, "the file on the server is another one, and it has bytes of this one")
         }
         let inode: InodeNumber
@@ -183,7 +185,7 @@ extension FileSystem {
             state.staged = file
             state.base = version
             state.isRecovered = true
-            state.sizeInDoubt = record.state == .unverified ? record.size : nil
+            state.sizeInDoubt = record.completingSize ?? (record.state == .unverified ? record.size : nil)
         }
         file.follow { namespace.path(of: inode) }
         if let path = namespace.path(of: inode), path != record.path, let old = record.path {

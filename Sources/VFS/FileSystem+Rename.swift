@@ -104,6 +104,8 @@ extension FileSystem {
                 }
                 self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
                 self.didMoveLocally(content, from: path, replacing: target)
+                // Whoever was told that the rename is done finds it done after a crash.
+                await self.staging.journal.written()
                 return
             }
             // A listing would show what is new there as another file.

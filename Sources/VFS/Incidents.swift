@@ -8,8 +8,6 @@ struct Incidents: Sendable {
         let path: RemotePath
         /// Where they went.
         let copy: RemotePath
-        /// What others did, for a person.
-        let change: String
     }
 
     private(set) var conflicts: [Conflict] = []

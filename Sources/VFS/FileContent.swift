@@ -52,6 +52,8 @@ final class FileContent: Sendable {
     let writers = AsyncGate()
     /// What goes up of it while it is written.
     let early = EarlyUploads()
+    /// How far its upload is.
+    let progress = UploadProgress()
 
     init(_ inode: InodeNumber) {
         self.inode = inode

@@ -21,6 +21,8 @@ extension FileSystem {
 
     private func beginEarly(_ content: FileContent, _ staged: StagedFile, _ size: UInt64) -> EarlyUpload? {
         guard !content.isOnItsOwn, let path = self.namespace.path(of: content.inode),
+            // What waits for another name would go up in vain.
+            let name = path.name, !self.options.defers(name),
             let (parent, _) = self.namespace.location(of: content.inode)
         else { return nil }
         return EarlyUpload(staged, size: size, path: path, in: parent, uploader: self.uploader) {

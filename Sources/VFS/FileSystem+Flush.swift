@@ -167,6 +167,14 @@ extension FileSystem {
                     in: parent,
                     previousSize: previousSize,
                     early: content.early.take(staged, size: snapshot.size, at: path),
+                    recorder: content.progress.recorder(
+                        for: UploadProgress.Subject(
+                            staged: staged,
+                            snapshot: snapshot,
+                            base: base?.content,
+                            path: path
+                        )
+                    ),
                     beforeComplete: { () throws(FileSystemError) in
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
                         await staged.willReplace(size: snapshot.size)

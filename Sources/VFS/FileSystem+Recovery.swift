@@ -192,6 +192,15 @@ extension FileSystem {
             self.staging.journal.move(from: old, to: path)
             file.setBase(size: nil)
         }
+        if let upload = record.upload, let path = record.path {
+            let subject = UploadProgress.Subject(
+                staged: file,
+                snapshot: file.snapshot,
+                base: version?.content,
+                path: path
+            )
+            content.progress.restore(upload, of: subject)
+        }
         namespace.didWrite(inode, size: file.size, at: FileTime(seconds: record.time, nanoseconds: 0))
         if record.state == .failed { file.recordPending() }
         self.enqueue(content)

@@ -97,13 +97,14 @@ final class UploadCourse: UploadSource {
 
     func willComplete(_ upload: UploadID) async throws(Failure) {
         if !self.isCurrent() { throw .outrun }
+        do throws(FileSystemError) { try await self.beforeComplete() } catch { throw .failed(error) }
+        if !self.isCurrent() { throw .outrun }
+        // Last: from here on the service may have the file.
         do throws(FileSystemError) {
             try await self.recorder?.willComplete(upload)
-            try await self.beforeComplete()
         } catch {
             throw .failed(error)
         }
-        if !self.isCurrent() { throw .outrun }
     }
 
     /// The file is there, and no listing shows the upload any more.

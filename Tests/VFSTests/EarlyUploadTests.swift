@@ -243,6 +243,19 @@ struct EarlyUploadTests {
         #expect(self.mount.remote.bytes(of: "unknown") == blocks(20))
     }
 
+    @Test("A file of a temporary name that waits for its other one does not go up early")
+    func temporary() async throws {
+        let mount = try Mount(
+            lanes: UploadLanes(maximumCount: 16, partSize: UInt64(8 * kibibyte)),
+            writes: WriteOptions(temporaryDelay: .seconds(30))
+        )
+        let handle = try await mount.create("a.part")
+        try await mount.truncate(handle, to: 24)
+        try await mount.write(handle, blocks: 0..<17)
+        #expect(mount.changes.isEmpty)
+        mount.fileSystem.release(handle)
+    }
+
     @Test(
         "Whatever is done to a file while it goes up, the service has what the program wrote",
         arguments: UInt64(0)..<30

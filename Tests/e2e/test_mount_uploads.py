@@ -1,5 +1,7 @@
 """How a file's bytes get to the service: of what is here and what is there, while they are written, part by part."""
 
+import errno
+import itertools
 import os
 import pathlib
 import subprocess
@@ -8,7 +10,7 @@ import sys
 import pytest
 
 import faultplan
-from mountkit import Mount, check, counting, python, read, without_uploads, write
+from mountkit import Mount, check, counting, fails, python, read, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -159,3 +161,23 @@ def test_a_part_that_fails_is_sent_again_alone(deployed, request, source):
         write(mount / "f", source.read_bytes())
     assert content.read("f") == source.read_bytes()
     assert seen.calls["post"] == 2 and 5 <= seen.calls["put"] <= 7
+
+
+def outage_after(count):
+    """Answers so many requests, and none after them."""
+    seen = itertools.count()
+    return lambda exchange: exchange.answer() if next(seen) < count else exchange.send(500, b"out of order\n")
+
+
+def test_an_upload_that_an_outage_cut_off_goes_on_at_the_next_close(deployed, request, source):
+    filesystem = deployed.create_filesystem(request.node.name)
+    content = deployed.content(filesystem)
+    with Mount(deployed, filesystem, "--retries", 0) as mount:
+        deployed.faults.add("put", outage_after(2), times=None)
+        fails(errno.EIO, write, mount / "f", source.read_bytes())
+        deployed.faults.clear()
+        with counting(deployed) as seen:
+            os.close(os.open(mount / "f", os.O_WRONLY))
+    assert content.read("f") == source.read_bytes()
+    # Not begun again: all that is posted is the completion.
+    assert seen.calls["post"] == 1 and 3 <= seen.calls["put"] <= 5

@@ -1,0 +1,84 @@
+import Primitives
+import Staging
+import Synchronization
+import Transfers
+import WireFormat
+
+/// How far the upload of a file is: known here for another attempt after an outage, and in the journal for another mount
+/// after a crash.
+final class UploadProgress: Sendable {
+    /// What an upload sends, and where to: only one of exactly that can be gone on with.
+    struct Subject: Sendable {
+        let staged: StagedFile
+        let snapshot: StagedFile.Snapshot
+        /// The version that bytes not staged come from.
+        let base: ContentID?
+        let path: RemotePath
+    }
+
+    private struct State {
+        /// Not kept by this.
+        private weak var staged: StagedFile?
+        private let snapshot: StagedFile.Snapshot
+        private let base: ContentID?
+        private let path: RemotePath
+        var upload: EarlierUpload
+
+        init(_ subject: Subject, _ upload: EarlierUpload) {
+            self.staged = subject.staged
+            self.snapshot = subject.snapshot
+            self.base = subject.base
+            self.path = subject.path
+            self.upload = upload
+        }
+
+        func isOf(_ subject: Subject) -> Bool {
+            self.staged === subject.staged && self.snapshot == subject.snapshot
+                && self.base == subject.base && self.path == subject.path
+        }
+    }
+
+    private let state = Mutex<State?>(nil)
+
+    /// Takes up what a journal says of an upload.
+    ///
+    /// Of a file that is not all here nothing is taken up: what else was sent came from a file on the service, which
+    /// may be another one by now.
+    func restore(_ upload: Journal.Upload, of subject: Subject) {
+        guard subject.staged.isWhole else { return }
+        let upload = EarlierUpload(id: upload.id, partSize: upload.partSize, sentParts: upload.sentParts)
+        self.state.withLock { $0 = State(subject, upload) }
+    }
+
+    /// Makes what writes down the next upload, and knows how far one of the same came.
+    func recorder(for subject: Subject) -> any UploadRecorder { Recorder(progress: self, subject: subject) }
+
+    private struct Recorder: UploadRecorder {
+        let progress: UploadProgress
+        let subject: Subject
+
+        var earlier: EarlierUpload? {
+            self.progress.state.withLock { $0?.isOf(self.subject) == true ? $0?.upload : nil }
+        }
+
+        func didBegin(_ upload: EarlierUpload) {
+            self.progress.state.withLock { $0 = State(self.subject, upload) }
+            self.subject.staged.beginUpload(
+                upload.id,
+                partSize: upload.partSize,
+                sentParts: upload.sentParts,
+                of: self.subject.snapshot
+            )
+        }
+
+        func didSend(_ part: Int, of upload: UploadID) {
+            self.progress.state.withLock { state in
+                guard state?.upload.id == upload else { return }
+                state?.upload.sentParts.insert(part)
+            }
+            self.subject.staged.didSend(part: part, of: upload)
+        }
+
+        func willComplete(_ upload: UploadID) { self.subject.staged.willComplete(upload) }
+    }
+}

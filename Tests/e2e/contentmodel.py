@@ -20,7 +20,8 @@ LARGE_EDGES = [0, BLOCK, PART - BLOCK, PART, PART + BLOCK, 2 * PART]
 LENGTHS = [1, 10, 1000, PAGE - 1, PAGE, PAGE + 1, 20_000, BLOCK - 1, BLOCK, BLOCK + 1, 150_000]
 LIMIT, LARGE_LIMIT = 6 * BLOCK, 2 * PART + BLOCK
 
-NAMES = ["a", "b", "c", "d"]
+# One is what programs call a file that they are about to rename.
+NAMES = ["a", "b", "c", "d.tmp"]
 # Of a few parts: what an upload of it costs makes it rare.
 LARGE = "large"
 SLOTS, MAPPINGS = 7, 3

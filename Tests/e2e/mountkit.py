@@ -34,6 +34,9 @@ MOUNTS = []
 # What the deployed service lists uploads under that are not, or never were, completed.
 UPLOAD = re.compile(r".*\.[A-Za-z0-9]{20}")
 
+# The options of each mode of writing, for tests with a fixture or an argument `mode`.
+MODES = pytest.mark.parametrize("mode", [[], ["--writes", "write-back"]], ids=["sync", "write-back"])
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 

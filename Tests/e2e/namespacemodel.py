@@ -13,6 +13,7 @@ from servercalls import pattern
 
 NAMES = [
     "a", "b", "c", "a/x", "a/y", "b/x", "b/y", "a/x/p", "a/x/q", "b/x/p", "a/x/p/deep", "c/x", "c/x/ö",
+    "a/x.part", "b~",
 ]
 # What no program should do and some do.
 ODD_NAMES = [

@@ -14,7 +14,7 @@ import modelkit
 import stripes
 from contentmodel import Contents
 from modelkit import Difference, drop_caches, must_be, new_seed
-from mountkit import Mount, check, without_uploads, write
+from mountkit import MODES, Mount, check, without_uploads, write
 from namespacemodel import CHANGING, Names, tree
 from servercalls import Calls
 
@@ -76,9 +76,6 @@ def same_everywhere(mount, expected):
 
 
 # Many operations on tetherfs-server, a process of its own: some wait for the mount inside of Python.
-
-MODES = pytest.mark.parametrize("mode", [[]], ids=["sync"])
-
 
 @pytest.fixture
 def mount(our_server, request, mode):

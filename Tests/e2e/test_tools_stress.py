@@ -2,9 +2,7 @@
 
 import pytest
 
-from mountkit import Mount, check, run
-
-MODES = pytest.mark.parametrize("mode", [[]], ids=["sync"])
+from mountkit import MODES, Mount, check, run
 
 
 @pytest.fixture

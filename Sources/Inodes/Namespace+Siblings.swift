@@ -114,7 +114,9 @@ extension Namespace {
     /// A file's version, if its size was asked for within the time to live.
     public func freshVersion(of file: Sibling) -> FileVersion? {
         self.state.withLock { state in
-            guard let facts = state.entry(of: file)?.facts, self.isSizeFresh(facts.sizeAsOf) else { return nil }
+            guard let facts = state.entry(of: file)?.facts, self.isSizeFresh(facts.sizeAsOf) else {
+                return nil
+            }
             return self.version(facts)
         }
     }

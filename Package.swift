@@ -205,7 +205,8 @@ let package = Package(
         .testTarget(
             name: "VFSTests",
             dependencies: [
-                "VFS", "BlockCaching", "Inodes", "Staging", "Transfers", "RemoteAPI", "Transport", "Primitives",
+                "VFS", "BlockCaching", "Inodes", "Staging", "Transfers", "RemoteAPI", "Transport",
+                "Primitives",
                 "WireFormat", "TestKit", system,
             ],
             swiftSettings: settings

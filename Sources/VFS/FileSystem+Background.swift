@@ -44,13 +44,11 @@ extension FileSystem {
 
     /// Has all that is here of a file uploaded, as nobody writes to it any more; nobody waits for it.
     func saveSoon(_ content: FileContent) {
-        // What was refused waits for somebody who is told.
-        guard content.staged?.stage != .failed else { return }
-        if !content.isCovered {
-            content.staged?.recordPending()
-            // What fails is uploaded all the same.
-            Task { try? await content.staged?.makeDurable() }
-        }
+        // What is covered is in the queue; what was refused waits for somebody who is told.
+        guard !content.isCovered, content.staged?.stage != .failed else { return }
+        content.staged?.recordPending()
+        // What fails is uploaded all the same.
+        Task { try? await content.staged?.makeDurable() }
         self.enqueue(content)
     }
 

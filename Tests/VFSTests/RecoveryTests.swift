@@ -82,6 +82,26 @@ struct RecoveryTests {
         #expect(mount.recovered.count == 1)
     }
 
+    @Test("Our own upload whose last answer was lost is no conflict with what was written after it")
+    func ownCompletion() async throws {
+        var mount = try Mount(writes: Self.waiting)
+        mount.remote.put("old", pattern(10))
+        for name in ["old", "new"] { try await mount.put(name, pattern(100)) }
+        mount.faulty.loseAnswer(.completeUpload, with: .forbidden, count: 2)
+        #expect(await mount.fileSystem.drain().count == 2)
+        #expect(mount.remote.bytes(of: "new") == pattern(100))
+        for name in ["old", "new"] {
+            // Told once; the bytes wait all the same.
+            let told = await failure { () throws(FileSystemError) in try await mount.put(name, [7]) }
+            #expect(told == .remote(.forbidden))
+        }
+        try await Mount.remount(&mount)
+        try await mount.fileSystem.recover()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == ["new", "old"])
+        #expect(mount.remote.bytes(of: "old") == [7] && mount.remote.bytes(of: "new") == [7])
+    }
+
     @Test("A file that others changed meanwhile stays theirs, or ours wins where that was chosen")
     func conflict() async throws {
         for writes in [Self.waiting, Self.lastWriter] {

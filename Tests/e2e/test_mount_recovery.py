@@ -76,6 +76,22 @@ def test_closed_files_are_there_after_a_crash_and_are_uploaded(content, mounts, 
         fails(errno.ENOENT, os.stat, mount / "deleted")
 
 
+def test_renames_and_deletions_that_returned_are_done_after_a_crash(content, mounts):
+    for number in range(10):
+        with mounts(*WAITING) as mount:
+            for name in ("gone", "before", "other"):
+                write(mount / f"{name}{number}", DATA)
+            os.rename(mount / f"other{number}", mount / f"moved{number}")
+            os.unlink(mount / f"gone{number}")
+            os.rename(mount / f"before{number}", mount / f"after{number}")
+            killed(mount)
+    with mounts() as mount:
+        expected = {f"{name}{number}" for name in ("after", "moved") for number in range(10)}
+        assert set(os.listdir(mount.path)) == expected
+        assert tetherfs("flush", mount.path).returncode == 0
+    assert files_on(content) == dict.fromkeys(expected, DATA)
+
+
 def test_two_thousand_files_come_back(content, mounts):
     files = {f"f{number}": pattern(100, start=number) for number in range(2000)}
     with mounts(*WAITING) as mount:

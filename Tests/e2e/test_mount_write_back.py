@@ -85,6 +85,21 @@ def test_two_thousand_small_files_cost_three_requests_each(server, content, writ
     assert sum(calls.values()) - calls["list"] == 6000 and calls["list"] <= 200, calls
 
 
+def test_thousands_of_files_that_wait_hold_few_descriptors(waiting):
+    for number in range(2000):
+        write(waiting / f"f{number}", b"data")
+    # 1024 is what a process may have by default; 256 are staged files.
+    poll(lambda: len(os.listdir(f"/proc/{waiting.pid}/fd")) < 512, what="closing of local files")
+    assert all(read(waiting / f"f{number}") == b"data" for number in range(0, 2000, 50))
+
+
+def test_an_unmount_leaves_no_copies_of_what_the_server_has(server, filesystem, content, cache_dir):
+    with Mount(server, filesystem, "--writes", "write-back", cache_dir=cache_dir) as mount:
+        write(mount / "f", DATA)
+    assert files_on(content) == {"f": DATA}
+    assert os.listdir(os.path.join(cache_dir, filesystem, "staging")) == []
+
+
 def test_a_file_that_is_written_closed_and_renamed_is_uploaded_once(server, content, writes_back):
     content.write("old", b"old")
     with counting(server) as seen:

@@ -93,6 +93,20 @@ extension Namespace {
         try result.get()
     }
 
+    /// Lists a directory by a listing that nobody has asked for yet: one that is under way may be older than what is to
+    /// be found out, and says nothing of what was changed here since.
+    ///
+    /// - Throws: As ``refresh(_:urgency:)``.
+    public func refreshAnew(_ directory: InodeNumber) async throws(RemoteError) {
+        await self.endListing(of: directory)
+        try await self.refresh(directory)
+    }
+
+    /// Waits for the listing that is under way, if there is one.
+    func endListing(of directory: InodeNumber) async {
+        if self.listings.isUnderWay(directory) { try? await self.refresh(directory) }
+    }
+
     /// Whether a directory was seen to hold nothing, not even names that cannot be shown.
     public func isKnownEmpty(_ directory: InodeNumber) -> Bool {
         self.state.withLock { state in
@@ -170,9 +184,7 @@ extension Namespace {
             return .malformedAnswer("the server says that the filesystem's root does not exist")
         }
         guard let (parent, name) = self.location(of: directory) else { return .notFound }
-        // One that is under way may have been asked for before the directory went.
-        if self.listings.isUnderWay(parent) { try? await self.refresh(parent) }
-        try await self.refresh(parent)
+        try await self.refreshAnew(parent)
         guard self.known(name, in: parent)?.inode == directory else { return .notFound }
         return .malformedAnswer("the server lists a directory and says that it does not exist")
     }

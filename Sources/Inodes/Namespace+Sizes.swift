@@ -123,8 +123,7 @@ extension Namespace {
         in parent: InodeNumber,
         asOf: ContinuousClock.Instant
     ) async -> RemoteError {
-        // One that is under way may have been asked for before the file went.
-        if self.listings.isUnderWay(parent) { try? await self.refresh(parent) }
+        await self.endListing(of: parent)
         // Where a whole tree was removed, the first of its sizes that are missing has asked for all of them.
         let isGone = self.state.withLock { state in
             guard let directory = state.directories[parent], let listedAsOf = directory.listedAsOf else {

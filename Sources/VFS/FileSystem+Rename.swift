@@ -153,7 +153,8 @@ extension FileSystem {
     ) async throws(FileSystemError) {
         do throws(RemoteError) {
             if !isListed {
-                try await self.namespace.refresh(old.parent)
+                // One under way would leave out the name, as it is moved here.
+                try await self.namespace.refreshAnew(old.parent)
                 guard self.namespace.known(old.name, in: old.parent)?.kind == .file else { return }
             }
             try await self.remote.delete(path, kind: .file)

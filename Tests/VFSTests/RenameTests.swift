@@ -59,6 +59,28 @@ struct RenameTests {
         #expect(try await mount.get("b") == pattern(1000))
     }
 
+    @Test("The old name is deleted also if its directory was being listed when the new one took its place")
+    func listedMeanwhile() async throws {
+        let mount = try Mount(timeToLive: .zero)
+        mount.remote.put("d/a", pattern(1000))
+        mount.remote.makeDirectory("e")
+        let directory = try await mount.inode("d")
+        let completing = mount.remote.hold(.completeUpload)
+        let renaming = Task { try await mount.rename("d/a", "e/b") }
+        await completing.reached()
+        let listing = mount.remote.hold(.list, .beforeAnswering)
+        let looking = Task { try await mount.fileSystem.namespace.refresh(directory) }
+        await listing.reached()
+        completing.release()
+        // So that the deletion comes to join that listing, if it does.
+        await mount.remote.ended(.completeUpload)
+        for _ in 0..<1000 { await Task.yield() }
+        listing.release()
+        try await looking.value
+        try await renaming.value
+        #expect(mount.remote.tree == ["d/", "e/", "e/b"])
+    }
+
     @Test("An old name that is gone by itself is no failure, and the new one is there with its handles")
     func goneAlready() async throws {
         let mount = try Mount()

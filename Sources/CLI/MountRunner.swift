@@ -62,7 +62,8 @@ struct MountRunner {
             self.disk = disk
             let service = client.filesystem(filesystemID)
             let remote = ForgettingRemote(service, disk: self.disk)
-            let namespace = Self.namespace(remote, self.disk, configuration, logger)
+            let attributes = JournaledAttributes(staging.journal, logger: logger)
+            let namespace = Self.namespace(remote, self.disk, attributes, configuration, logger)
             self.fileSystem = FileSystem(
                 remote: remote,
                 namespace: namespace,
@@ -107,6 +108,7 @@ struct MountRunner {
     private static func namespace(
         _ remote: any RemoteFilesystem,
         _ disk: DiskCache,
+        _ attributes: JournaledAttributes,
         _ configuration: MountConfiguration,
         _ logger: Logger
     ) -> Namespace {
@@ -116,6 +118,7 @@ struct MountRunner {
             listingBudget: configuration.memoryByteCount / 4,
             blockTimeToLive: configuration.blockTTL / 2,
             isImmutable: configuration.writes.isImmutable,
+            attributes: attributes,
             defaults: DefaultAttributes(
                 userID: configuration.userID,
                 groupID: configuration.groupID,
@@ -123,7 +126,7 @@ struct MountRunner {
                 directoryMode: configuration.directoryMode,
                 fileMask: configuration.fileMask,
                 directoryMask: configuration.directoryMask,
-                time: .now()
+                time: attributes.firstMountTime
             ),
             whenOutdated: { disk.forgetSoon($0, isTree: $1 == .directory) },
             logger: logger
@@ -253,9 +256,12 @@ struct MountRunner {
 
     /// Takes up what an earlier mount left to be uploaded, before anything is asked of this one.
     private func recover() throws(UserError) {
-        let fileSystem = self.fileSystem
+        let (fileSystem, isReadOnly) = (self.fileSystem, self.configuration.isReadOnly)
         do {
-            try Blocking.run { try await fileSystem.recover() }
+            try Blocking.run {
+                try await fileSystem.recover()
+                await fileSystem.begin(isReadOnly: isReadOnly)
+            }
         } catch {
             throw UserError(
                 "cannot take up what an earlier mount did not upload: \(Printable.text("\(error)")); it is kept",
@@ -280,6 +286,7 @@ struct MountRunner {
     private func finish() -> Int32 {
         let unsent = self.drain(isLast: true)
         _ = try? Blocking.run { await self.disk.close() }
+        self.fileSystem.namespace.saveAttributes()
         self.staging.finish()
         for file in unsent {
             self.logger.error(

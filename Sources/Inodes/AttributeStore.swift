@@ -56,6 +56,7 @@ public protocol AttributeStore: Sendable {
     /// Forgets a path and all below it.
     func remove(_ path: RemotePath)
 
-    /// What is remembered of a path and of all below it is of another path now, in place of what is remembered there.
+    /// What is remembered of a path and of all below it is of another path now, under which nothing is remembered any
+    /// more. Nothing happens if it was moved already.
     func move(_ path: RemotePath, to newPath: RemotePath)
 }

@@ -89,14 +89,34 @@ extension Namespace {
         }
     }
 
-    /// Takes in what is remembered of the root, or of a file that was added without a listing (a recovered one).
-    public func recallAttributes(of inode: InodeNumber) async {
+    /// Takes in what is remembered of the root, or of a file that was added without a listing (a recovered one), in place
+    /// of what is set of it.
+    ///
+    /// - Parameters:
+    ///   - inode: Which one.
+    ///   - size: The file's size in bytes; nothing for a directory. What is remembered of another size is not taken.
+    public func recallAttributes(of inode: InodeNumber, size: UInt64? = nil) async {
         guard let path = self.path(of: inode),
             let remembered = await self.state.withLock(\.store).attributes(of: path)
         else { return }
         self.state.withLock { state in
-            guard state.path(of: inode) == path, state.overrides[inode] == nil else { return }
+            guard state.path(of: inode) == path, remembered.set.size == size else { return }
             state.overrides[inode] = remembered.set
+        }
+    }
+
+    /// A file that an interrupted rename left under both names has under its new one what was set of it under the old.
+    ///
+    /// - Parameters:
+    ///   - old: The file under the old name.
+    ///   - new: The file under the new name.
+    ///   - size: Its size in bytes.
+    ///   - replaces: Whether that counts even where something is set of the new one.
+    public func handOverAttributes(from old: InodeNumber, to new: InodeNumber, size: UInt64, replaces: Bool) {
+        self.state.withLock { state in
+            guard var set = state.overrides[old], replaces || state.overrides[new] == nil else { return }
+            set.size = size
+            state.override(new) { $0 = set }
         }
     }
 

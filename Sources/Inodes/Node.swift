@@ -95,7 +95,7 @@ public struct DefaultAttributes: Sendable {
     public var fileMask: UInt32
     /// Permission bits that a directory does not get when it is made.
     public var directoryMask: UInt32
-    /// The time that everything bears: when the mount began.
+    /// The time that everything bears: when the first mount began that remembers the same.
     public var time: FileTime
 
     /// Makes a set.

@@ -43,7 +43,6 @@ public final class VolatileAttributes: AttributeStore {
     /// See ``AttributeStore``.
     public func move(_ path: RemotePath, to newPath: RemotePath) {
         self.remembered.withLock { remembered in
-            Self.remove(newPath, &remembered)
             for (old, attributes) in remembered where old.components.starts(with: path.components) {
                 remembered[old] = nil
                 let rest = old.components.dropFirst(path.components.count)

@@ -3,8 +3,8 @@ import WireFormat
 
 /// What is queued and read by path: renames under way, attributes, and values by key.
 extension Journal {
-    /// All paths at or below one now begin with another; to be called once the namespace has them there. What was
-    /// known of the attributes at the new path goes.
+    /// All paths at or below one now begin with another; to be called once the namespace has them there. What is
+    /// remembered of a path that is taken goes.
     public func move(from source: RemotePath, to target: RemotePath) {
         self.queue(.move(from: source, to: target))
     }
@@ -61,6 +61,14 @@ extension Journal {
     public func attributes(in directory: RemotePath) async throws(Errno) -> [FileName: StoredAttributes] {
         guard self.storedAttributes.load(ordering: .relaxed) else { return [:] }
         return try await self.read { try $0.attributes(in: directory) }
+    }
+
+    /// What is remembered of a path.
+    ///
+    /// - Throws: Why it cannot be read.
+    public func attributes(of path: RemotePath) async throws(Errno) -> StoredAttributes? {
+        guard self.storedAttributes.load(ordering: .relaxed) else { return nil }
+        return try await self.read { try $0.attributes(of: path) }
     }
 
     /// A value remembered under a key; nothing if there is none.

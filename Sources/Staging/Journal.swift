@@ -27,6 +27,8 @@ public final class Journal: Sendable {
 
     /// The time of the first mount with this cache directory, in seconds since 1970.
     public let firstMountTime: Int64
+    /// A number above those of all whose attributes were remembered at the start.
+    public let firstFreeNumber: UInt64
     /// Which start of the machine this is: bytes not synced in another one may be lost.
     let boot: String
     /// The records that were there at the start.
@@ -75,7 +77,8 @@ public final class Journal: Sendable {
         self.wasDamaged = wasDamaged
         self.initialRecords = start.records
         self.firstMountTime = start.firstMountTime
-        self.storedAttributes = Atomic(start.hasAttributes)
+        self.storedAttributes = Atomic(start.highestNumber != nil)
+        self.firstFreeNumber = (start.highestNumber ?? 0) + 1
         do {
             self.directory = try FileDescriptor.open(
                 directory,

@@ -94,13 +94,13 @@ extension JournalDatabase {
             [old, new]
         )
         guard let oldName = source.name, let newName = target.name else { return }
-        try self.removeAttributes(of: target, run)
+        // In place of what is remembered there, which is no more; so that the same move twice does no harm.
         try run(
-            "UPDATE attributes SET parent = ?3, name = ?4 WHERE parent = ?1 AND name = ?2",
+            "UPDATE OR REPLACE attributes SET parent = ?3, name = ?4 WHERE parent = ?1 AND name = ?2",
             [source.parent.description, oldName.string, target.parent.description, newName.string]
         )
         try run(
-            "UPDATE attributes SET parent = ?2 || substr(parent, length(?1) + 1) WHERE \(self.isWithin("parent"))",
+            "UPDATE OR REPLACE attributes SET parent = ?2 || substr(parent, length(?1) + 1) WHERE \(self.isWithin("parent"))",
             [old, new]
         )
     }
@@ -116,9 +116,10 @@ extension JournalDatabase {
 
     private static func put(_ attributes: StoredAttributes, of path: RemotePath, _ run: Run) throws {
         try run(
-            "INSERT OR REPLACE INTO attributes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO attributes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                path.parent.description, path.name?.string ?? "", attributes.size.map(Int64.init),
+                path.parent.description, path.name?.string ?? "", Int64(clamping: attributes.number),
+                attributes.size.map(Int64.init),
                 attributes.mode, attributes.userID, attributes.groupID,
                 attributes.accessTime?.seconds, attributes.accessTime?.nanoseconds,
                 attributes.modificationTime?.seconds, attributes.modificationTime?.nanoseconds,

@@ -11,8 +11,8 @@ extension JournalDatabase {
             records: try self.records(),
             firstMountTime: known ?? now,
             lastMove: try self.queue.read { try Int64.fetchOne($0, sql: "SELECT MAX(id) FROM moves") ?? 0 },
-            hasAttributes: try self.queue.read {
-                try Bool.fetchOne($0, sql: "SELECT EXISTS (SELECT 1 FROM attributes)") ?? true
+            highestNumber: try self.queue.read {
+                try Int64.fetchOne($0, sql: "SELECT MAX(number) FROM attributes").map(UInt64.init(clamping:))
             }
         )
     }
@@ -85,6 +85,18 @@ extension JournalDatabase {
     }
 }
 
+extension JournalDatabase {
+    /// What is remembered of one path.
+    func attributes(of path: RemotePath) throws -> StoredAttributes? {
+        try self.queue.read { database in
+            try Row.fetchOne(
+                database.cachedStatement(sql: "SELECT * FROM attributes WHERE parent = ? AND name = ?"),
+                arguments: [path.parent.description, path.name?.string ?? ""]
+            ).flatMap { StoredAttributes($0) }
+        }
+    }
+}
+
 extension Row {
     /// A value, or nothing if it is not of its type: a damaged file has anything anywhere, and GRDB's own access
     /// would end the process.
@@ -146,8 +158,9 @@ extension Journal.Move {
 }
 
 extension StoredAttributes {
-    fileprivate init(_ row: Row) {
-        self.init()
+    fileprivate init?(_ row: Row) {
+        guard let number: UInt64 = row.value("number") else { return nil }
+        self.init(number: number)
         self.size = row.value("size")
         self.mode = row.value("mode")
         self.userID = row.value("uid")

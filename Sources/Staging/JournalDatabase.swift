@@ -16,7 +16,8 @@ final class JournalDatabase: Sendable {
         var records: [Journal.Record]
         var firstMountTime: Int64
         var lastMove: Int64
-        var hasAttributes: Bool
+        /// The highest number of what attributes are remembered of; nothing if there are none.
+        var highestNumber: UInt64?
     }
 
     let queue: DatabaseQueue
@@ -82,6 +83,7 @@ final class JournalDatabase: Sendable {
         CREATE TABLE attributes (
             parent TEXT NOT NULL,
             name TEXT NOT NULL,
+            number INTEGER NOT NULL,
             size INTEGER,
             mode INTEGER,
             uid INTEGER,
@@ -94,6 +96,7 @@ final class JournalDatabase: Sendable {
             ctime_ns INTEGER,
             PRIMARY KEY (parent, name)
         ) WITHOUT ROWID;
+        CREATE INDEX attributes_by_number ON attributes (number);
         CREATE TABLE moves (
             id INTEGER NOT NULL PRIMARY KEY,
             source TEXT NOT NULL,

@@ -16,6 +16,8 @@ public struct StoredAttributes: Sendable, Hashable {
         }
     }
 
+    /// The number that the file or directory shows to programs, and keeps.
+    public var number: UInt64
     /// The size in bytes of the file that they belong to; nothing for a directory.
     public var size: UInt64?
     /// The permission bits.
@@ -32,5 +34,9 @@ public struct StoredAttributes: Sendable, Hashable {
     public var changeTime: Time?
 
     /// Makes attributes of which nothing is set.
-    public init() {}
+    ///
+    /// - Parameter number: The number that the file or directory shows to programs.
+    public init(number: UInt64 = 0) {
+        self.number = number
+    }
 }

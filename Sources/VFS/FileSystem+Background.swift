@@ -29,6 +29,8 @@ extension FileSystem {
         if content.isDirty {
             guard self.isWrittenBack(content) else { return try await self.upload(content) }
             if let staged = content.staged {
+                // Made durable with the bytes' record.
+                self.namespace.saveAttributes(of: content.inode, size: staged.size)
                 do throws(Errno) {
                     try await staged.makeDurable()
                     content.state.withLock { $0.isUnsaved = false }

@@ -145,6 +145,7 @@ extension FileSystem {
             inode = self.namespace.addLocalFile(copy, in: parent, at: .now())
         }
         self.adopt(leftover, as: inode, over: found?.version)
+        await self.namespace.recallAttributes(of: inode, size: file.size)
         if found?.version == nil { self.namespace.unpin(inode) }
     }
 

@@ -39,10 +39,18 @@ final class Mount: Sendable {
         self.faulty = FaultyRemote(self.remote)
         self.directory = directory
         let clock = self.clock
+        let staging = try StagingStore(
+            in: CacheDirectory(
+                in: FilePath(directory.path).appending("cache"),
+                for: try #require(FilesystemID("f-1"))
+            ),
+            logger: self.log.logger
+        )
         let namespace = Namespace(
             remote: self.faulty,
             timeToLive: timeToLive,
             listingBudget: listingBudget,
+            attributes: JournaledAttributes(staging.journal, logger: self.log.logger),
             defaults: DefaultAttributes(
                 userID: 0,
                 groupID: 0,
@@ -57,13 +65,7 @@ final class Mount: Sendable {
             remote: self.faulty,
             namespace: namespace,
             cache: BlockCache(remote: self.faulty, memoryBudget: 64 << 20),
-            staging: try StagingStore(
-                in: CacheDirectory(
-                    in: FilePath(directory.path).appending("cache"),
-                    for: try #require(FilesystemID("f-1"))
-                ),
-                logger: self.log.logger
-            ),
+            staging: staging,
             options: writes,
             lanes: lanes,
             logger: self.log.logger

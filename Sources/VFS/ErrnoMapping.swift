@@ -15,6 +15,7 @@ extension FileSystemError {
         case .invalidArgument: .invalidArgument
         case .notPermitted: .notPermitted
         case .notSupported: .notSupportedOnSocket
+        case .crossesDevices: .improperLink
         case .fileTooLarge: .fileTooLarge
         case .badHandle: .badFileDescriptor
         case .stale: .staleNFSFileHandle

@@ -112,7 +112,11 @@ extension FileSystem {
             var isHidden = target == nil
             if isHidden { self.namespace.hide(new.name, in: new.parent) }
             defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
-            let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target)
+            let noted = isOnServer ? path.flatMap { self.note($0, to: new) } : nil
+            // Whatever comes: when this returns, both names are there or only the new one, and that is known.
+            defer { noted?.finish() }
+            let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target, noted)
+            noted?.isCopied()
             // The listing that shows it to be a file; asked for again below if it is too old by now.
             let isListed = self.namespace.isListed(old.parent)
             // The new name first: whoever reads goes to what is whole.
@@ -179,14 +183,15 @@ extension FileSystem {
     private func copyOutrunningWriters(
         _ content: FileContent,
         to new: Place,
-        replacing target: FileContent?
+        replacing target: FileContent?,
+        _ noted: NotedRename?
     ) async throws(FileSystemError) -> Copied {
         for _ in 0..<2 {
-            if let copied = try await self.copy(content, to: new, replacing: target) { return copied }
+            if let copied = try await self.copy(content, to: new, replacing: target, noted) { return copied }
         }
         let last: Result<Copied?, FileSystemError> = await content.writers.alone {
             do throws(FileSystemError) {
-                return .success(try await self.copy(content, to: new, replacing: target))
+                return .success(try await self.copy(content, to: new, replacing: target, noted))
             } catch {
                 return .failure(error)
             }
@@ -201,7 +206,8 @@ extension FileSystem {
     private func copy(
         _ content: FileContent,
         to new: Place,
-        replacing target: FileContent?
+        replacing target: FileContent?,
+        _ noted: NotedRename?
     ) async throws(FileSystemError) -> Copied? {
         guard let path = self.namespace.path(of: new.parent)?.appending(new.name) else { throw .noSuchFile }
         let version = try await self.versionUnlessDirty(content)
@@ -211,13 +217,16 @@ extension FileSystem {
         let source = Uploader.Source(staged: staged?.file, base: staged?.base ?? version, size: size) {
             self.namespace.path(of: content.inode)
         }
+        let previousSize = target.flatMap { self.sizeOnServer($0, otherwise: size) }
+        noted?.willCopy(size, old: self.sizeOnServer(content, otherwise: nil), over: previousSize)
         do throws(FileSystemError) {
             let isDone = try await self.uploader.upload(
                 source,
                 to: path,
                 in: new.parent,
-                previousSize: self.sizeOnServer(target, otherwise: size),
+                previousSize: previousSize,
                 beforeComplete: { () throws(FileSystemError) in
+                    await noted?.written()
                     if let target { try await self.beginLeaving(target) }
                 }
             ) { content.staged?.snapshot == snapshot }
@@ -239,12 +248,17 @@ extension FileSystem {
         }
     }
 
-    /// The size that the service has of a file that is to be replaced: nothing if there is none; the size of what
-    /// replaces it where its own is not known, so that it proves nothing.
-    private func sizeOnServer(_ target: FileContent?, otherwise size: UInt64) -> UInt64? {
-        guard let target, self.namespace.isOnServer(target.inode) else { return nil }
-        if target.isDirty { return target.state.withLock { $0.base?.size } ?? size }
-        return self.namespace.knownVersion(of: target.inode)?.size ?? size
+    /// The size that the service has of a file: nothing if it has none; some other one where it is not known.
+    private func sizeOnServer(_ content: FileContent, otherwise size: UInt64?) -> UInt64? {
+        guard self.namespace.isOnServer(content.inode) else { return nil }
+        if content.isDirty { return content.state.withLock { $0.base?.size } ?? size }
+        return self.namespace.knownVersion(of: content.inode)?.size ?? size
+    }
+
+    /// Notes in the journal that a file is about to be renamed on the service.
+    private func note(_ path: RemotePath, to new: Place) -> NotedRename? {
+        guard let target = self.namespace.path(of: new.parent)?.appending(new.name) else { return nil }
+        return NotedRename(self.staging.journal, from: path, to: target)
     }
 
     private func versionUnlessDirty(_ content: FileContent) async throws(FileSystemError) -> FileVersion? {

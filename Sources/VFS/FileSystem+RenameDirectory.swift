@@ -1,29 +1,13 @@
 import Inodes
 import Primitives
 import RemoteAPI
+import Staging
 import WireFormat
-
-/// A directory of which something was copied to its new place, and no more than that: only this is deleted at the old
-/// one, or taken back at the new one.
-private final class CopiedDirectory {
-    let inode: InodeNumber
-    let from: RemotePath
-    let to: RemotePath
-    /// Whether it was made at the new place: one that was there and empty stays when all is taken back.
-    let isMade: Bool
-    var files: [FileName] = []
-    var directories: [CopiedDirectory] = []
-
-    init(_ inode: InodeNumber, from: RemotePath, to: RemotePath, isMade: Bool) {
-        self.inode = inode
-        self.from = from
-        self.to = to
-        self.isMade = isMade
-    }
-}
 
 extension FileSystem {
     /// Copies a directory to its new name, then deletes the old one; the caller has it alone.
+    ///
+    /// - Throws: `.crossesDevices` if it is too large, before anything is changed.
     func renameDirectory(
         _ inode: InodeNumber,
         _ old: Place,
@@ -42,28 +26,52 @@ extension FileSystem {
         guard let from = self.namespace.path(of: inode),
             let to = self.namespace.path(of: new.parent)?.appending(new.name)
         else { throw .noSuchFile }
+        let total = try await self.measure(inode, limit: self.options.renameLimit)
+        let move = DirectoryMove(
+            self.staging.journal,
+            from: from,
+            to: to,
+            total: total,
+            tell: self.showRename
+        )
+        defer { move.end() }
+        if !targetIsThere { move.willMake(to) }
+        await move.written()
         if !targetIsThere {
             try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
             // Nobody goes in before it is the directory that moves: a listing would show it as another one.
             self.namespace.hide(new.name, in: new.parent)
         }
-        var isHidden = !targetIsThere
+        let root = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
+        try await self.carryOut(move, root, old, new)
+    }
+
+    private func showRename(_ id: Int64, _ text: String?) { self.renames.withLock { $0[id] = text } }
+
+    /// Moves a directory; the new one is there, and hidden if it was made for that.
+    private func carryOut(
+        _ move: DirectoryMove,
+        _ root: CopiedDirectory,
+        _ old: Place,
+        _ new: Place
+    ) async throws(FileSystemError) {
+        var isHidden = root.isMade
         defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
-        let copied = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
         do throws(FileSystemError) {
-            try await self.copyTree(copied)
+            try await self.copyTree(root, move)
         } catch {
             // The original is whole; what was copied is ours to take back.
-            try? await self.deleteCopied(copied, at: \.to, isTakenBack: true)
+            try? await self.deleteCopied(root, at: \.to, isTakenBack: true)
             self.namespace.expireListing(new.parent)
             throw error
         }
+        move.willDelete()
         // The new place is whole: whoever reads goes there from now on.
         self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
         if isHidden { self.namespace.unhide(new.name, in: new.parent) }
         isHidden = false
         do throws(FileSystemError) {
-            try await self.deleteCopied(copied, at: \.from)
+            try await self.deleteCopied(root, at: \.from, move)
             self.namespace.remove(old.name, in: old.parent, at: .now())
         } catch {
             // What is left at the old place shows in the next listing.
@@ -72,147 +80,157 @@ extension FileSystem {
         }
     }
 
-    /// Copies all that is in a directory; files that are only here go to their new place with their upload.
-    private func copyTree(_ copied: CopiedDirectory) async throws(FileSystemError) {
-        let directory = copied.inode
+    // MARK: How much it is
+
+    /// Adds up what is below a directory: sizes are asked for 64 at once, until there are more bytes than a limit.
+    private func measure(_ directory: InodeNumber, limit: UInt64) async throws(FileSystemError)
+        -> DirectorySize
+    {
+        var total = DirectorySize()
+        try await self.measure(directory, into: &total, limit: limit)
+        return total
+    }
+
+    private func measure(
+        _ directory: InodeNumber,
+        into total: inout DirectorySize,
+        limit: UInt64
+    ) async throws(FileSystemError) {
         self.namespace.pin(directory)
         defer { self.namespace.unpin(directory) }
         try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(directory) }
         // They could neither be copied nor may they be deleted.
         if self.namespace.holdsRefusedNames(directory) { throw .notSupported }
         let children = self.namespace.snapshot(directory)
-        try await self.copyFiles(
-            children.filter { $0.kind == .file && self.namespace.isOnServer($0, in: directory) },
-            of: copied
-        )
+        let files = children.filter { $0.kind == .file && self.namespace.isOnServer($0, in: directory) }
+        for start in stride(from: 0, to: files.count, by: 64) {
+            let sizes: [Result<UInt64, FileSystemError>] = await withTaskGroup(
+                of: Result<UInt64, FileSystemError>.self
+            ) { group in
+                for file in files[start..<min(start + 64, files.count)] {
+                    group.addTask {
+                        do throws(FileSystemError) {
+                            return .success(try await self.size(of: file, in: directory))
+                        } catch {
+                            return .failure(error)
+                        }
+                    }
+                }
+                return await group.reduce(into: []) { $0.append($1) }
+            }
+            for size in sizes {
+                total.fileCount += 1
+                total.byteCount += try size.get()
+            }
+            if total.byteCount > limit { throw .crossesDevices }
+        }
         for child in children where child.kind == .directory {
             // Also makes the number known where nobody has looked it up yet.
             guard self.namespace.known(child.name, in: directory)?.inode == child.inode else {
                 throw .changedOnServer
             }
-            let below = CopiedDirectory(
-                child.inode,
-                from: copied.from.appending(child.name),
-                to: copied.to.appending(child.name),
-                isMade: true
-            )
-            try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(below.to) }
-            copied.directories.append(below)
-            try await self.copyTree(below)
+            try await self.measure(child.inode, into: &total, limit: limit)
         }
     }
 
-    private func copyFiles(
-        _ files: [Namespace.Dirent],
-        of copied: CopiedDirectory
-    ) async throws(FileSystemError) {
-        let (directory, to) = (copied.inode, copied.to)
-        let places = AsyncSemaphore(8)
-        let results = await withTaskGroup(of: Result<FileName, FileSystemError>.self) { group in
-            for file in files {
-                group.addTask {
-                    do { try await places.acquire() } catch { return .failure(.interrupted) }
-                    defer { places.release() }
-                    do throws(FileSystemError) {
-                        try await self.copyFile(file, in: directory, to: to.appending(file.name))
-                        return .success(file.name)
-                    } catch {
-                        return .failure(error)
-                    }
+    private func size(of file: Namespace.Dirent, in directory: InodeNumber) async throws(FileSystemError)
+        -> UInt64
+    {
+        guard self.namespace.known(file.name, in: directory)?.inode == file.inode,
+            self.namespace.pin(file.inode)
+        else { throw .changedOnServer }
+        defer { self.namespace.unpin(file.inode) }
+        return try await self.version(of: file.inode).size
+    }
+
+    // MARK: After a crash
+
+    /// Goes on with the rename of a directory, in the background; the directories are held when this returns.
+    func resumeDirectory(_ noted: Journal.Move) async {
+        let isHeld = OneShot<Void>()
+        Task {
+            do throws(FileSystemError) {
+                switch noted.stage {
+                case .copying: try await self.resumeCopying(noted) { isHeld.resolve(()) }
+                case .deleting: try await self.resumeDeleting(noted) { isHeld.resolve(()) }
                 }
+                self.log("the rename of a directory that an earlier mount began is over", noted)
+            } catch {
+                self.log("the rename of a directory that an earlier mount began is given up", noted, error)
             }
-            var results: [Result<FileName, FileSystemError>] = []
-            for await result in group {
-                if case .failure = result { group.cancelAll() }
-                results.append(result)
-            }
-            return results
+            self.staging.journal.finishMove(noted.id)
+            isHeld.resolve(())
         }
-        for case .success(let name) in results { copied.files.append(name) }
-        for case .failure(let error) in results where error != .interrupted { throw error }
-        for result in results { _ = try result.get() }
+        _ = await isHeld.wait()
     }
 
-    private func copyFile(
-        _ file: Namespace.Dirent,
-        in directory: InodeNumber,
-        to target: RemotePath
+    private func resumeCopying(
+        _ noted: Journal.Move,
+        _ isHeld: @Sendable () -> Void
     ) async throws(FileSystemError) {
-        guard self.namespace.known(file.name, in: directory)?.inode == file.inode else {
-            throw .changedOnServer
-        }
-        let content = self.use(file.inode)
-        defer { self.endUse(content) }
-        try await content.transfer.alone { () throws(FileSystemError) in
-            // What waits here goes to the old name first: then the copy is of one known version.
-            try await self.uploadHoldingTransfer(content)
-            // If a writer outruns the first copy, the second is of what the service has; what was written goes to the
-            // new place with its own upload.
-            for _ in 0..<2 {
-                if try await self.copyUnlessOutrun(content, in: directory, to: target) { return }
-            }
-            throw .changedOnServer
-        }
-    }
-
-    private func copyUnlessOutrun(
-        _ content: FileContent,
-        in directory: InodeNumber,
-        to target: RemotePath
-    ) async throws(FileSystemError) -> Bool {
-        let version = try await self.fail { () throws(RemoteError) in
-            try await self.namespace.version(of: content.inode)
-        }
-        let staged = content.isDirty ? nil : content.currentStaged(known: version)
-        let snapshot = staged?.file.snapshot
-        let source = Uploader.Source(
-            staged: staged?.file,
-            base: staged?.base ?? version,
-            size: snapshot?.size ?? version.size
-        ) { self.namespace.path(of: content.inode) }
-        return try await self.uploader.upload(source, to: target, in: directory, previousSize: nil) {
-            snapshot == nil || content.staged?.snapshot == snapshot
-        }
-    }
-
-    /// Deletes what was copied, at its old place or (taking it back) at its new one: files that a listing asked for now
-    /// shows to be files, and directories that one shows to be empty. The server would delete a whole tree, also what
-    /// others put there meanwhile.
-    private func deleteCopied(
-        _ copied: CopiedDirectory,
-        at place: KeyPath<CopiedDirectory, RemotePath>,
-        isTakenBack: Bool = false
-    ) async throws(FileSystemError) {
-        for below in copied.directories.reversed() {
-            try await self.deleteCopied(below, at: place, isTakenBack: isTakenBack)
-        }
-        let path = copied[keyPath: place]
-        do throws(RemoteError) {
-            if !copied.files.isEmpty {
-                let files = Set(
-                    try await self.remote.list(path).entries.filter { $0.kind == .file }.map(\.name)
-                )
-                for name in copied.files where files.contains(name) {
-                    do throws(RemoteError) {
-                        try await self.remote.delete(path.appending(name), kind: .file)
-                    } catch .notFound {
-                        continue
-                    }
-                }
-            }
-            if isTakenBack, !copied.isMade { return }
-            let left = try await self.remote.list(path)
-            let hidden = self.namespace.hiddenNames(in: copied.inode)
-            guard left.refusedNameCount == 0, left.entries.allSatisfy({ hidden.contains($0.name) }) else {
-                throw .changedKind
-            }
-            try await self.remote.delete(path, kind: .directory)
-        } catch .notFound {
+        guard let old = try await self.pinnedPlace(of: noted.source) else { return }
+        defer { self.namespace.unpin(old.parent) }
+        guard let new = try await self.pinnedPlace(of: noted.target) else { return }
+        defer { self.namespace.unpin(new.parent) }
+        guard case .present(let directory, .directory, _) = try await self.state(of: old.name, in: old.parent)
+        else { return }
+        // Makes their numbers known.
+        let target = self.namespace.known(new.name, in: new.parent)
+        guard self.namespace.known(old.name, in: old.parent)?.inode == directory, target?.kind != .file else {
             return
-        } catch .changedKind {
-            throw .notEmpty
-        } catch {
-            throw FileSystemError(error)
+        }
+        let alone = Set([directory, target?.inode].compactMap(\.self))
+        try await self.changingNames([old.key, new.key], moving: alone) { () throws(FileSystemError) in
+            let isMade = noted.copied[noted.target] != nil
+            // It is there if this one or the other name is; whoever looks sees the old one until all is copied.
+            if isMade { self.namespace.hide(new.name, in: new.parent) }
+            isHeld()
+            let root = CopiedDirectory(directory, from: noted.source, to: noted.target, isMade: isMade)
+            do throws(FileSystemError) {
+                let total = try await self.measure(directory, limit: .max)
+                let move = DirectoryMove(
+                    self.staging.journal,
+                    resuming: noted,
+                    total: total,
+                    tell: self.showRename
+                )
+                defer { move.end() }
+                if isMade { try await self.makeDirectory(noted.target, move) }
+                try await self.carryOut(move, root, old, new)
+            } catch {
+                if isMade { self.namespace.unhide(new.name, in: new.parent) }
+                throw error
+            }
+        }
+    }
+
+    private func resumeDeleting(
+        _ noted: Journal.Move,
+        _ isHeld: @Sendable () -> Void
+    ) async throws(FileSystemError) {
+        guard let old = try await self.pinnedPlace(of: noted.source) else { return }
+        defer { self.namespace.unpin(old.parent) }
+        guard
+            case .present(let directory, .directory, _) = try await self.state(of: old.name, in: old.parent),
+            self.namespace.known(old.name, in: old.parent)?.inode == directory
+        else { return }
+        try await self.changingNames([old.key], moving: [directory]) { () throws(FileSystemError) in
+            // What is left of it is seen by nobody.
+            self.namespace.hide(old.name, in: old.parent)
+            defer {
+                self.namespace.unhide(old.name, in: old.parent)
+                self.namespace.expireListing(old.parent)
+            }
+            isHeld()
+            let root = CopiedDirectory(noted)
+            let move = DirectoryMove(
+                self.staging.journal,
+                resuming: noted,
+                total: root.total,
+                tell: self.showRename
+            )
+            defer { move.end() }
+            try await self.deleteCopied(root, at: \.from, move)
         }
     }
 }

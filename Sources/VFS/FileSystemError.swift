@@ -24,6 +24,8 @@ public enum FileSystemError: Error, Hashable, Sendable {
     case notPermitted
     /// A way of doing something that this filesystem does not have, such as punching holes.
     case notSupported
+    /// More than a rename moves: the program is to copy it.
+    case crossesDevices
     /// A file beyond the largest size.
     case fileTooLarge
     /// A handle that is not open, or not for that.
@@ -54,6 +56,7 @@ extension FileSystemError: CustomStringConvertible {
         case .invalidArgument: "it makes no sense"
         case .notPermitted: "this filesystem has no such thing"
         case .notSupported: "this filesystem cannot do that"
+        case .crossesDevices: "it is too large to be renamed, and has to be copied"
         case .fileTooLarge: "the file would be too large"
         case .badHandle: "the file is not open for that"
         case .stale: "the file, or its directory, is gone from the server"

@@ -222,6 +222,7 @@ struct FailureTests {
             (.remote(.notFound), 5), (.noSuchFile, 2), (.notEmpty, 39), (.exists, 17), (.isDirectory, 21),
             (.notDirectory, 20), (.interrupted, 4), (.stale, 116), (.nameTooLong, 36), (.notSupported, 95),
             (.unrepresentableName, 84), (.notPermitted, 1), (.fileTooLarge, 27), (.invalidArgument, 22),
+            (.crossesDevices, 18),
         ]
         for (error, number) in errnos { #expect(error.errno.rawValue == number, "\(error)") }
     }

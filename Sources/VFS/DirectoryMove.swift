@@ -1,0 +1,167 @@
+import Inodes
+import Primitives
+import Staging
+import Synchronization
+import WireFormat
+
+/// The rename of a directory that is under way: what the journal is told of it, and how far it is.
+final class DirectoryMove: Sendable {
+    private struct Progress {
+        var isDeleting = false
+        var fileCount = 0
+        var byteCount: UInt64 = 0
+    }
+
+    let from: RemotePath
+    let to: RemotePath
+    /// What an earlier mount had made and copied; nothing if this one began it.
+    let before: [RemotePath: UInt64?]?
+    private let id: Int64
+    private let total: DirectorySize
+    private let journal: Journal
+    private let tell: @Sendable (Int64, String?) -> Void
+    private let progress = Mutex(Progress())
+
+    /// Begins one.
+    ///
+    /// - Parameters:
+    ///   - journal: Where it is noted.
+    ///   - from: The old path.
+    ///   - to: The new path.
+    ///   - total: What is to be copied.
+    ///   - tell: Told how far it is, by its number, in words; nothing when it is over.
+    init(
+        _ journal: Journal,
+        from: RemotePath,
+        to: RemotePath,
+        total: DirectorySize,
+        tell: @escaping @Sendable (Int64, String?) -> Void
+    ) {
+        self.id = journal.addMove(.directory, from: from, to: to)
+        (self.from, self.to, self.before) = (from, to, nil)
+        (self.journal, self.total, self.tell) = (journal, total, tell)
+        self.show { _ in }
+    }
+
+    /// Goes on with one.
+    init(
+        _ journal: Journal,
+        resuming move: Journal.Move,
+        total: DirectorySize,
+        tell: @escaping @Sendable (Int64, String?) -> Void
+    ) {
+        self.id = move.id
+        (self.from, self.to, self.before) = (move.source, move.target, move.copied)
+        (self.journal, self.total, self.tell) = (journal, total, tell)
+        self.show { $0.isDeleting = move.stage == .deleting }
+    }
+
+    /// Waits until the journal has what was noted, if it can be written: else a crash leaves what it left.
+    func written() async { await self.journal.written() }
+
+    /// A directory is about to be made at the new place: a later mount takes it for ours.
+    func willMake(_ path: RemotePath) { self.journal.noteCopied(path, size: nil, in: self.id) }
+
+    /// Whether an earlier mount made a directory at the new place.
+    func wasMade(_ path: RemotePath) -> Bool { self.before?[path] != nil }
+
+    /// Whether an earlier mount copied a file of that size.
+    func wasCopied(_ path: RemotePath, size: UInt64) -> Bool { self.before?[path] == .some(.some(size)) }
+
+    /// A file is whole at the new place.
+    func didCopy(_ path: RemotePath, size: UInt64) {
+        self.journal.noteCopied(path, size: size, in: self.id)
+        self.show { progress in
+            progress.fileCount += 1
+            progress.byteCount += size
+        }
+    }
+
+    /// All is copied: what is at the old place is deleted from now on.
+    func willDelete() {
+        self.journal.advanceMove(self.id, to: .deleting)
+        self.show { $0 = Progress(isDeleting: true) }
+    }
+
+    /// A file is gone from the old place.
+    func didDelete(size: UInt64) {
+        self.show { progress in
+            progress.fileCount += 1
+            progress.byteCount += size
+        }
+    }
+
+    /// It is done, or given up.
+    func end() {
+        self.journal.finishMove(self.id)
+        self.tell(self.id, nil)
+    }
+
+    private func show(_ change: (inout Progress) -> Void) {
+        let progress = self.progress.withLock { progress in
+            change(&progress)
+            return progress
+        }
+        let step = progress.isDeleting ? "deleting at the old place" : "copying"
+        self.tell(
+            self.id,
+            "\(self.from) to \(self.to): \(step), \(progress.fileCount) of \(self.total.fileCount) files, "
+                + "\(progress.byteCount) of \(self.total.byteCount) bytes"
+        )
+    }
+}
+
+/// What is below a directory.
+struct DirectorySize: Sendable, Hashable {
+    /// How many files the service has of it.
+    var fileCount = 0
+    /// How many bytes they have.
+    var byteCount: UInt64 = 0
+}
+
+/// A directory of which something was copied to its new place, and no more than that: only this is deleted at the old
+/// one, or taken back at the new one.
+final class CopiedDirectory {
+    /// The directory at the old place; nothing where only its path is known.
+    let inode: InodeNumber?
+    let from: RemotePath
+    let to: RemotePath
+    /// Whether it was made at the new place: one that was there and empty stays when all is taken back.
+    let isMade: Bool
+    var files: [(name: FileName, size: UInt64)] = []
+    var directories: [CopiedDirectory] = []
+
+    init(_ inode: InodeNumber?, from: RemotePath, to: RemotePath, isMade: Bool) {
+        self.inode = inode
+        self.from = from
+        self.to = to
+        self.isMade = isMade
+    }
+
+    /// What the journal says was copied.
+    convenience init(_ move: Journal.Move) {
+        self.init(nil, from: move.source, to: move.target, isMade: move.copied[move.target] != nil)
+        var known: [RemotePath: CopiedDirectory] = [move.target: self]
+        for (path, size) in move.copied.sorted(by: { $0.key.components.count < $1.key.components.count }) {
+            guard let name = path.name, let parent = known[path.parent], path != move.target else { continue }
+            if let size {
+                parent.files.append((name, size))
+            } else {
+                let below = CopiedDirectory(nil, from: parent.from.appending(name), to: path, isMade: true)
+                parent.directories.append(below)
+                known[path] = below
+            }
+        }
+    }
+
+    /// What is in it and below.
+    var total: DirectorySize {
+        var total = self.directories.map(\.total).reduce(into: DirectorySize()) { sum, below in
+            sum.fileCount += below.fileCount
+            sum.byteCount += below.byteCount
+        }
+        total.fileCount += self.files.count
+        total.byteCount += self.files.reduce(0) { $0 + $1.size }
+        return total
+    }
+}

@@ -1,0 +1,219 @@
+import RemoteAPI
+import Staging
+import TestKit
+import Testing
+import WireFormat
+
+@testable import VFS
+
+@Suite("Renames in the journal, which the next mount takes up", .timeLimit(.minutes(1)))
+struct RenameJournalTests {
+    private func journal(_ mount: Mount) -> Journal { mount.fileSystem.staging.journal }
+
+    private func failsToRename(_ old: String, _ new: String, _ mount: Mount) async -> FileSystemError? {
+        await failure { () throws(FileSystemError) in try await mount.rename(old, new) }
+    }
+
+    // MARK: What is noted
+
+    @Test("A file's rename is in the journal before it is completed, with both sizes, and not after it")
+    func noted() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(1000))
+        mount.remote.put("b", [9])
+        _ = try await mount.size("b")
+        let hold = mount.remote.hold(.completeUpload)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        let move = try #require(try await self.journal(mount).moves().first)
+        #expect(move.kind == .file && move.stage == .copying)
+        #expect(move.source == path("a") && move.target == path("b"))
+        #expect(move.copied == [path("a"): 1000, path("b"): 1000])
+        hold.release()
+        try await renaming.value
+        #expect(try await self.journal(mount).moves().isEmpty)
+    }
+
+    @Test("The size of the new name is no proof where it replaces a file as long")
+    func notedAsLong() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(10, from: 7))
+        _ = try await mount.size("b")
+        let hold = mount.remote.hold(.completeUpload)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        #expect(try await self.journal(mount).moves().first?.copied == [path("a"): 10])
+        hold.release()
+        try await renaming.value
+    }
+
+    @Test("A rename that failed is in the journal no more", arguments: [CallKind.completeUpload, .delete])
+    func failed(kind: CallKind) async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("d/a", pattern(10))
+        mount.faulty.fail(kind, with: .timedOut, count: 9)
+        #expect(await self.failsToRename("a", "b", mount) == .remote(.timedOut))
+        #expect(try await self.journal(mount).moves().isEmpty)
+        #expect(await self.failsToRename("d", "e", mount) == .remote(.timedOut))
+        #expect(try await self.journal(mount).moves().isEmpty)
+    }
+
+    @Test("A directory's rename is in the journal with what was copied, and a person is told how far it is")
+    func notedDirectory() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("d/e/b", pattern(20))
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("d", "x") }
+        await hold.reached()
+        let move = try #require(try await self.journal(mount).moves().first)
+        #expect(move.kind == .directory && move.stage == .deleting)
+        #expect(move.copied == [path("x"): nil, path("x/a"): 10, path("x/e"): nil, path("x/e/b"): 20])
+        let told = mount.fileSystem.renames.withLock { Array($0.values) }
+        #expect(told == ["d to x: deleting at the old place, 0 of 2 files, 0 of 30 bytes"])
+        hold.release()
+        try await renaming.value
+        #expect(try await self.journal(mount).moves().isEmpty)
+        #expect(mount.fileSystem.renames.withLock { $0.isEmpty })
+    }
+
+    // MARK: How much is moved
+
+    @Test(
+        "A directory with more bytes than are moved is left as it is, and no more sizes than needed are asked for"
+    )
+    func limit() async throws {
+        let mount = try Mount(writes: WriteOptions(renameLimit: 1000))
+        for index in 0..<200 { mount.remote.put("d/\(index)", pattern(100)) }
+        mount.remote.put("e/a", pattern(1000))
+        #expect(await self.failsToRename("d", "x", mount) == .crossesDevices)
+        #expect(mount.remote.count(.size) <= 64)
+        #expect(mount.remote.count(.makeDirectory) == 0)
+        #expect(mount.remote.count(.beginUpload) == 0)
+        try await mount.rename("e", "y")
+        #expect(mount.remote.bytes(of: "y/a") == pattern(1000))
+    }
+
+    // MARK: What is taken up
+
+    /// Has the journal as a mount left it that died in the middle of a rename, and takes that up.
+    private func resume(
+        _ mount: Mount,
+        _ kind: Journal.Move.Kind,
+        from: String,
+        to: String,
+        _ stage: Journal.Move.Stage,
+        _ copied: [String: UInt64?]
+    ) async {
+        let journal = self.journal(mount)
+        let id = journal.addMove(kind, from: path(from), to: path(to))
+        for (name, size) in copied { journal.noteCopied(path(name), size: size, in: id) }
+        journal.advanceMove(id, to: stage)
+        await mount.fileSystem.begin(isReadOnly: false)
+    }
+
+    @Test(
+        "The old name of a file goes if the new one is whole",
+        arguments: [Journal.Move.Stage.copying, .deleting]
+    )
+    func finish(stage: Journal.Move.Stage) async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(12))
+        await self.resume(mount, .file, from: "a", to: "b", stage, ["a": 10, "b": 12])
+        #expect(mount.remote.tree == ["b"])
+        #expect(try await mount.list() == ["b"])
+        #expect(try await self.journal(mount).moves().isEmpty)
+    }
+
+    @Test(
+        "Both names stay if the new one is of another size, nothing proves it, or the old one was written to",
+        arguments: [["a": 10, "b": 13], ["a": 10], ["a": 11, "b": 12], ["b": 12]] as [[String: UInt64?]]
+    )
+    func leave(copied: [String: UInt64?]) async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(12))
+        await self.resume(mount, .file, from: "a", to: "b", .copying, copied)
+        #expect(mount.remote.tree == ["a", "b"])
+        #expect(mount.remote.count(.delete) == 0)
+        #expect(try await self.journal(mount).moves().isEmpty)
+    }
+
+    @Test("What a service in trouble does not let be finished is left, and said")
+    func trouble() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(10))
+        mount.faulty.fail(.list, with: .unavailable("x"), count: 9)
+        await self.resume(mount, .file, from: "a", to: "b", .deleting, ["a": 10])
+        mount.faulty.heal()
+        #expect(mount.remote.tree == ["a", "b"])
+        #expect(try await self.journal(mount).moves().isEmpty)
+        #expect(mount.log.text.contains { $0.contains("both names may be there") })
+    }
+
+    @Test("A directory is copied on where that was interrupted, and then deleted; nobody is let in between")
+    func copyOn() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("d/e/b", pattern(20))
+        mount.remote.put("x/a", pattern(10))
+        let hold = mount.remote.hold(.completeUpload)
+        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
+        await hold.reached()
+        #expect(try await mount.list() == ["d"])
+        let entering = Task { try await mount.mkdir("d/new") }
+        hold.release()
+        _ = try? await entering.value
+        await mount.remote.ended(.delete, 4)
+        #expect(mount.remote.calls.filter { $0.hasPrefix("begin") } == ["begin x/e/b 20"])
+        mount.expire()
+        #expect(try await mount.list() == ["x"])
+        #expect(mount.remote.bytes(of: "x/e/b") == pattern(20))
+        #expect(mount.remote.bytes(of: "d/a") == nil)
+    }
+
+    @Test(
+        "A file that has another size than when it was copied is copied again, and one that is not there too"
+    )
+    func copyAgain() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(11))
+        mount.remote.put("d/b", pattern(20))
+        mount.remote.put("x/a", pattern(10))
+        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10, "x/b": 20])
+        await mount.remote.ended(.delete, 3)
+        #expect(mount.remote.tree == ["x/", "x/a", "x/b"])
+        #expect(mount.remote.bytes(of: "x/a") == pattern(11))
+        #expect(mount.remote.bytes(of: "x/b") == pattern(20))
+    }
+
+    @Test("Of a copied directory only what was copied, and has still its size, is deleted at the old place")
+    func deleteOn() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("d/b", pattern(21))
+        mount.remote.put("d/theirs", pattern(30))
+        mount.remote.put("x/a", pattern(10))
+        mount.remote.put("x/b", pattern(20))
+        await self.resume(mount, .directory, from: "d", to: "x", .deleting, ["x": nil, "x/a": 10, "x/b": 20])
+        while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
+        #expect(mount.remote.tree == ["d/", "d/b", "d/theirs", "x/", "x/a", "x/b"])
+    }
+
+    @Test("A mount that changes nothing leaves a rename to one that may")
+    func readOnly() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(10))
+        let id = self.journal(mount).addMove(.file, from: path("a"), to: path("b"))
+        self.journal(mount).noteCopied(path("a"), size: 10, in: id)
+        self.journal(mount).advanceMove(id, to: .deleting)
+        await mount.fileSystem.begin(isReadOnly: true)
+        #expect(mount.remote.tree == ["a", "b"])
+        #expect(try await self.journal(mount).moves().count == 1)
+    }
+}

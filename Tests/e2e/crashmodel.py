@@ -7,13 +7,24 @@ once the driver (and the server) are back and all is uploaded, through the mount
   alone. Contents are whole: a mix of two is neither of them and is found as a difference.
 - A promise under way when the crash came, or one that failed, may have been kept or not: the old or the new content.
 - `open` and `write` promise nothing: what was written and neither closed nor synchronised since is on no server; the
-  driver keeps it aside (`recovered`) for a person to look at. So it does not count among the allowed contents. In write-back
-  mode there is one exception: a program that writes in place into a file whose last promise is not uploaded yet
-  changes the only copy there is of it, as on any local disk; then the file may be as promised, or as it was after any
-  of the writes that followed, in their order. Such a write is no more than one request of the kernel, so not torn.
+  driver keeps it aside (`tetherfs recover`) for a person to look at. So it does not count among the allowed contents.
+  In write-back mode there are two exceptions, as what was promised may be on the local disk alone, in one copy:
+  A program that writes in place into such a file changes that copy, as on any local disk; then the file may be as
+  promised, or as it was after any of the writes that followed, in their order. (Such a write is no more than one
+  request of the kernel, so not torn.)
+  A program that empties such a file (O_TRUNC) and is cut off before it promises the new content has thrown away the
+  old one itself; then the file may be as at any promise since it was last seen on the server, and what it was given
+  since is kept aside.
+- What a mount shows after a crash stays, also if the next crash comes before it is uploaded; unless it was no promise
+  and is written to meanwhile: then as for a file in write-back mode that is written to in place.
 - A rename under way, or one that failed, leaves at least one of the two names with what was moved, and the other name
   as it was or with that too: never neither, never something else.
 """
+
+
+from crashwriter import digest
+
+EMPTY = digest(b"")
 
 
 class Unsure:
@@ -35,8 +46,10 @@ class Model:
         self.allowed = {}
         # What was written and not promised since, in order, and the names to which a write has returned since.
         self.drafts, self.written = {}, set()
-        # Names of which something was promised since all was last seen to be uploaded.
-        self.promised = set()
+        # What was promised since all was last seen to be on the server, after what was there then.
+        self.history = {}
+        # What else a name may fall back to once it is written to, as what it was last seen with may be here alone.
+        self.fallback = {}
         self.directories, self.unsure_directories = set(), set()
         self.renames = []
         self.under_way = {}
@@ -98,8 +111,9 @@ class Model:
             self.written.add(name)
 
     def promise(self, name, content):
+        self.history.setdefault(name, list(self.may_be(name))).append(content)
         self.allowed[name] = {content}
-        self.promised.add(name)
+        self.fallback.pop(name, None)
         self.drafts.pop(name, None)
         self.written.discard(name)
 
@@ -115,8 +129,11 @@ class Model:
         problems = [f"read back wrong: {line}" for line in self.wrong]
         for name in sorted(set(self.allowed) | set(files)):
             got, allowed = files.get(name), self.allowed.get(name, {None})
-            if self.mode == "write-back" and name in self.promised:
-                allowed = allowed | set(self.drafts.get(name, ()))
+            drafts = self.drafts.get(name, [])
+            if self.mode == "write-back" and len(self.history.get(name, [])) > 1:
+                allowed = allowed | set(self.history[name] if EMPTY in drafts else drafts)
+            if drafts and name in self.fallback:
+                allowed = allowed | self.fallback[name] | set(drafts)
             if got not in allowed:
                 problems.append(f"{name} is {got}, not one of {sorted(map(str, allowed))}")
         for rename in self.renames:
@@ -133,13 +150,27 @@ class Model:
     def left_open(self):
         """The names with writes that returned and no promise begun since, with what they held; those must be aside."""
         busy = {line["name"] for line in self.under_way.values()} | {line["name"] for _, line in self.errors}
-        return {name: self.drafts[name][-1] for name in self.written - busy}
+        held = {name: self.drafts[name][-1] for name in self.written - busy}
+        # A file that was only made, or only emptied, has no byte that could be lost.
+        return {name: content for name, content in held.items() if content != EMPTY}
 
-    def settle(self, found):
-        """Goes on from what was found."""
+    def may_be_uploaded(self, name):
+        """Whether a file that was left open is uploaded with what was written to it, instead of being kept aside."""
+        return self.mode == "write-back" and len(self.history.get(name, [])) > 1 or name in self.fallback
+
+    def settle(self, found, is_uploaded):
+        """Goes on from what was found, which is on the server or will be."""
         files = {path: content for path, content in found.items() if content is not None}
+        if is_uploaded:
+            self.history = {path: [content] for path, content in files.items()}
+            self.fallback = {}
+        else:
+            for path in set(self.allowed) | set(files):
+                before = self.may_be(path) | set(self.history.get(path, ())) | self.fallback.get(path, set())
+                self.fallback[path] = before
+                self.history[path] = [*before, files.get(path)]
         self.allowed = {path: {content} for path, content in files.items()}
         self.directories = set(found) - set(files)
         self.unsure_directories = set()
-        self.drafts, self.written, self.promised = {}, set(), set()
+        self.drafts, self.written = {}, set()
         self.under_way, self.renames, self.errors = {}, [], []

@@ -148,10 +148,12 @@ class Worker:
         ])
         return lambda: call(name)
 
-    def data(self, size=None):
-        if size is None:
-            size = self.chance.choice(self.sizes)
-        return self.chance.randbytes(size)
+    def data(self):
+        return self.chance.randbytes(self.chance.choice(self.sizes))
+
+    def some_data(self):
+        """What one request of the kernel takes, and a change for sure."""
+        return self.chance.randbytes(min(max(1, self.chance.choice(self.sizes)), 60_000))
 
     def changing(self, name, call, **event):
         """A step after whose failure nobody can say what the name holds."""
@@ -199,13 +201,15 @@ class Worker:
         """Writes somewhere in the file, perhaps beyond its end."""
         size = len(self.contents[name])
         offset = self.chance.randrange(size + 1)
-        self.put(name, self.data(min(self.chance.choice(self.sizes), 60_000)), offset)
+        self.put(name, self.some_data(), offset)
 
     def append(self, name):
-        self.put(name, self.data(min(self.chance.choice(self.sizes), 60_000)), len(self.contents[name]))
+        self.put(name, self.some_data(), len(self.contents[name]))
 
     def cut(self, name):
         size = self.chance.randint(self.smallest, max(self.smallest, len(self.contents[name])))
+        if size == len(self.contents[name]):
+            return
         new = self.contents[name][:size].ljust(size, b"\0")
         self.changing(name, lambda: os.ftruncate(self.open[name], size), do="write", hash=digest(new))
         self.contents[name] = new
@@ -284,6 +288,8 @@ class Worker:
 
 def main():
     settings = json.loads(sys.argv[1])
+    # By way of a descriptor: once a dead mount is taken away its path is that of the directory below it.
+    settings["root"] = f"/proc/self/fd/{os.open(settings['root'], os.O_RDONLY | os.O_DIRECTORY)}"
     stop = threading.Event()
     said = Said()
     workers = [Worker(index, settings, said, stop) for index in range(settings["workers"])]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crashkit import LARGE, SMALL, Crash, new_seed
+from crashkit import LARGE, MORE, SMALL, Crash, new_seed
 from serverkit import Server
 
 ROUNDS = 10
@@ -22,10 +22,10 @@ def crashes(server, request, mode, victim, sizes=SMALL, rounds=ROUNDS):
             crash.round()
 
 
-MODES = ["sync"]
+MODES = ["sync", "write-back"]
 
 
-@pytest.mark.parametrize("run", range(6))
+@pytest.mark.parametrize("run", range(8))
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_promised_outlives_a_driver_that_is_killed_at_any_moment(deployed, request, mode, run):
     crashes(deployed, request, mode, "driver")
@@ -36,13 +36,13 @@ def test_what_was_promised_of_large_files_outlives_a_driver_that_is_killed(killa
     crashes(killable, request, mode, "driver", LARGE)
 
 
-@pytest.mark.parametrize("run", range(2))
+@pytest.mark.parametrize("run", range(3))
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_promised_outlives_a_server_that_is_killed_at_any_moment(killable, request, mode, run):
-    crashes(killable, request, mode, "server")
+    crashes(killable, request, mode, "server", MORE)
 
 
 @pytest.mark.parametrize("run", range(2))
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_promised_outlives_driver_and_server_killed_together(killable, request, mode, run):
-    crashes(killable, request, mode, "both")
+    crashes(killable, request, mode, "both", MORE)

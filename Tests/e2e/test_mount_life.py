@@ -144,9 +144,10 @@ def test_the_mount_of_a_crashed_driver_can_be_unmounted(prepared):
 def test_a_driver_that_is_killed_leaves_no_dead_mount(prepared, content):
     content.write("f", DATA)
     assert prepared.mount().returncode == 0
-    with open(prepared / "f", "rb") as file:
-        prepared.crash()
-        fails(errno.ENOTCONN, os.read, file.fileno(), 1)
+    descriptor = os.open(prepared / "f", os.O_RDONLY)
+    prepared.crash()
+    fails(errno.ENOTCONN, os.read, descriptor, 1)
+    fails(errno.ENOTCONN, os.close, descriptor)
     assert os.listdir(prepared.path) == []
     assert "the driver died; its mount was taken away" in prepared.log
     assert prepared.mount().returncode == 0

@@ -5,9 +5,9 @@ extension RemoteClient: FilesystemsService {
     /// Those that the key's user owns and those shared with it.
     public func filesystems() async throws(RemoteError) -> [FilesystemBody] {
         let call = RemoteCall(name: "filesystems", method: .get, url: "\(self.endpoint.url)/filesystems")
-        return try await self.repeating(call) { response throws(RemoteError) in
-            try JSONBody.decode([FilesystemBody].self, response.body)
-        }
+        // Not asked again for an answer of another kind: this is a mount's first call, and the endpoint's path is wrong.
+        let response = try await self.repeating(call) { $0 }
+        return try JSONBody.decode([FilesystemBody].self, response.body)
     }
 
     /// Creates one.

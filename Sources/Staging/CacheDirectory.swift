@@ -34,6 +34,37 @@ public final class CacheDirectory: Sendable {
         try? self.lock.close()
     }
 
+    /// Whether a mount has a directory, of those that it may be the cache of.
+    static func isInUse(_ directory: FilePath) -> Bool {
+        guard
+            let lock = try? FileDescriptor.open(
+                directory.appending("lock"),
+                .readOnly,
+                options: .closeOnExec
+            )
+        else { return false }
+        defer { try? lock.close() }
+        return flock(lock.rawValue, LOCK_SH | LOCK_NB) != 0
+    }
+
+    /// The directories in a directory of all filesystems' caches, in order, with the filesystems' ids.
+    ///
+    /// - Throws: If it is there and cannot be read.
+    public static func all(in parent: FilePath) throws(CacheDirectoryError) -> [(FilesystemID, FilePath)] {
+        guard access(parent.string, R_OK | X_OK) == 0 || errno == ENOENT else {
+            throw CacheDirectoryError(
+                description: "cannot read the cache directory \(parent): \(Errno(rawValue: errno))"
+            )
+        }
+        return Self.names(in: parent).sorted().compactMap { name in
+            let path = parent.appending(name)
+            guard let id = FilesystemID(name), (try? Self.checkFormat(path, makes: false)) != nil else {
+                return nil
+            }
+            return (id, path)
+        }
+    }
+
     /// Makes a directory in it.
     func makeSubdirectory(_ name: String) throws(CacheDirectoryError) -> FilePath {
         let path = self.path.appending(name)
@@ -53,6 +84,12 @@ public final class CacheDirectory: Sendable {
             if name != "." && name != ".." { names.append(name) }
         }
         return names
+    }
+
+    /// A file's length in bytes; nothing if it is not there.
+    static func length(of path: FilePath) -> UInt64? {
+        var status = stat()
+        return stat(path.string, &status) == 0 ? UInt64(status.st_size) : nil
     }
 
     private static func make(_ path: FilePath) throws(CacheDirectoryError) {
@@ -83,7 +120,14 @@ public final class CacheDirectory: Sendable {
                     + "choose another one with --cache-dir"
             )
         }
-        guard flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+        var attempts = 1
+        // `tetherfs recover` may be looking whether somebody has it.
+        while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
+            if attempts < 10 {
+                attempts += 1
+                usleep(30_000)
+                continue
+            }
             try? descriptor.close()
             throw CacheDirectoryError(
                 description: "another mount of this filesystem uses the cache directory "
@@ -93,7 +137,11 @@ public final class CacheDirectory: Sendable {
         return descriptor
     }
 
-    private static func checkFormat(_ directory: FilePath) throws(CacheDirectoryError) {
+    /// Checks that a directory is one of ours and of this version; an empty one becomes one if `makes` says so.
+    private static func checkFormat(
+        _ directory: FilePath,
+        makes: Bool = true
+    ) throws(CacheDirectoryError) {
         let path = directory.appending("FORMAT")
         if let file = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) {
             defer { try? file.close() }
@@ -107,7 +155,7 @@ public final class CacheDirectory: Sendable {
             }
             return
         }
-        guard Self.names(in: directory).allSatisfy({ $0 == "lock" }) else {
+        guard makes, Self.names(in: directory).allSatisfy({ $0 == "lock" }) else {
             throw CacheDirectoryError(
                 description: "\(directory) is not a cache directory of tetherfs; "
                     + "choose another one with --cache-dir"

@@ -17,8 +17,8 @@ public final class Journal: Sendable {
         var isScheduled = false
         /// What brings records up to date some time later.
         var notes: [@Sendable () -> Void] = []
-        /// Whether something was written that a power failure could take.
-        var isUnsynced = false
+        /// Whether something was written that a power failure could take, by this process or the last one.
+        var isUnsynced = true
         var isFailing = false
         var isRetrying = false
         var pathChangeCount = 0

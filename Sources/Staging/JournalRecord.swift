@@ -96,3 +96,39 @@ extension Journal {
         public var size: UInt64 { self.content.size }
     }
 }
+
+extension Journal.Record {
+    /// What becomes of it when a mount finds it.
+    ///
+    /// - Parameters:
+    ///   - length: The length of its local file in bytes.
+    ///   - boot: Names the present start of the machine.
+    /// - Returns: The state in which it is to be uploaded, or nothing if it is to be kept; and what is here of it.
+    func judged(length: UInt64, boot: String) -> (Journal.State?, Journal.Content) {
+        let found = self.content.clipped(to: length).grown(to: length)
+        // Of what was emptied nothing is left that was promised.
+        let isPromised = self.isPromised && (length > 0 || self.synced?.size == 0)
+        guard self.boot == boot else {
+            // A power failure may have taken what was not synced.
+            guard let synced, length >= synced.size, self.state != .kept else { return (nil, found) }
+            if self.state == .open { return isPromised ? (.pending, synced) : (nil, found) }
+            return (self.state, synced)
+        }
+        switch self.state {
+        case .kept: return (nil, found)
+        // What an fsync reported as safe must be there again, with what came after it, as a local disk would have it.
+        case .open: return (isPromised ? .pending : nil, found)
+        case .pending, .uploading, .unverified, .failed:
+            // Of another length it was changed after the record was written.
+            if length != self.size { return (isPromised ? .pending : nil, found) }
+            return (self.state, found)
+        }
+    }
+
+    /// Why it is kept, for a person.
+    func reasonToKeep(boot: String) -> String {
+        if self.state == .kept { return self.reason ?? "its place is gone from the server" }
+        return self.boot == boot
+            ? "it was open when the driver ended" : "the machine stopped before all of it was on the disk"
+    }
+}

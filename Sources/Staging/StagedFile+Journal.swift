@@ -269,7 +269,7 @@ extension StagedFile {
         }
     }
 
-    private func record(_ state: State) { self.store.journal.queue(.record(self.makeRecord(state))) }
+    func record(_ state: State) { self.store.journal.queue(.record(self.makeRecord(state))) }
 
     private func makeRecord(_ state: State) -> Journal.Record {
         Journal.Record(

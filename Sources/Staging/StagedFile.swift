@@ -60,7 +60,10 @@ public final class StagedFile: Sendable {
     }
 
     deinit {
-        let (descriptor, stage) = self.state.withLock { ($0.descriptor, $0.stage) }
+        // What was reported as safe is uploaded by the next mount, whatever was done to it since.
+        let (descriptor, stage) = self.state.withLock { state in
+            (state.descriptor, state.isDirty && state.isPromised ? .pending : state.stage)
+        }
         if let descriptor {
             try? descriptor.close()
             self.store.openFiles.didClose(self.name.number)
@@ -137,18 +140,21 @@ public final class StagedFile: Sendable {
     /// Cuts the file or lets it grow with zeros.
     public func truncate(to size: UInt64) throws(Errno) {
         try self.change(from: size) { state throws(Errno) in
-            // Never is more said to be synced than there is. Who empties a file begins a new content: nothing of the
-            // one that was reported as safe is left to be uploaded.
-            if size == 0, state.synced?.size ?? 0 > 0 { state.isPromised = false }
-            state.synced = state.synced?.clipped(to: size)
             let descriptor = try self.open(&state)
-            guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+            var next = state
+            next.size = size
             if size > state.size {
-                state.extents.insert(state.size..<size)
+                next.extents.insert(state.size..<size)
             } else {
-                state.extents.removeAll(from: size)
+                next.extents.removeAll(from: size)
+                next.synced = state.synced?.clipped(to: size)
+                // Who empties a file begins a new content: nothing of the one that was reported as safe is left.
+                if size == 0, state.synced?.size ?? 0 > 0 { next.isPromised = false }
+                // First: never is more said to be here, or synced, than there is.
+                self.record(next)
             }
-            state.size = size
+            guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+            state = next
         }
     }
 

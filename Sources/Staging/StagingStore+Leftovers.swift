@@ -38,31 +38,10 @@ extension StagingStore {
         return left.sorted { $0.number < $1.number }
     }
 
-    /// What becomes of a dirty file: its state, or nothing if it is kept, and what is here of it.
     private func judge(_ name: String, _ record: Journal.Record?) -> (Journal.State?, Journal.Content) {
-        var status = stat()
-        let isThere = stat(self.path(name), &status) == 0
-        let length = isThere ? UInt64(status.st_size) : 0
-        guard let record, isThere else { return (nil, Journal.Content(size: length)) }
-        let isOfThisBoot = record.boot == self.journal.boot
-        if !isOfThisBoot {
-            // A power failure may have taken what was not synced.
-            guard let synced = record.synced, length >= synced.size else {
-                return (nil, record.content.clipped(to: length).grown(to: length))
-            }
-            if record.state == .open { return (record.isPromised ? .pending : nil, synced) }
-            return (record.state == .kept ? nil : record.state, synced)
-        }
-        let content = record.content.clipped(to: length).grown(to: length)
-        switch record.state {
-        case .kept: return (nil, content)
-        // What an fsync reported as safe must be there again, with what came after it, as a local disk would have it.
-        case .open: return (record.isPromised ? .pending : nil, content)
-        case .pending, .uploading, .unverified, .failed:
-            // Of another length it was changed after the record was written.
-            if length != record.size { return (record.isPromised ? .pending : nil, content) }
-            return (record.state, content)
-        }
+        let length = CacheDirectory.length(of: self.directory.appending(name)) ?? 0
+        guard let record else { return (nil, Journal.Content(size: length)) }
+        return record.judged(length: length, boot: self.journal.boot)
     }
 
     private func keepLeftover(
@@ -75,20 +54,11 @@ extension StagingStore {
         let kept = self.keep(name)
         logger.warning("bytes that an earlier mount did not upload are kept", metadata: ["file": "\(kept)"])
         guard var record else { return }
-        record.reason = self.reason(of: record)
+        record.reason = record.reasonToKeep(boot: self.journal.boot)
         record.state = .kept
         record.content = content
         self.journal.queue(.record(record))
         self.journal.queue(.endUpload(record.number))
-    }
-
-    private func reason(of record: Journal.Record) -> String {
-        switch record.state {
-        case .kept: record.reason ?? "its place is gone from the server"
-        case _ where record.boot != self.journal.boot:
-            "the machine stopped before all of it was on the disk"
-        case .open, .pending, .uploading, .unverified, .failed: "it was open when the driver ended"
-        }
     }
 
     /// A clean file is a copy of what the service has, unless a power failure took its other name.
@@ -115,7 +85,7 @@ extension StagingStore {
             if !kept.contains(record.number) {
                 self.journal.queue(.removeRecord(record.number))
             } else if record.state != .kept {
-                record.reason = self.reason(of: record)
+                record.reason = record.reasonToKeep(boot: self.journal.boot)
                 record.state = .kept
                 self.journal.queue(.record(record))
                 self.journal.queue(.endUpload(record.number))

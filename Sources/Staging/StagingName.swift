@@ -22,10 +22,14 @@ struct StagingName: Sendable {
 
     /// Reads a dirty file's name, also one that was moved to the recovery directory; nothing if it is none.
     init?(dirty name: String) {
-        let parts = name.split(separator: "-", maxSplits: 3, omittingEmptySubsequences: false)
-        let rest = parts.first == "dirty" ? name[...] : name.drop { $0 != "-" }.dropFirst()
+        let rest = name.hasPrefix("dirty-") ? name[...] : name.drop { $0 != "-" }.dropFirst()
         let words = rest.split(separator: "-", maxSplits: 2, omittingEmptySubsequences: false)
         guard words.count == 3, words[0] == "dirty", let number = UInt64(words[1]) else { return nil }
         self.init(number: number, label: String(words[2]))
+    }
+
+    /// The end of the path, for a person.
+    var labelText: String {
+        PercentEncoding.decode(self.label).map { String(decoding: $0, as: UTF8.self) } ?? self.label
     }
 }

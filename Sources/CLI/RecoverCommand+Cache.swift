@@ -1,0 +1,71 @@
+import ArgumentParser
+import Staging
+import SystemPackage
+import WireFormat
+
+/// Where `tetherfs recover` looks.
+struct CacheOption: ParsableArguments {
+    @Option(
+        name: .customLong("cache-dir"),
+        help: ArgumentHelp("Where mounts keep what is not uploaded.", valueName: "directory")
+    )
+    var directory: String?
+
+    private func path() throws(UserError) -> SystemPackage.FilePath {
+        guard let path = self.directory ?? Environment.current.defaultCacheDirectory, !path.isEmpty else {
+            throw UserError(
+                "there is no home directory to look for a cache in: name a place with --cache-dir"
+            )
+        }
+        return SystemPackage.FilePath(FilePath.absolute(path))
+    }
+
+    /// What can be recovered, of all filesystems or of those named by id or cache directory.
+    func files(of names: [String]) throws(UserError) -> [RecoverableFile] {
+        let parent = try self.path()
+        if names.isEmpty { return try Self.files(in: parent, of: nil) }
+        var files: [RecoverableFile] = []
+        for name in names {
+            let path = SystemPackage.FilePath(FilePath.absolute(name)).lexicallyNormalized()
+            let isPath = name.contains("/") || name == "."
+            let place = isPath ? path.removingLastComponent() : parent
+            files += try Self.files(in: place, of: isPath ? path.lastComponent?.string ?? "" : name)
+        }
+        return files
+    }
+
+    /// The file of a number.
+    func file(_ number: UInt64) throws(UserError) -> RecoverableFile {
+        guard let file = try self.files(of: []).first(where: { $0.number == number }) else {
+            throw UserError("there is no file \(number): see tetherfs recover list")
+        }
+        return file
+    }
+
+    private static func files(
+        in parent: SystemPackage.FilePath,
+        of name: String?
+    ) throws(UserError) -> [RecoverableFile] {
+        let directories: [(FilesystemID, SystemPackage.FilePath)]
+        do throws(CacheDirectoryError) {
+            directories = try CacheDirectory.all(in: parent).filter { name == nil || $0.0.rawValue == name }
+        } catch {
+            throw UserError(Printable.text(error.description))
+        }
+        if let name, directories.isEmpty {
+            throw UserError(
+                "no cache of a filesystem '\(Printable.text(name))' in \(Printable.text(parent.string))"
+            )
+        }
+        return directories.flatMap { id, path in
+            let (files, isJournalReadable) = RecoverableFile.all(in: path, of: id)
+            if !isJournalReadable {
+                Terminal.note(
+                    "the journal in \(Printable.text(path.string)) cannot be read: nothing is known of its files but "
+                        + "their names"
+                )
+            }
+            return files
+        }
+    }
+}

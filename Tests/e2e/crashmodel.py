@@ -56,6 +56,8 @@ class Model:
         self.wrong = []
         self.promises = 0
         self.errors = []
+        # What was said since all was last seen to be on the server, in words.
+        self.story = []
 
     def may_be(self, name):
         return self.allowed.setdefault(name, {None})
@@ -64,6 +66,7 @@ class Model:
 
     def feed(self, line):
         """Takes note of a line; returns whether it acknowledges a promise."""
+        self.story.append(line)
         if "wrong" in line:
             self.wrong.append(line)
         elif "do" in line:
@@ -117,6 +120,13 @@ class Model:
         self.drafts.pop(name, None)
         self.written.discard(name)
 
+    def told_of(self, name):
+        """What was said of a name, in order; of each call how it ended, None if it did not."""
+        ends = {line["n"]: line["errno"] for line in self.story if "errno" in line}
+        said = [line for line in self.story if name in (line.get("name"), line.get("to"))]
+        words = [[line.get("by", line["do"]), line["name"], line.get("to"), line.get("hash")] for line in said]
+        return [f"{' '.join(filter(None, words))} -> {ends.get(line['n'])}" for words, line in zip(words, said)]
+
     # What is found afterwards.
 
     def problems(self, found):
@@ -135,7 +145,7 @@ class Model:
             if drafts and name in self.fallback:
                 allowed = allowed | self.fallback[name] | set(drafts)
             if got not in allowed:
-                problems.append(f"{name} is {got}, not one of {sorted(map(str, allowed))}")
+                problems.append(f"{name} is {got}, not one of {sorted(map(str, allowed))}: {self.told_of(name)}")
         for rename in self.renames:
             if not rename.holds(files):
                 problems.append(f"{rename.moved} is under neither name: {rename.old}, {rename.new}")
@@ -161,6 +171,7 @@ class Model:
     def settle(self, found, is_uploaded):
         """Goes on from what was found, which is on the server or will be."""
         files = {path: content for path, content in found.items() if content is not None}
+        self.story = [] if is_uploaded else [{**line, "n": ("before", line.get("n"))} for line in self.story]
         if is_uploaded:
             self.history = {path: [content] for path, content in files.items()}
             self.fallback = {}

@@ -289,7 +289,12 @@ class Worker:
 def main():
     settings = json.loads(sys.argv[1])
     # By way of a descriptor: once a dead mount is taken away its path is that of the directory below it.
-    settings["root"] = f"/proc/self/fd/{os.open(settings['root'], os.O_RDONLY | os.O_DIRECTORY)}"
+    try:
+        root = os.open(settings["root"], os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        assert error.errno in GONE
+        return
+    settings["root"] = f"/proc/self/fd/{root}"
     stop = threading.Event()
     said = Said()
     workers = [Worker(index, settings, said, stop) for index in range(settings["workers"])]

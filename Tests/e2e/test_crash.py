@@ -22,7 +22,7 @@ def crashes(server, request, mode, victim, sizes=SMALL, rounds=ROUNDS):
             crash.round()
 
 
-MODES = ["sync", "write-back"]
+MODES = ["sync"]
 
 
 @pytest.mark.parametrize("run", range(8))
@@ -37,7 +37,7 @@ def test_what_was_promised_of_large_files_outlives_a_driver_that_is_killed(killa
 
 
 @pytest.mark.parametrize("run", range(3))
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["sync", "write-back"])
 def test_what_was_promised_outlives_a_server_that_is_killed_at_any_moment(killable, request, mode, run):
     crashes(killable, request, mode, "server", MORE)
 

@@ -22,7 +22,7 @@ export SWIFT PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build install deb demo demo-stop test test-unit test-e2e test-sanitize bench bench-quick bench-build profile fuse lint format check
+.PHONY: help build install deb demo demo-stop test test-unit test-e2e faults test-sanitize bench bench-quick bench-build profile fuse lint format check
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,9 @@ test-sanitize: fuse ## Run the unit tests and tests of mounts with the thread an
 	@scripts/venv.sh
 	@scripts/sanitize.sh thread
 	@scripts/sanitize.sh address
+
+faults: ## See what programs get when the server fails, and write docs/faults.md (about 3 minutes)
+	@TETHERFS_WRITE_FAULTS=1 $(MAKE) --no-print-directory test-e2e PYTEST_ARGS="-k test_faults $(PYTEST_ARGS)"
 
 bench: bench-build ## Measure with the full sizes and write docs/performance.md (about 10 minutes)
 	@scripts/packages.sh peers

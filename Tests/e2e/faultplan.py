@@ -221,18 +221,19 @@ def no_http():
 
 
 class Outage:
-    """Breaks all connections off for some seconds from the first request on."""
+    """Breaks all connections off for some seconds from the first request of one call on, or from the very first."""
 
-    def __init__(self, seconds):
-        self.seconds = seconds
+    def __init__(self, seconds, begins_at="any"):
+        self.seconds, self.begins_at = seconds, begins_at
         self.lock = threading.Lock()
         self.over = None
 
     def __call__(self, exchange):
         with self.lock:
-            self.over = self.over or time.monotonic() + self.seconds
-            is_over = time.monotonic() > self.over
-        exchange.answer() if is_over else exchange.reset()
+            if self.over is None and self.begins_at in (exchange.call, "any"):
+                self.over = time.monotonic() + self.seconds
+            is_down = self.over is not None and time.monotonic() < self.over
+        exchange.reset() if is_down else exchange.answer()
 
 
 def late(seconds):

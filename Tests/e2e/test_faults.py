@@ -1,0 +1,63 @@
+"""Each fault of a server times each operation: it succeeds after retries, or fails with the right errno; nothing lies.
+
+docs/faults.md is the table of it. `make faults` (TETHERFS_WRITE_FAULTS=1) writes it anew.
+"""
+
+import difflib
+import os
+
+import pytest
+
+from faultoperations import OPERATIONS, with_local_tree
+from faulttable import FAULTS, cells, page
+from serverkit import REPOSITORY
+
+PAGE = REPOSITORY / "docs" / "faults.md"
+
+# In write-back mode names are changed as in the other; of the faults there is one of each sort.
+OTHER_MODE_LACKS = {"rename a directory", "mkdir", "rmdir"}
+OTHER_MODE_FAULTS = [
+    "500", "429, Retry-After: 1", "reset within the request's body", "reset instead of the answer, all done",
+    "answer cut off", "no answer", "garbage as the answer", "all down for 2 s",
+]
+
+TITLES = {
+    "sync": ("`--writes sync`, the default", "A success of `close`, `fsync` and `truncate` means: on the server."),
+    "write-back": (
+        "`--writes write-back`",
+        "A success of `close`, `fsync` and `truncate` means: safe on the local disk. All was on the server at\n"
+        "the next `tetherfs flush` after the fault was over; until then the server had the old file, whole.",
+    ),
+}
+CASES = [("sync", fault) for fault in FAULTS] + [("write-back", fault) for fault in OTHER_MODE_FAULTS]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """All cells of each mode, by fault and operation."""
+    operations = OPERATIONS + with_local_tree(tmp_path_factory.mktemp("tree"))
+    writing = [
+        operation for operation in operations
+        if operation.before != operation.after and operation.name not in OTHER_MODE_LACKS
+    ]
+    return {
+        "sync": cells(operations, FAULTS, "sync"),
+        "write-back": cells(writing, {fault: FAULTS[fault] for fault in OTHER_MODE_FAULTS}, "write-back"),
+    }
+
+
+@pytest.mark.parametrize("mode, fault", CASES)
+def test_a_fault_is_survived_if_it_passes_and_told_if_it_stays(tables, mode, fault):
+    found = {name: cell.problems for (other, name), cell in tables[mode].items() if other == fault}
+    assert found
+    problems = [f"{name}: {problem}" for name, problems in found.items() for problem in problems]
+    assert not problems, "\n".join(problems)
+
+
+def test_the_table_in_the_docs_is_what_is_seen(tables):
+    seen = page({title: (text, tables[mode]) for mode, (title, text) in TITLES.items()})
+    if os.environ.get("TETHERFS_WRITE_FAULTS"):
+        PAGE.write_text(seen)
+    written = PAGE.read_text() if PAGE.exists() else ""
+    changes = difflib.unified_diff(written.splitlines(), seen.splitlines(), "docs/faults.md", "seen", lineterm="", n=0)
+    assert seen == written, "\n".join(["make faults writes it anew:", *changes])

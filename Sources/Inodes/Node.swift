@@ -12,6 +12,8 @@ struct Node {
     var lookupCount: UInt64 = 0
     /// The size that the kernel takes the file to have, in bytes.
     var toldSize: UInt64 = 0
+    /// The largest size that it was told before a smaller one, in bytes: it may not have heard of that yet.
+    var formerSize: UInt64 = 0
     /// The version whose pages the kernel may hold.
     var servedContent: ContentID?
     let kind: EntryKind
@@ -28,6 +30,12 @@ struct Node {
         self.name = name
         self.lookupCount = lookupCount
         self.pinCount = pinCount
+    }
+
+    /// The kernel is told a size.
+    mutating func tell(_ size: UInt64) {
+        if size < self.toldSize { self.formerSize = max(self.formerSize, self.toldSize) }
+        self.toldSize = size
     }
 }
 

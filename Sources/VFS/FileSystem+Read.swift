@@ -131,8 +131,9 @@ extension FileSystem {
         _ version: FileVersion,
         _ range: Range<UInt64>
     ) throws(FileSystemError) {
-        let expected = min(range.upperBound, self.namespace.toldSize(of: content.inode))
-        if version.size < expected { throw .changedOnServer }
+        if self.namespace.kernelExpects(range, of: content.inode, beyond: version.size) {
+            throw .changedOnServer
+        }
     }
 
     private func blockSource(_ content: FileContent, _ version: FileVersion) -> BlockSource {

@@ -12,7 +12,7 @@ import WireFormat
 
 private let block = Int(BlockGeometry.blockByteCount)
 
-@Suite("Blocks on the disk, beneath those in memory", .timeLimit(.minutes(1)))
+@Suite("Blocks on the disk, beneath those in memory", .timeLimit(.minutes(5)))
 struct DiskTests {
     private let remote = InMemoryRemote()
     private let directory = TemporaryDirectory()

@@ -7,7 +7,7 @@ import Testing
 
 private let block = Int(BlockGeometry.blockByteCount)
 
-@Suite("First blocks that came before the version was known", .timeLimit(.minutes(1)))
+@Suite("First blocks that came before the version was known", .timeLimit(.minutes(5)))
 struct HeadTests {
     private func sink(_ bytes: [UInt8]) -> HeadSink {
         let sink = HeadSink()

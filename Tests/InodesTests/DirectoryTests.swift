@@ -6,7 +6,7 @@ import WireFormat
 
 @testable import Inodes
 
-@Suite("A directory's compact table agrees with a plain dictionary", .timeLimit(.minutes(1)))
+@Suite("A directory's compact table agrees with a plain dictionary", .timeLimit(.minutes(5)))
 struct DirectoryTests {
     /// The table and the dictionary, changed in lockstep.
     private struct Run {

@@ -5,7 +5,7 @@ import TestKit
 import Testing
 import WireFormat
 
-@Suite("The memory of names, and what is dropped beyond its budget", .timeLimit(.minutes(1)))
+@Suite("The memory of names, and what is dropped beyond its budget", .timeLimit(.minutes(5)))
 struct EvictionTests {
     /// Looks a name up as the kernel does, which knows it from then on.
     private func lookup(_ text: String, in parent: InodeNumber = .root, _ fixture: Fixture) async throws

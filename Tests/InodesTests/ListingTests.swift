@@ -4,7 +4,7 @@ import TestKit
 import Testing
 import WireFormat
 
-@Suite("Names, which come from listings", .timeLimit(.minutes(1)))
+@Suite("Names, which come from listings", .timeLimit(.minutes(5)))
 struct ListingTests {
     @Test("A directory is listed once for all its names, those it does not have too")
     func once() async throws {

@@ -5,7 +5,7 @@ import TestKit
 import Testing
 import WireFormat
 
-@Suite("Numbers, and for how long they are kept", .timeLimit(.minutes(1)))
+@Suite("Numbers, and for how long they are kept", .timeLimit(.minutes(5)))
 struct NodeTests {
     @Test("A file is kept as long as the kernel knows it, and no longer")
     func forget() async throws {

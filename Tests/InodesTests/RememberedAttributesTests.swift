@@ -6,7 +6,7 @@ import TestKit
 import Testing
 import WireFormat
 
-@Suite("What programs set, beyond the mount", .timeLimit(.minutes(1)))
+@Suite("What programs set, beyond the mount", .timeLimit(.minutes(5)))
 struct RememberedAttributesTests {
     private static let then = FileTime(seconds: 2_000_000, nanoseconds: 7)
     private static let later = FileTime(seconds: 3_000_000, nanoseconds: 8)

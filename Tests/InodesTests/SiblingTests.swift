@@ -6,7 +6,7 @@ import WireFormat
 
 @testable import Inodes
 
-@Suite("Which files come next, and to which version their bytes belong", .timeLimit(.minutes(1)))
+@Suite("Which files come next, and to which version their bytes belong", .timeLimit(.minutes(5)))
 struct SiblingTests {
     private let fixture = Fixture()
 

@@ -6,7 +6,7 @@ import WireFormat
 
 @testable import Inodes
 
-@Suite("Sizes, which cost a request each", .timeLimit(.minutes(1)))
+@Suite("Sizes, which cost a request each", .timeLimit(.minutes(5)))
 struct SizeTests {
     @Test("A size is asked for once inside the time to live")
     func once() async throws {

@@ -221,7 +221,7 @@ struct WalkTests {
     }
 }
 
-@Suite("What remains of walks", .timeLimit(.minutes(1)))
+@Suite("What remains of walks", .timeLimit(.minutes(5)))
 struct WalkNodesTests {
     private let fixture = Fixture()
 

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Primitives
 
-@Suite("Values waited for, and equal requests joined", .timeLimit(.minutes(1)))
+@Suite("Values waited for, and equal requests joined", .timeLimit(.minutes(5)))
 struct FlightTests {
     @Test("A value set before it is waited for is there")
     func early() async {

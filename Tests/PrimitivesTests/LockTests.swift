@@ -41,7 +41,7 @@ private final class Room: Sendable {
     }
 }
 
-@Suite("Locks that tasks wait for", .timeLimit(.minutes(1)))
+@Suite("Locks that tasks wait for", .timeLimit(.minutes(5)))
 struct LockTests {
     @Test("Those who share a gate are in it at once")
     func shared() async {

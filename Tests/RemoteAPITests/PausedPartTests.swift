@@ -31,7 +31,7 @@ private final class DependentReader: BodyReader {
     }
 }
 
-@Suite("Parts that wait for what they send", .timeLimit(.minutes(1)))
+@Suite("Parts that wait for what they send", .timeLimit(.minutes(5)))
 struct PausedPartTests {
     @Test("A part whose bytes come from the service leaves its place to the requests for them")
     func place() async throws {

@@ -6,7 +6,7 @@ import WireFormat
 
 @testable import RemoteAPI
 
-@Suite("Which requests are on the way, and which wait", .timeLimit(.minutes(1)))
+@Suite("Which requests are on the way, and which wait", .timeLimit(.minutes(5)))
 struct RequestQueueTests {
     @Test(
         "What is asked for ahead of need leaves two of the places free, and large bodies an eighth",

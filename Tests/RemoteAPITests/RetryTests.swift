@@ -5,7 +5,7 @@ import WireFormat
 
 @testable import RemoteAPI
 
-@Suite("When calls are repeated", .timeLimit(.minutes(1)))
+@Suite("When calls are repeated", .timeLimit(.minutes(5)))
 struct RetryTests {
     @Test("Waits double from the base to the limit, and each is a random part of its bound")
     func backoff() {

@@ -5,7 +5,7 @@ import Transport
 
 @testable import RemoteAPI
 
-@Suite("Requests that stand still are asked again", .timeLimit(.minutes(1)))
+@Suite("Requests that stand still are asked again", .timeLimit(.minutes(5)))
 struct StallTests {
     /// So many answers that later requests can be compared with them.
     private static let usual = (0..<StallDetector.leastHistory)

@@ -5,7 +5,7 @@ import Transport
 
 @testable import RemoteAPI
 
-@Suite("The watch over what is on the way", .timeLimit(.minutes(1)))
+@Suite("The watch over what is on the way", .timeLimit(.minutes(5)))
 struct StallWatchTests {
     @Test("It looks once an interval, and no longer than there is a request on the way")
     func life() async {

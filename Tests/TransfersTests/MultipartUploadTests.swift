@@ -68,7 +68,7 @@ final class PatternSource: UploadSource {
     }
 }
 
-@Suite("Uploads in parts", .timeLimit(.minutes(1)))
+@Suite("Uploads in parts", .timeLimit(.minutes(5)))
 struct MultipartUploadTests {
     private let remote = InMemoryRemote()
     private var source: PatternSource { PatternSource(self.remote) }

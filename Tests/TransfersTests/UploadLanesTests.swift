@@ -4,7 +4,7 @@ import Testing
 
 @testable import Transfers
 
-@Suite("What uploads share", .timeLimit(.minutes(1)))
+@Suite("What uploads share", .timeLimit(.minutes(5)))
 struct UploadLanesTests {
     /// Parts that are sent until they are let go.
     private final class Sending: Sendable {

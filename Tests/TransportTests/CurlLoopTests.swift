@@ -3,7 +3,7 @@ import Testing
 
 @testable import Transport
 
-@Suite("Many requests, and their end", .timeLimit(.minutes(1)))
+@Suite("Many requests, and their end", .timeLimit(.minutes(5)))
 struct CurlLoopTests {
     @Test("Cancelling the task ends the request at once, and the connection with it")
     func cancel() async throws {

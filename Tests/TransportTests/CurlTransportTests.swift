@@ -4,7 +4,7 @@ import Testing
 
 @testable import Transport
 
-@Suite("Requests over a real connection", .timeLimit(.minutes(1)))
+@Suite("Requests over a real connection", .timeLimit(.minutes(5)))
 struct CurlTransportTests {
     private let transport: CurlTransport
 

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Transport
 
-@Suite("Bodies sent", .timeLimit(.minutes(1)))
+@Suite("Bodies sent", .timeLimit(.minutes(5)))
 struct CurlUploadTests {
     private let transport: CurlTransport
 

@@ -52,7 +52,7 @@ private final class PausingReader: BodyReader {
     }
 }
 
-@Suite("Bodies that are not ready", .timeLimit(.minutes(1)))
+@Suite("Bodies that are not ready", .timeLimit(.minutes(5)))
 struct PausedBodyTests {
     private let transport: CurlTransport
     private let body = PausingReader(pattern(1 << 20), ready: 300_000)

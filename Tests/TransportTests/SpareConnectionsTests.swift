@@ -4,7 +4,7 @@ import Testing
 
 @testable import Transport
 
-@Suite("Connections that are made before they are needed", .timeLimit(.minutes(1)))
+@Suite("Connections that are made before they are needed", .timeLimit(.minutes(5)))
 final class SpareConnectionsTests: Sendable {
     /// What a server saw: requests, and how many connections have carried one.
     private struct Seen {

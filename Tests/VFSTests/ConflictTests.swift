@@ -5,7 +5,7 @@ import WireFormat
 
 @testable import VFS
 
-@Suite("Bytes that wait while others change the file", .timeLimit(.minutes(1)))
+@Suite("Bytes that wait while others change the file", .timeLimit(.minutes(5)))
 struct ConflictTests {
     /// A mount on which a file waits, temporary names being what waits longest.
     private func mount(_ choice: WriteOptions.OnConflict = .keepBoth) throws -> Mount {

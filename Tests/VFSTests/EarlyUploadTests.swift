@@ -44,7 +44,7 @@ extension Mount {
     }
 }
 
-@Suite("Files that go up while they are written", .timeLimit(.minutes(1)))
+@Suite("Files that go up while they are written", .timeLimit(.minutes(5)))
 struct EarlyUploadTests {
     private let mount: Mount
     /// What any upload of 24 KiB in parts of 8 asks for.

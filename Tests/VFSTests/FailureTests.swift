@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("A service that fails", .timeLimit(.minutes(1)))
+@Suite("A service that fails", .timeLimit(.minutes(5)))
 struct FailureTests {
     @Test(
         "A close whose upload fails says so, the old file stays, and the bytes are kept for the next close",

@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Random operations over a service that fails lose nothing", .timeLimit(.minutes(1)))
+@Suite("Random operations over a service that fails lose nothing", .timeLimit(.minutes(5)))
 struct FaultModelTests {
     /// What the mount should hold.
     private struct Model: Equatable {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("What other clients change, and how the deployed service differs", .timeLimit(.minutes(1)))
+@Suite("What other clients change, and how the deployed service differs", .timeLimit(.minutes(5)))
 struct ForeignChangeTests {
     @Test("A file that was replaced with a longer one is read whole once the time to live is over")
     func longer() async throws {
@@ -42,6 +42,27 @@ struct ForeignChangeTests {
         )
         #expect(try await mount.size("a") == 10)
         #expect(try await mount.read(handle, 0..<100) == pattern(10, from: 5))
+        mount.fileSystem.release(handle)
+    }
+
+    @Test(
+        "A read that the kernel sent before it heard of a smaller size fails, as it would fill it up with zeros"
+    )
+    func sentBeforeTold() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(300_000))
+        #expect(try await mount.size("a") == 300_000)
+        let handle = try await mount.open("a")
+        mount.remote.put("a", pattern(200_000, from: 5))
+        mount.expire()
+        #expect(try await mount.size("a") == 200_000)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.read(handle, 131_072..<262_144) }
+                == .changedOnServer
+        )
+        // As a kernel asks that has heard of it: to the end of the last page.
+        let last = try await mount.read(handle, 196_608..<200_704)
+        #expect(last == Array(pattern(200_000, from: 5)[196_608...]))
         mount.fileSystem.release(handle)
     }
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("What the kernel is told of names, and what it forgets", .timeLimit(.minutes(1)))
+@Suite("What the kernel is told of names, and what it forgets", .timeLimit(.minutes(5)))
 struct LookupTests {
     @Test("A name of unknown size is told at once, with attributes that hold for no time")
     func unknownSize() async throws {

@@ -11,7 +11,7 @@ import WireFormat
 
 @testable import VFS
 
-@Suite("Uploads of what is partly here", .timeLimit(.minutes(1)))
+@Suite("Uploads of what is partly here", .timeLimit(.minutes(5)))
 struct MixedUploadTests {
     @Test("A small write into a large file is uploaded with a little of it in memory at any time")
     func bounded() async throws {

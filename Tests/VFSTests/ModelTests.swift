@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Random operations agree with a model", .timeLimit(.minutes(1)))
+@Suite("Random operations agree with a model", .timeLimit(.minutes(5)))
 struct ModelTests {
     /// A file as it should be, and the handles on it.
     private final class ModelFile {

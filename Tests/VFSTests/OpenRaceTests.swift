@@ -8,7 +8,7 @@ import Testing
 
 @Suite(
     "Opening a file while its name goes: its old bytes whole, or the name is looked up again",
-    .timeLimit(.minutes(1))
+    .timeLimit(.minutes(5))
 )
 struct OpenRaceTests {
     private static let old = pattern(1000, from: 50)

@@ -4,14 +4,19 @@ import Testing
 
 @testable import VFS
 
-@Suite("What an earlier mount left to be uploaded", .timeLimit(.minutes(1)))
+@Suite("What an earlier mount left to be uploaded", .timeLimit(.minutes(5)))
 struct RecoveryTests {
     /// Temporary names are what waits longest.
-    private static let waiting = WriteOptions(mode: .writeBack, temporaryNames: TemporaryNames(["*"]))
+    private static let waiting = WriteOptions(
+        mode: .writeBack,
+        temporaryNames: TemporaryNames(["*"]),
+        temporaryDelay: .seconds(3600)
+    )
     private static let lastWriter = WriteOptions(
         mode: .writeBack,
         onConflict: .lastWriterWins,
-        temporaryNames: TemporaryNames(["*"])
+        temporaryNames: TemporaryNames(["*"]),
+        temporaryDelay: .seconds(3600)
     )
 
     @Test(

@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Renaming directories, file by file", .timeLimit(.minutes(1)))
+@Suite("Renaming directories, file by file", .timeLimit(.minutes(5)))
 struct RenameDirectoryTests {
     private func makeTree(_ mount: Mount) {
         mount.remote.put("d/a", pattern(100))

@@ -6,7 +6,7 @@ import WireFormat
 
 @testable import VFS
 
-@Suite("Renames in the journal, which the next mount takes up", .timeLimit(.minutes(1)))
+@Suite("Renames in the journal, which the next mount takes up", .timeLimit(.minutes(5)))
 struct RenameJournalTests {
     private func journal(_ mount: Mount) -> Journal { mount.fileSystem.staging.journal }
 

@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Renaming files: never neither of the two names", .timeLimit(.minutes(1)))
+@Suite("Renaming files: never neither of the two names", .timeLimit(.minutes(5)))
 struct RenameTests {
     @Test("The new name is whole before the old one is deleted")
     func order() async throws {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("What each operation costs the service", .timeLimit(.minutes(1)))
+@Suite("What each operation costs the service", .timeLimit(.minutes(5)))
 struct RequestCountTests {
     @Test("ls lists each directory on the path once and asks for no sizes; again it costs nothing")
     func ls() async throws {

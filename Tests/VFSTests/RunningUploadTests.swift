@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("What is done to a file while it is uploaded", .timeLimit(.minutes(1)))
+@Suite("What is done to a file while it is uploaded", .timeLimit(.minutes(5)))
 struct RunningUploadTests {
     /// A new file whose close waits in a call.
     private func closing(

@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Many programs at once", .timeLimit(.minutes(1)))
+@Suite("Many programs at once", .timeLimit(.minutes(5)))
 struct StormTests {
     /// What may come of operations on names that others change.
     private static let expected: Set<FileSystemError> = [

@@ -5,7 +5,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Directories that stand still, and one that moves", .timeLimit(.minutes(1)))
+@Suite("Directories that stand still, and one that moves", .timeLimit(.minutes(5)))
 struct TreeGatesTests {
     private func inodes(_ numbers: UInt64...) -> Set<InodeNumber> {
         Set(numbers.map { InodeNumber(rawValue: $0) })

@@ -5,7 +5,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Removing names", .timeLimit(.minutes(1)))
+@Suite("Removing names", .timeLimit(.minutes(5)))
 struct UnlinkTests {
     @Test("An unlinked open file is read and written on, and nothing of it is uploaded")
     func open() async throws {

@@ -6,7 +6,7 @@ import Transfers
 @testable import Staging
 @testable import VFS
 
-@Suite("Uploads that are cut off", .timeLimit(.minutes(1)))
+@Suite("Uploads that are cut off", .timeLimit(.minutes(5)))
 struct UploadProgressTests {
     private let mount: Mount
     /// What an outage in the third of four parts leaves to be asked for.

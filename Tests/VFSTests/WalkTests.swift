@@ -5,7 +5,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Going through a tree", .timeLimit(.minutes(1)))
+@Suite("Going through a tree", .timeLimit(.minutes(5)))
 struct WalkTests {
     /// Lists directories one after the other as find does, and gives what they hold.
     private func list(_ mount: Mount, _ names: some Sequence<String>) async throws -> [[String]] {

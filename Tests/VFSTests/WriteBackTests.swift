@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Write-back: close waits for the local disk, the service gets it later", .timeLimit(.minutes(1)))
+@Suite("Write-back: close waits for the local disk, the service gets it later", .timeLimit(.minutes(5)))
 struct WriteBackTests {
     private func mount(
         _ behaviour: InMemoryRemote.Behaviour = .strict,
@@ -235,7 +235,8 @@ struct WriteBackTests {
         "While the service is away, whoever waits for all is told after a few failures, not after one a file"
     )
     func drainDuringOutage() async throws {
-        let mount = try self.mount(.strict, WriteOptions(mode: .writeBack))
+        let options = WriteOptions(mode: .writeBack, temporaryDelay: .seconds(3600))
+        let mount = try self.mount(.strict, options)
         for number in 0..<200 { try await mount.put("f-\(number).tmp", [1]) }
         mount.faulty.fail(.beginUpload, with: .unavailable("down"), count: .max)
         let unsent = await mount.fileSystem.drain()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Writing", .timeLimit(.minutes(1)))
+@Suite("Writing", .timeLimit(.minutes(5)))
 struct WriteTests {
     @Test("What is written is read through the same handle and others before it is on the service")
     func readBack() async throws {

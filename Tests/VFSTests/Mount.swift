@@ -284,7 +284,7 @@ final class Mount: Sendable {
         defer { self.fileSystem.release(handle) }
         var bytes: [UInt8] = []
         while true {
-            let more = try await self.read(handle, bytes.count..<bytes.count + (128 << 10))
+            let more = try await self.read(handle, bytes.count..<bytes.count + (1 << 20))
             if more.isEmpty { return bytes }
             bytes += more
         }

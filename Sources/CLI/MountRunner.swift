@@ -163,10 +163,8 @@ struct MountRunner {
         }
         try self.mount(session)
         let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
-        if let device {
-            KernelReadAhead.raise(device, of: self.configuration.mountPoint)
-            self.startWatcher(device, environment)
-        }
+        if let device { KernelReadAhead.raise(device, of: self.configuration.mountPoint) }
+        let watcher = device.flatMap { self.startWatcher($0, environment) }
         let control: ControlServer
         do {
             control = try ControlServer(
@@ -189,29 +187,33 @@ struct MountRunner {
         if code < 0 {
             self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
         }
-        self.takeAway(device)
+        // One that stays is left to the watcher.
+        if self.takeAway(device) { watcher?.end() }
         return self.finish()
     }
 
-    private func startWatcher(_ device: String, _ environment: Environment) {
+    private func startWatcher(_ device: String, _ environment: Environment) -> MountWatcher? {
         do throws(SystemError) {
             let mountPoint = self.configuration.mountPoint
-            try MountWatcher.start(mountPoint: mountPoint, device: device, environment: environment)
+            return try MountWatcher.start(mountPoint: mountPoint, device: device, environment: environment)
         } catch {
             self.logger.warning(
                 "nobody takes the mount away should this driver die: a process cannot be started",
                 metadata: ["cause": "\(error)"]
             )
+            return nil
         }
     }
 
     /// Takes the mount away if it is still there, as after an error, or a signal that came before it.
-    private func takeAway(_ device: String?) {
+    ///
+    /// - Returns: Whether it is gone.
+    private func takeAway(_ device: String?) -> Bool {
         let path = self.configuration.mountPoint
         guard let device, let mount = try? MountTable.current().mount(at: path), mount.device == device else {
-            return
+            return true
         }
-        _ = Unmounting.unmount(path, .lazily)
+        return Unmounting.unmount(path, .lazily) == .done
     }
 
     private func session(_ ready: @escaping @Sendable () -> Void) throws(UserError) -> FuseSession {

@@ -9,14 +9,22 @@ struct MountWatcher: Sendable {
     /// The command that this program is started with for it; nobody types it.
     static let command = "watch-mount"
 
+    private let process: ChildProcess
+    private let pipe: Int32
+
     /// Starts one for a mount of this process, to live exactly as long.
     ///
     /// - Parameters:
     ///   - mountPoint: The absolute path.
     ///   - device: The mount's `MAJOR:MINOR`.
     ///   - environment: Says whether stderr is the journal.
+    /// - Returns: It, which ends with this process if it is not ended before.
     /// - Throws: If it cannot be started: then a dead mount is cleared by the next mount there, or `tetherfs unmount`.
-    static func start(mountPoint: String, device: String, environment: Environment) throws(SystemError) {
+    static func start(
+        mountPoint: String,
+        device: String,
+        environment: Environment
+    ) throws(SystemError) -> MountWatcher {
         let pipe = try Pipe()
         let null = open("/dev/null", O_RDWR | O_CLOEXEC)
         guard null >= 0 else { throw SystemError() }
@@ -24,8 +32,9 @@ struct MountWatcher: Sendable {
         defer { close(pipe.readEnd) }
         // Where the driver's own lines go: the journal takes a stream by what JOURNAL_STREAM names.
         let stream = environment["JOURNAL_STREAM"].map { ["JOURNAL_STREAM=\($0)"] } ?? []
+        let process: ChildProcess
         do throws(SystemError) {
-            _ = try ChildProcess(
+            process = try ChildProcess(
                 "/proc/self/exe",
                 arguments: ["tetherfs", Self.command],
                 environment: stream,
@@ -38,6 +47,14 @@ struct MountWatcher: Sendable {
         }
         // Stays open until the driver's end; a line shorter than a pipe holds.
         Descriptor.write("\(device) \(mountPoint)\n", to: pipe.writeEnd)
+        return MountWatcher(process: process, pipe: pipe.writeEnd)
+    }
+
+    /// Ends it, once the mount is gone: it has the log open, and with it the disk of the cache directory, which whoever
+    /// unmounted may want to unmount next.
+    func end() {
+        close(self.pipe)
+        self.process.wait()
     }
 
     /// Waits for the driver's end on stdin; what it leaves dead is taken away.

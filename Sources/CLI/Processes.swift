@@ -2,13 +2,15 @@ import Glibc
 
 /// Other processes, as /proc shows them.
 enum Processes {
-    /// Whether a process still does something; one that only waits for its parent to take note does not.
+    /// Whether a process still has something open; one that only waits for its parent to take note has not.
     static func isRunning(_ id: Int32) -> Bool {
         // `1234 (name) S …`, where the name may hold anything; see proc(5).
         guard let bytes = try? Descriptor.readFile("/proc/\(id)/stat", limit: 4096),
             let end = bytes.lastIndex(of: UInt8(ascii: ")")), end + 2 < bytes.count
         else { return false }
-        return bytes[end + 2] != UInt8(ascii: "Z") && bytes[end + 2] != UInt8(ascii: "X")
+        guard bytes[end + 2] == UInt8(ascii: "Z") || bytes[end + 2] == UInt8(ascii: "X") else { return true }
+        // The state is the first thread's, which can be over while others hold what the process has open.
+        return self.names(in: "/proc/\(id)/task").count > 1
     }
 
     /// Who uses something below a mount point, as far as this user may see: `1234 bash`.

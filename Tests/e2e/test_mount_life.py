@@ -157,6 +157,22 @@ def test_a_driver_that_is_killed_leaves_no_dead_mount(prepared, content):
     poll(lambda: has_ended(watcher), what="end of the watcher")
 
 
+def test_unmount_returns_only_when_nobody_has_the_cache_directory_open_any_more(prepared):
+    assert prepared.mount().returncode == 0
+    watcher = prepared.watcher
+    os.kill(watcher, signal.SIGSTOP)
+    try:
+        command = subprocess.Popen([binary("tetherfs"), "unmount", prepared.path], env=environment())
+        poll(lambda: not prepared.is_mounted, what="end of the mount")
+        # The watcher still has the log open.
+        with pytest.raises(subprocess.TimeoutExpired):
+            command.wait(timeout=2)
+    finally:
+        os.kill(watcher, signal.SIGCONT)
+    assert command.wait(timeout=30) == 0
+    assert has_ended(watcher)
+
+
 def test_a_mount_made_where_the_last_driver_died_is_left_alone_by_its_watcher(prepared, content):
     content.write("f", DATA)
     assert prepared.mount().returncode == 0

@@ -63,7 +63,7 @@ let package = Package(
         ),
         .target(
             name: "Transfers",
-            dependencies: ["RemoteAPI", "Transport", "WireFormat"],
+            dependencies: ["RemoteAPI", "Transport", "WireFormat", "Primitives"],
             swiftSettings: settings
         ),
         .target(
@@ -110,8 +110,8 @@ let package = Package(
         .executableTarget(
             name: "CLI",
             dependencies: [
-                "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "RemoteAPI",
-                "Transport", "WireFormat", "CLinux",
+                "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "Transfers", "RemoteAPI",
+                "Transport", "WireFormat", "Primitives", "CLinux",
                 argumentParser, logging, system,
             ],
             swiftSettings: settings

@@ -27,7 +27,9 @@ struct FilesystemChoice {
                 "no filesystem '\(shown)': there are none; make it with: tetherfs filesystems create \(shown)"
             )
         }
-        throw UserError("no filesystem '\(shown)'; there are: \(self.names)")
+        let near = NearMiss.of(text, among: self.filesystems.map(\.filesystemName))
+        let question = near.map { "; did you mean '\(Printable.text($0, limit: 60))'?" } ?? ";"
+        throw UserError("no filesystem '\(shown)'\(question) there are: \(self.names)")
     }
 
     private var names: String {

@@ -19,6 +19,7 @@ struct TetherfsCommand: ParsableCommand {
         subcommands: [
             MountCommand.self, UnmountCommand.self, FlushCommand.self, StatusCommand.self,
             RecoverCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
+            ListFilesCommand.self, MakeDirectoryCommand.self, RemoveCommand.self, DiskUsageCommand.self,
         ]
     )
 
@@ -45,6 +46,8 @@ struct TetherfsCommand: ParsableCommand {
         } catch let error as UserError {
             Terminal.note(error.description)
             return error.status.rawValue
+        } catch let status as ExitStatus {
+            return status.rawValue
         } catch {
             let code = self.exitCode(for: error)
             // Help is no error, and a status alone has no words.

@@ -7,7 +7,8 @@ import WireFormat
 struct ServiceConnection: Sendable {
     /// The client, for what goes on after the first answer.
     let client: RemoteClient
-    private let describe: ServiceErrorText
+    /// The words for what calls end with.
+    let describe: ServiceErrorText
 
     /// Reads the key; nothing is sent yet.
     ///

@@ -40,6 +40,21 @@ extension RemoteClientFilesystem {
     /// A directory that is no longer empty when the call is to be repeated counts as changed: the server would
     /// delete the whole tree.
     public func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError) {
+        try await self.delete(path, kind: kind, isWholeTree: false)
+    }
+
+    /// Deletes a directory with all that is in it, in one call. The caller has just confirmed the kind from a listing.
+    ///
+    /// - Throws: `.notFound` if the name was not there, `.changedKind` if it now names a file.
+    public func deleteTree(_ directory: RemotePath) async throws(RemoteError) {
+        try await self.delete(directory, kind: .directory, isWholeTree: true)
+    }
+
+    private func delete(
+        _ path: RemotePath,
+        kind: EntryKind,
+        isWholeTree: Bool
+    ) async throws(RemoteError) {
         // The root's URL would name everything.
         if path.isRoot { throw .forbidden }
         let call = RemoteCall(name: "delete", method: .delete, url: self.url("files", path))
@@ -66,7 +81,7 @@ extension RemoteClientFilesystem {
                 }
             }
             if isLast { throw self.client.givingUp(call, failure, attempt) }
-            if kind == .directory { try await self.confirmEmpty(path, after: failure) }
+            if kind == .directory, !isWholeTree { try await self.confirmEmpty(path, after: failure) }
         }
     }
 

@@ -14,16 +14,4 @@ public struct RemoteClientFilesystem: RemoteFilesystem {
     func url(_ branch: String, _ path: RemotePath) -> String {
         "\(self.client.endpoint.url)/filesystems/\(self.id)/\(branch)/\(path.percentEncoded)"
     }
-
-    /// What the parent's listing, asked for now, says of a name; nothing if it is not there.
-    func kind(of path: RemotePath) async throws(RemoteError) -> EntryKind? {
-        guard let name = path.name else { return .directory }
-        do {
-            return try await self.list(path.parent).entries.first { $0.name == name }?.kind
-        } catch {
-            // The parent itself is gone, and with it what was in it.
-            if error == .notFound { return nil }
-            throw error
-        }
-    }
 }

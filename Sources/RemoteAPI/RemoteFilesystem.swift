@@ -115,6 +115,22 @@ extension RemoteFilesystem {
     ) async throws(RemoteError) -> UInt64 {
         try await self.read(file, range, into: sink, urgency: .waitedFor)
     }
+
+    /// What the parent's listing, asked for now, says of a name.
+    ///
+    /// - Parameter path: The name; the root is a directory without being asked for.
+    /// - Returns: Nothing if it is not there: a directory that is not there has an empty listing, or none.
+    /// - Throws: What keeps the listing from being had.
+    public func kind(of path: RemotePath) async throws(RemoteError) -> EntryKind? {
+        guard let name = path.name else { return .directory }
+        do {
+            return try await self.list(path.parent).entries.first { $0.name == name }?.kind
+        } catch {
+            // The parent itself is gone, and with it what was in it.
+            if error == .notFound { return nil }
+            throw error
+        }
+    }
 }
 
 /// What a name of a listing stands for.

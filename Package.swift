@@ -52,6 +52,7 @@ let package = Package(
 
         // Layer 1: values.
         .target(name: "WireFormat", swiftSettings: settings),
+        .target(name: "TOML", swiftSettings: settings),
         .target(name: "Primitives", dependencies: [deque], swiftSettings: settings),
 
         // Layers 2 to 4: the service, and what is known of it here.
@@ -111,7 +112,7 @@ let package = Package(
             name: "CLI",
             dependencies: [
                 "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "Transfers", "RemoteAPI",
-                "Transport", "WireFormat", "Primitives", "CLinux",
+                "Transport", "WireFormat", "TOML", "Primitives", "CLinux",
                 argumentParser, logging, system,
             ],
             swiftSettings: settings
@@ -161,6 +162,7 @@ let package = Package(
             dependencies: ["WireFormat", "TestKit"],
             swiftSettings: settings
         ),
+        .testTarget(name: "TOMLTests", dependencies: ["TOML"], swiftSettings: settings),
         .testTarget(
             name: "PrimitivesTests",
             dependencies: ["Primitives", "TestKit"],

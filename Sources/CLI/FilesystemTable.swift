@@ -41,10 +41,10 @@ extension FilesystemBody {
 }
 
 extension ConnectionOptions {
-    /// The service that these flags and the environment name, before anything was sent.
+    /// The service that these flags, the environment and the profile name, before anything was sent.
     func connect() throws(UserError) -> ServiceConnection {
         let environment = Environment.current
-        let layers = SettingLayers([self.settings, environment.settings])
+        let layers = try SettingLayers(given: [self.settings], environment: environment)
         let configuration = try ServiceConfiguration(layers, environment: environment)
         configuration.warnings.forEach { Terminal.note($0) }
         // A person waits in front: what went wrong comes as the command's own line, so that repetitions are not told.

@@ -11,14 +11,15 @@ struct MountCommand: ParsableCommand {
               tetherfs mount data /mnt/data --api-key-file ~/.tetherfs-key
               tetherfs mount data /mnt/data --endpoint https://host/v1 --read-only
               tetherfs mount data /mnt/data -o allow_other,umask=022,metadata_ttl=60
+              tetherfs mount --profile work /mnt/work
             """
     )
 
-    @Argument(help: "The filesystem's name or id.")
+    @Argument(help: "The filesystem's name or id; not needed if the profile has it.")
     var filesystem: String
 
     @Argument(help: "A directory to mount it on.")
-    var mountpoint: String
+    var mountpoint: String?
 
     @OptionGroup(title: "Connection")
     var connection: ConnectionOptions
@@ -54,14 +55,20 @@ struct MountCommand: ParsableCommand {
         }
     }
 
-    /// What the flags, `-o` and the environment come to, in this order.
+    /// What the flags, `-o`, the environment and the profile come to, in this order.
     func configuration(_ environment: Environment) throws(UserError) -> MountConfiguration {
         let options = try MountOptionsParser(self.flags.options)
         let flags = self.connection.settings.merging(self.flags.settings) { $1 }
+        let layers = try SettingLayers(given: [flags, options.settings], environment: environment)
+        guard let filesystem = self.mountpoint == nil ? layers[.filesystem]?.text : self.filesystem else {
+            throw UserError(
+                "there is only one operand: give filesystem and mountpoint, or a profile that has a filesystem"
+            )
+        }
         return try MountConfiguration(
-            filesystem: self.filesystem,
-            mountPoint: MountPoint(self.mountpoint).path,
-            layers: SettingLayers([flags, options.settings, environment.settings]),
+            filesystem: filesystem,
+            mountPoint: MountPoint(self.mountpoint ?? self.filesystem).path,
+            layers: layers,
             kernelOptions: options.kernelOptions,
             environment: environment
         )

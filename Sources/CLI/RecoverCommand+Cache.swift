@@ -11,8 +11,19 @@ struct CacheOption: ParsableArguments {
     )
     var directory: String?
 
+    @Option(
+        help: ArgumentHelp("A profile that names that directory (or TETHERFS_PROFILE).", valueName: "name")
+    )
+    var profile: String?
+
     private func path() throws(UserError) -> SystemPackage.FilePath {
-        guard let path = self.directory ?? Environment.current.defaultCacheDirectory, !path.isEmpty else {
+        var given: [SettingName: Setting] = [:]
+        given.take(.cacheDirectory, self.directory)
+        given.take(.profile, self.profile)
+        let environment = Environment.current
+        let layers = try SettingLayers(given: [given], environment: environment)
+        guard let path = layers[.cacheDirectory]?.text ?? environment.defaultCacheDirectory, !path.isEmpty
+        else {
             throw UserError(
                 "there is no home directory to look for a cache in: name a place with --cache-dir"
             )

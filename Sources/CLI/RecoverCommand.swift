@@ -22,7 +22,8 @@ struct RecoverCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Lists the files that are kept, and those that wait to be uploaded.",
-            usage: "tetherfs recover list [<filesystem> ...] [--cache-dir <directory>] [--json]"
+            usage:
+                "tetherfs recover list [<filesystem> ...] [--cache-dir <directory>] [--profile <name>] [--json]"
         )
 
         @Argument(help: "Ids of filesystems, or their cache directories; without any all of them.")

@@ -32,7 +32,12 @@ struct ServiceConnection: Sendable {
                 transport: try CurlTransport(
                     TransportOptions(
                         spareConnections: spareConnections,
-                        tls: .init(authoritiesFile: configuration.authoritiesFile)
+                        tls: .init(
+                            authoritiesFile: configuration.authoritiesFile,
+                            clientCertificateFile: configuration.clientCertificateFile,
+                            clientKeyFile: configuration.clientKeyFile,
+                            verifiesCertificate: configuration.insecureOrigin == nil
+                        )
                     )
                 ),
                 retry: RetryPolicy(

@@ -8,6 +8,9 @@ struct SystemError: Error, Equatable, CustomStringConvertible {
     /// Takes a number, or the calling thread's last one.
     init(_ code: Int32 = errno) { self.code = code }
 
+    /// Whether there is nothing of that name.
+    var isMissing: Bool { self.code == ENOENT || self.code == ENOTDIR }
+
     /// The C library's words for it.
     var description: String {
         var buffer = [CChar](repeating: 0, count: 256)

@@ -10,7 +10,8 @@ struct MountConfigurationTests {
         variables: ["ET_ENGINE_API_KEY": "0123456789"],
         userID: 1000,
         groupID: 100,
-        homeDirectory: "/home/joe"
+        homeDirectory: "/home/joe",
+        systemConfigurationFile: "/nonexistent/config.toml"
     )
 
     private func resolve(

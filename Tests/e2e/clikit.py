@@ -29,7 +29,11 @@ MOUNT_FAILURE = 32
 
 def environment(server=None, api_key=None, endpoint=None, **variables):
     """The little that a shell gives, and where the service and the key are."""
-    result = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+    result = {
+        "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8",
+        # Not what whoever runs the tests has there.
+        "XDG_CONFIG_HOME": "/nonexistent",
+    }
     if server:
         result["TETHERFS_ENDPOINT"] = server.url
         result["ET_ENGINE_API_KEY"] = server.api_key

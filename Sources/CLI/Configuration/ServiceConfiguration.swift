@@ -28,6 +28,11 @@ struct ServiceConfiguration: Sendable {
     var keySource: KeySource
     /// The file of the authorities to trust, by its absolute path; the system's without one.
     var authoritiesFile: String?
+    /// The certificate to show to the server, and its key where that is in another file, by their absolute paths.
+    var clientCertificateFile: String?
+    var clientKeyFile: String?
+    /// Where it was said that the server's certificate does not matter; nothing if it does.
+    var insecureOrigin: String?
     /// The deadline of one request.
     var requestTimeout: Duration
     /// How often a request is repeated after its first attempt.
@@ -40,8 +45,14 @@ struct ServiceConfiguration: Sendable {
     /// - Throws: Names the setting that cannot be, and where it was made.
     init(_ layers: SettingLayers, environment: Environment) throws(UserError) {
         self.endpoint = try Self.endpoint(layers[.endpoint])
-        self.keySource = try Self.keySource(layers[.apiKeyFile], environment: environment)
+        self.keySource = try Self.keySource(layers, environment: environment)
         self.authoritiesFile = layers[.caFile].map { FilePath.absolute($0.text) }
+        self.clientCertificateFile = layers[.clientCertificate].map { FilePath.absolute($0.text) }
+        self.clientKeyFile = layers[.clientKey].map { FilePath.absolute($0.text) }
+        if self.clientCertificateFile == nil, let key = layers[.clientKey] {
+            throw UserError("\(key.origin) goes with a certificate: name its file with --client-certificate")
+        }
+        self.insecureOrigin = layers.isOn(.insecure) ? layers[.insecure]?.origin : nil
         self.requestTimeout = try layers.duration(
             .requestTimeout,
             default: .seconds(30),
@@ -53,8 +64,19 @@ struct ServiceConfiguration: Sendable {
 
     /// Lines that the person should see before anything is sent.
     var warnings: [String] {
-        guard !self.endpoint.isEncrypted, !self.endpoint.isLoopback else { return [] }
-        return ["warning: \(self.endpoint) is not encrypted: the API key and the files travel in the clear"]
+        var warnings: [String] = []
+        if !self.endpoint.isEncrypted, !self.endpoint.isLoopback {
+            warnings.append(
+                "warning: \(self.endpoint) is not encrypted: the API key and the files travel in the clear"
+            )
+        }
+        if let insecureOrigin {
+            warnings.append(
+                "warning: \(insecureOrigin): whoever is between here and \(self.endpoint) can read the API key and "
+                    + "the files, and change them"
+            )
+        }
+        return warnings
     }
 
     private static func endpoint(_ setting: Setting?) throws(UserError) -> Endpoint {
@@ -68,27 +90,49 @@ struct ServiceConfiguration: Sendable {
         return endpoint
     }
 
-    private static func keySource(_ file: Setting?, environment: Environment) throws(UserError) -> KeySource {
-        if let file {
-            guard !file.text.isEmpty else { throw UserError("\(file.origin) needs the path of a file") }
-            // Not repeated: whoever takes it for the key's own place gives the key.
-            guard file.text.contains("/") || FileStatus(of: FilePath.absolute(file.text)) != nil else {
-                throw UserError(
-                    "\(file.origin) must be the path of a file that holds the key: there is no such file"
-                )
-            }
-            return .file(FilePath.absolute(file.text))
-        }
+    private static func keySource(
+        _ layers: SettingLayers,
+        environment: Environment
+    ) throws(UserError) -> KeySource {
+        let file = layers[.apiKeyFile]
+        if let file, file.line == nil { return try self.keySource(file) }
         if environment["ET_ENGINE_API_KEY"] != nil { return .environment("ET_ENGINE_API_KEY") }
         // systemd 252 sets the directory for a mount unit but does not make it.
         if let directory = environment["CREDENTIALS_DIRECTORY"], FileStatus(of: directory + "/api-key") != nil
         {
             return .file(directory + "/api-key")
         }
+        if let file {
+            try self.checkAim(of: file, layers)
+            return try self.keySource(file)
+        }
         throw UserError(
             "no API key: name a file that holds it with --api-key-file or TETHERFS_API_KEY_FILE, "
                 + "or set ET_ENGINE_API_KEY"
         )
+    }
+
+    /// Makes sure that a profile's key goes to no other service than the profile's.
+    private static func checkAim(of file: Setting, _ layers: SettingLayers) throws(UserError) {
+        guard let endpoint = layers[.endpoint], endpoint.line == nil, let profile = layers.profile,
+            let own = SettingLayers([], profile: profile)[.endpoint],
+            Endpoint(own.text) != Endpoint(endpoint.text)
+        else { return }
+        throw UserError(
+            "\(endpoint.origin) is another service than that of profile \(profile.name), whose key is not for it: "
+                + "name a file with --api-key-file, or another profile"
+        )
+    }
+
+    private static func keySource(_ file: Setting) throws(UserError) -> KeySource {
+        guard !file.text.isEmpty else { throw UserError("\(file.origin) needs the path of a file") }
+        // Not repeated: whoever takes it for the key's own place gives the key.
+        guard file.text.contains("/") || FileStatus(of: FilePath.absolute(file.text)) != nil else {
+            throw UserError(
+                "\(file.origin) must be the path of a file that holds the key: there is no such file"
+            )
+        }
+        return .file(FilePath.absolute(file.text))
     }
 }
 

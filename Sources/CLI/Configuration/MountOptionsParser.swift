@@ -50,7 +50,7 @@ struct MountOptionsParser {
         )
         let name = parts[0]
         let value = parts.count == 2 ? parts[1] : nil
-        if let setting = SettingName(spelling: name) {
+        if let setting = SettingName(spelling: name), setting.isOption {
             return try self.set(setting, to: value, as: name)
         }
         if Self.isForOthers(name) { return }

@@ -20,6 +20,7 @@ struct TetherfsCommand: ParsableCommand {
             MountCommand.self, UnmountCommand.self, FlushCommand.self, StatusCommand.self,
             RecoverCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
             ListFilesCommand.self, MakeDirectoryCommand.self, RemoveCommand.self, DiskUsageCommand.self,
+            ConfigCommand.self,
         ]
     )
 

@@ -57,9 +57,7 @@ struct MountCommand: ParsableCommand {
 
     /// What the flags, `-o`, the environment and the profile come to, in this order.
     func configuration(_ environment: Environment) throws(UserError) -> MountConfiguration {
-        let options = try MountOptionsParser(self.flags.options)
-        let flags = self.connection.settings.merging(self.flags.settings) { $1 }
-        let layers = try SettingLayers(given: [flags, options.settings], environment: environment)
+        let (layers, kernelOptions) = try self.flags.layers(self.connection, environment)
         guard let filesystem = self.mountpoint == nil ? layers[.filesystem]?.text : self.filesystem else {
             throw UserError(
                 "there is only one operand: give filesystem and mountpoint, or a profile that has a filesystem"
@@ -69,7 +67,7 @@ struct MountCommand: ParsableCommand {
             filesystem: filesystem,
             mountPoint: MountPoint(self.mountpoint ?? self.filesystem).path,
             layers: layers,
-            kernelOptions: options.kernelOptions,
+            kernelOptions: kernelOptions,
             environment: environment
         )
     }

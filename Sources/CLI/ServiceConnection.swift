@@ -58,6 +58,7 @@ struct ServiceConnection: Sendable {
     ) throws(UserError) -> Credentials {
         do throws(CredentialsError) {
             switch source {
+            case .missing: break
             case .file(let path):
                 let credentials = try Credentials(file: path)
                 if let bytes = try? Descriptor.readFile(path, limit: 64 << 10) {
@@ -73,6 +74,7 @@ struct ServiceConnection: Sendable {
         } catch {
             throw UserError(Printable.text(error.description))
         }
+        throw ServiceConfiguration.noKey
     }
 
     /// The filesystems that the key may use.

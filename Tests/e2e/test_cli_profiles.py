@@ -1,14 +1,16 @@
 """Profiles: the configuration files of a user and of the system, and what `tetherfs` takes from them."""
 
 import contextlib
+import json
 import os
 import pathlib
+import re
 
 import pytest
 
 from clikit import as_user, environment, fails, needs_root, open_directory, public_binary, tetherfs
 from mountkit import Mount, check, read, run
-from serverkit import Server, binary
+from serverkit import REPOSITORY, Server, binary
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +217,49 @@ def test_the_system_has_profiles_too_and_the_users_go_before_them(server, tmp_pa
     home.write('[profile.work]\nlog-level = "error"\n')
     with open_directory() as folder:
         works(with_system_file(system, folder, *command, env=home.env))
+
+
+# tetherfs config show.
+
+
+def test_config_show_prints_each_setting_and_where_it_is_from_but_not_the_key(home, tmp_path):
+    home.write(WORK + "retries = 3\n")
+    env = {**home.env, "TETHERFS_PROFILE": "work", "TETHERFS_CA_FILE": "/ca.pem"}
+    show = ["config", "show", "--memory", "64M", "-o", "umask=027"]
+    shown = json.loads(works(tetherfs(*show, "--json", env=env)).stdout)
+    expected = {
+        "profile": ("work", "TETHERFS_PROFILE"), "endpoint": (home.server.url, f"{home.path}:2"),
+        "api-key-file": (f"{home.folder}/key", f"{home.path}:3"), "api-key": ("[hidden]", f"{home.folder}/key"),
+        "retries": ("3", f"{home.path}:4"), "ca-file": ("/ca.pem", "TETHERFS_CA_FILE"), "memory": ("64M", "--memory"),
+        "umask": ("027", "-o umask"), "metadata-ttl": ("10", "default"), "client-key": (None, "default"),
+    }
+    for name, (value, source) in expected.items():
+        assert (shown[name].get("value"), shown[name]["source"]) == (value, source), name
+    lines = works(tetherfs(*show, env=env)).stdout.splitlines()
+    assert len(lines) == len(shown)
+    assert ["retries", "3", f"{home.path}:4"] in [line.split() for line in lines]
+    assert home.server.api_key not in "".join(lines) + json.dumps(shown)
+
+
+def test_config_show_without_a_key_says_that_there_is_none_and_sends_nothing(home):
+    before = len(home.server.requests_log())
+    result = tetherfs("config", "show", "--json", "--endpoint", home.server.url, env=home.env)
+    assert "value" not in json.loads(works(result).stdout)["api-key"]
+    result = tetherfs("config", "show", "--json", env={**home.env, "ET_ENGINE_API_KEY": "s3cret-s3cret"})
+    assert json.loads(result.stdout)["api-key"] == {"value": "[hidden]", "source": "ET_ENGINE_API_KEY"}
+    assert len(home.server.requests_log()) == before
+
+
+def test_config_show_tells_a_mistake_as_every_command_does(home):
+    home.write(WORK + "umask = \"9\"\n")
+    fails(tetherfs("config", "show", "--profile", "work", env=home.env), f"{home.path}:4: umask is '9'")
+
+
+def test_every_setting_is_in_the_manual_and_in_the_readme(home):
+    names = json.loads(works(tetherfs("config", "show", "--json", env=home.env)).stdout).keys() - {"api-key"}
+    manual = (REPOSITORY / "man" / "tetherfs.toml.5").read_text().replace("\\-", "-")
+    readme = (REPOSITORY / "README.md").read_text()
+    for name in names - {"profile"}:
+        assert re.search(rf'^\.[BRI]+ (.*[ ,"])?{name}\b', manual, re.MULTILINE), name
+    for name in names - {"filesystem"}:
+        assert f"`--{name}" in readme, name

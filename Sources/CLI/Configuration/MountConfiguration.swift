@@ -52,16 +52,18 @@ struct MountConfiguration: Sendable {
     ///   - layers: The settings.
     ///   - kernelOptions: What `-o` had for the kernel.
     ///   - environment: Whose command it is.
+    ///   - needsKey: Whether it is an error that no key is named.
     /// - Throws: Names the setting that cannot be, and where it was made.
     init(
         filesystem: String,
         mountPoint: String,
         layers: SettingLayers,
         kernelOptions: [String],
-        environment: Environment
+        environment: Environment,
+        needsKey: Bool = true
     ) throws(UserError) {
         guard !filesystem.isEmpty else { throw UserError("FILESYSTEM is empty: give a name or an id") }
-        self.service = try ServiceConfiguration(layers, environment: environment)
+        self.service = try ServiceConfiguration(layers, environment: environment, needsKey: needsKey)
         self.sourceName = filesystem
         self.mountPoint = mountPoint
         guard let cache = layers[.cacheDirectory]?.text ?? environment.defaultCacheDirectory, !cache.isEmpty

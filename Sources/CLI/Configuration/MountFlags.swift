@@ -148,4 +148,18 @@ struct MountFlags: ParsableArguments {
         settings.take(.dmask, self.dmask)
         return settings
     }
+
+    /// The layers of settings: these flags and those of the connection, `-o`, the environment, the profile.
+    ///
+    /// - Returns: Them, and what `-o` had for the kernel.
+    /// - Throws: If `-o` or a configuration file has a mistake.
+    func layers(
+        _ connection: ConnectionOptions,
+        _ environment: Environment
+    ) throws(UserError) -> (layers: SettingLayers, kernelOptions: [String]) {
+        let options = try MountOptionsParser(self.options)
+        let flags = connection.settings.merging(self.settings) { $1 }
+        let layers = try SettingLayers(given: [flags, options.settings], environment: environment)
+        return (layers, options.kernelOptions)
+    }
 }

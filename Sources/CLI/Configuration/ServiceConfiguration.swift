@@ -7,10 +7,13 @@ enum KeySource: Sendable, Equatable {
     case file(String)
     /// A variable of the environment that holds the key itself.
     case environment(String)
+    /// Nobody has named a place.
+    case missing
 
     /// The place, for an error's line.
     var place: String {
         switch self {
+        case .missing: "nowhere"
         case .file(let path): Printable.text(path)
         case .environment(let name): name
         }
@@ -42,10 +45,15 @@ struct ServiceConfiguration: Sendable {
 
     /// Resolves the layers.
     ///
+    /// - Parameters:
+    ///   - layers: The settings.
+    ///   - environment: Whose command it is.
+    ///   - needsKey: Whether it is an error that no key is named.
     /// - Throws: Names the setting that cannot be, and where it was made.
-    init(_ layers: SettingLayers, environment: Environment) throws(UserError) {
+    init(_ layers: SettingLayers, environment: Environment, needsKey: Bool = true) throws(UserError) {
         self.endpoint = try Self.endpoint(layers[.endpoint])
         self.keySource = try Self.keySource(layers, environment: environment)
+        if needsKey, self.keySource == .missing { throw Self.noKey }
         self.authoritiesFile = layers[.caFile].map { FilePath.absolute($0.text) }
         self.clientCertificateFile = layers[.clientCertificate].map { FilePath.absolute($0.text) }
         self.clientKeyFile = layers[.clientKey].map { FilePath.absolute($0.text) }
@@ -61,6 +69,12 @@ struct ServiceConfiguration: Sendable {
         self.retries = try layers.integer(.retries, default: 4, in: 0...100)
         self.logLevel = try layers.logLevel
     }
+
+    /// The line for when nobody has named a key.
+    static let noKey = UserError(
+        "no API key: store it with tetherfs login, name a file that holds it with --api-key-file or "
+            + "TETHERFS_API_KEY_FILE, or set ET_ENGINE_API_KEY"
+    )
 
     /// Lines that the person should see before anything is sent.
     var warnings: [String] {
@@ -106,10 +120,7 @@ struct ServiceConfiguration: Sendable {
             try self.checkAim(of: file, layers)
             return try self.keySource(file)
         }
-        throw UserError(
-            "no API key: name a file that holds it with --api-key-file or TETHERFS_API_KEY_FILE, "
-                + "or set ET_ENGINE_API_KEY"
-        )
+        return .missing
     }
 
     /// Makes sure that a profile's key goes to no other service than the profile's.

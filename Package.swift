@@ -138,7 +138,7 @@ let package = Package(
         .testTarget(name: "TransportTests", dependencies: ["TestKit", "Transport"], swiftSettings: settings),
         .testTarget(
             name: "CLITests",
-            dependencies: ["CLI", "RemoteAPI", "Transport", "WireFormat", logging],
+            dependencies: ["CLI", "RemoteAPI", "Transport", "VFS", "WireFormat", logging],
             swiftSettings: settings
         ),
         .testTarget(

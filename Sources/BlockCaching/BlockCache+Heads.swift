@@ -24,6 +24,7 @@ extension BlockCache {
         self.state.withLock { state in
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
+            state.statistics.fetchedBlockCount += 1
             state.memory.insert(BlockKey(source.content, index), buffer, isAhead: true)
         }
         if let file { self.disk?.store(BlockKey(source.content, index), buffer, of: file) }

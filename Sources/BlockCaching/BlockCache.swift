@@ -30,6 +30,10 @@ public final class BlockCache: Sendable {
         public var missCount = 0
         /// Blocks that came from the disk.
         public var diskHitCount = 0
+        /// Blocks that came from the service.
+        public var fetchedBlockCount = 0
+        /// What blocks in memory take now, in bytes.
+        public var memoryByteCount = 0
     }
 
     struct State {
@@ -86,7 +90,13 @@ public final class BlockCache: Sendable {
     private static func aheadBudget(_ memoryBudget: Int) -> UInt64 { UInt64(memoryBudget) / 8 * 7 }
 
     /// The figures so far.
-    public var statistics: Statistics { self.state.withLock { $0.statistics } }
+    public var statistics: Statistics {
+        self.state.withLock { state in
+            var statistics = state.statistics
+            statistics.memoryByteCount = state.memory.byteCount
+            return statistics
+        }
+    }
 
     /// Reads a range of a file.
     ///
@@ -323,6 +333,7 @@ public final class BlockCache: Sendable {
                 case .disk: state.statistics.diskHitCount += 1
                 case .service:
                     state.statistics.fetchedByteCount += buffer.count
+                    state.statistics.fetchedBlockCount += 1
                     state.governor.meter.add(buffer.count, at: now)
                 }
             } else if loading.isAhead {

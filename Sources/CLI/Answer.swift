@@ -17,7 +17,14 @@ final class Answer<Value: Sendable>: Sendable {
     /// - Parameter limit: How long; without one as long as it takes.
     /// - Returns: Nothing if it did not come in time.
     func value(within limit: DispatchTimeInterval? = nil) -> Value? {
-        let deadline = limit.map { DispatchTime.now() + $0 } ?? .distantFuture
+        self.value(until: limit.map { DispatchTime.now() + $0 } ?? .distantFuture)
+    }
+
+    /// Waits for the value, once.
+    ///
+    /// - Parameter deadline: Until when.
+    /// - Returns: Nothing if it did not come in time.
+    func value(until deadline: DispatchTime) -> Value? {
         guard self.isThere.wait(timeout: deadline) == .success else { return nil }
         return self.content.withLock { $0 }
     }

@@ -6,6 +6,7 @@ struct ControlClient: ~Copyable {
     static let silenceLimitInMilliseconds: Int32 = 30_000
 
     private let descriptor: Int32
+    private let silenceLimit: Int32
     private var lines: LineReader
 
     /// What kept an answer from coming.
@@ -29,10 +30,16 @@ struct ControlClient: ~Copyable {
     /// - Parameters:
     ///   - path: The socket.
     ///   - userID: Whose driver it must be, unless root's.
+    ///   - silenceLimit: How long it may say nothing, in milliseconds.
     /// - Throws: Everything but `.silent` and `.malformed`.
-    init(path: String, userID: UInt32) throws(Failure) {
+    init(
+        path: String,
+        userID: UInt32,
+        silenceLimit: Int32 = Self.silenceLimitInMilliseconds
+    ) throws(Failure) {
         let descriptor = try Self.connect(path, userID)
         self.descriptor = descriptor
+        self.silenceLimit = silenceLimit
         self.lines = LineReader(descriptor)
     }
 
@@ -59,19 +66,19 @@ struct ControlClient: ~Copyable {
     /// Asks and waits for the reply, as long as the driver keeps saying that it is there.
     ///
     /// - Parameters:
-    ///   - command: What to ask.
+    ///   - request: What to ask.
     ///   - progress: Gets the driver's lines until then.
     /// - Returns: The reply.
     /// - Throws: `.ended`, `.silent` or `.malformed`.
     mutating func send(
-        _ command: ControlRequest.Command,
+        _ request: ControlRequest,
         progress: (String) -> Void = { _ in }
     ) throws(Failure) -> ControlReply {
-        guard let request = try? ControlLine.encode(ControlRequest(command: command)),
-            UnixSocket.send(request, to: self.descriptor)
-        else { throw .ended }
+        guard let line = try? ControlLine.encode(request), UnixSocket.send(line, to: self.descriptor) else {
+            throw .ended
+        }
         while true {
-            switch self.lines.next(milliseconds: Self.silenceLimitInMilliseconds) {
+            switch self.lines.next(milliseconds: self.silenceLimit) {
             case .silent: throw .silent
             case .ended: throw .ended
             case .line(let line):

@@ -11,10 +11,19 @@ struct ControlRequest: Codable, Sendable, Equatable {
         case drain
         /// Say how it goes.
         case status
+        /// Log from another level on, if one is given, and say which one it is.
+        case logLevel = "log-level"
     }
 
     /// What to do.
     var command: Command
+    /// The level.
+    var level: String?
+
+    /// Asks to wait until everything is uploaded.
+    static let drain = ControlRequest(command: .drain)
+    /// Asks how it goes.
+    static let status = ControlRequest(command: .status)
 }
 
 /// What the driver answers.
@@ -51,8 +60,8 @@ struct ControlProgress: Codable, Sendable, Equatable {
 
 /// Lines of JSON.
 enum ControlLine {
-    /// The longest line, in bytes: a person reads them.
-    static let maximumByteCount = 64 << 10
+    /// The longest line, in bytes: a status may have twenty paths in it, of up to 4 KiB each, and escaped.
+    static let maximumByteCount = 512 << 10
 
     /// The line of a value, with its end.
     static func encode(_ value: some Encodable) throws -> [UInt8] {

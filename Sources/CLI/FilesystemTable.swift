@@ -51,7 +51,7 @@ extension ConnectionOptions {
         let level = self.logLevel == nil ? .error : configuration.logLevel
         return try ServiceConnection(
             configuration,
-            logger: LineLog.logger(level: level, environment: environment)
+            logger: LineLog.logger(LogState(level), environment: environment)
         )
     }
 }

@@ -11,36 +11,45 @@ struct LineLog: LogHandler {
         case plain
     }
 
-    var logLevel: Logger.Level
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
     private let format: Format
     private let secrets: Secrets
     private let write: @Sendable (String) -> Void
+    /// Of the whole process.
+    private let state: LogState
+    /// Of this logger alone, where it was set.
+    private var ownLevel: Logger.Level?
 
     /// Makes one.
     ///
     /// - Parameters:
-    ///   - level: The least level that is written.
+    ///   - state: Its least level, and what remembers trouble.
     ///   - format: How a line begins.
     ///   - secrets: What no line may hold.
     ///   - write: Takes each line, with its end.
     init(
-        level: Logger.Level,
+        _ state: LogState,
         format: Format,
         secrets: Secrets = .shared,
         write: @escaping @Sendable (String) -> Void = { Descriptor.write($0, to: STDERR_FILENO) }
     ) {
-        self.logLevel = level
+        self.state = state
         self.format = format
         self.secrets = secrets
         self.write = write
     }
 
+    /// The least level that is written.
+    var logLevel: Logger.Level {
+        get { self.ownLevel ?? self.state.level }
+        set { self.ownLevel = newValue }
+    }
+
     /// The log of this process.
-    static func logger(level: Logger.Level, environment: Environment) -> Logger {
+    static func logger(_ state: LogState, environment: Environment) -> Logger {
         let format: Format = JournalStream.isStandardError(environment) ? .journal : .plain
-        return Logger(label: "tetherfs") { _ in LineLog(level: level, format: format) }
+        return Logger(label: "tetherfs") { _ in LineLog(state, format: format) }
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -49,25 +58,30 @@ struct LineLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        self.write(self.line(event, at: time(nil)))
+        let (now, text) = (time(nil), self.text(event))
+        self.state.note(event.level, text, at: Int64(now))
+        self.write(self.line(text, event.level, at: now))
     }
 
     /// The line of one event.
-    func line(_ event: LogEvent, at time: time_t) -> String {
+    func line(_ text: String, _ level: Logger.Level, at time: time_t) -> String {
+        switch self.format {
+        case .journal: "<\(Self.priority(level))>\(text)\n"
+        case .plain: "\(TimeText.utc(Int64(time))) \(level.rawValue) \(text)\n"
+        }
+    }
+
+    /// What an event says, its values in the order of their names.
+    private func text(_ event: LogEvent) -> String {
         var values = self.metadata.merging(self.metadataProvider?.get() ?? [:]) { $1 }
         values.merge(event.metadata ?? [:]) { $1 }
         if let error = event.error { values["error"] = .string("\(error)") }
-        var line: String
-        switch self.format {
-        case .journal: line = "<\(Self.priority(event.level))>"
-        case .plain: line = "\(Self.timestamp(time)) \(event.level.rawValue) "
-        }
-        line += self.clean(event.message.description)
+        var line = self.clean(event.message.description)
         for (key, value) in values.sorted(by: { $0.key < $1.key }) {
             let text = Secrets.isSecret(key: key) ? Secrets.mask : self.clean(value.description)
             line += " \(self.clean(key))=\(Self.quoted(text))"
         }
-        return line + "\n"
+        return line
     }
 
     /// 4096: a name may have 255 bytes and a path some; what is longer is nothing for a log.
@@ -92,15 +106,6 @@ struct LineLog: LogHandler {
         case .error: 3
         case .critical: 2
         }
-    }
-
-    private static func timestamp(_ time: time_t) -> String {
-        var time = time
-        var parts = tm()
-        gmtime_r(&time, &parts)
-        func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
-            + "T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
     }
 }
 

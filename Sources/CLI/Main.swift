@@ -18,7 +18,7 @@ struct TetherfsCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             MountCommand.self, UnmountCommand.self, FlushCommand.self, StatusCommand.self,
-            RecoverCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
+            ListCommand.self, RecoverCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
             ListFilesCommand.self, MakeDirectoryCommand.self, RemoveCommand.self, DiskUsageCommand.self,
             ConfigCommand.self,
         ]

@@ -62,7 +62,8 @@ struct Mount {
         csystem_limit_heaps(2)
         // Before any thread is started.
         let signals = TerminationSignals()
-        let logger = LineLog.logger(level: self.configuration.service.logLevel, environment: self.environment)
+        let log = LogState(self.configuration.service.logLevel)
+        let logger = LineLog.logger(log, environment: self.environment)
         if self.pipe != nil {
             self.configuration.service.warnings.forEach { logger.warning("\($0)") }
             // `ps` would call it "exe", after the link that it was started by.
@@ -86,7 +87,8 @@ struct Mount {
         let runner = try MountRunner(
             self.configuration,
             filesystemID: filesystem.checkedID,
-            client: connection.client,
+            connection: connection,
+            log: log,
             logger: logger
         )
         return try runner.run(

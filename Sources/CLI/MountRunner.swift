@@ -28,6 +28,8 @@ struct MountRunner {
     private let staging: StagingStore
     /// How often it is told, while it ends, what is still to be uploaded.
     private static let progressInterval = Duration.seconds(10)
+    private let connection: ServiceConnection
+    private let log: LogState
     private let logger: Logger
 
     /// Puts the layers together; nothing is sent or mounted yet.
@@ -35,16 +37,20 @@ struct MountRunner {
     /// - Parameters:
     ///   - configuration: What to mount and how; the mount point was just found free.
     ///   - filesystemID: The filesystem that FILESYSTEM stands for.
-    ///   - client: The service, which has answered and accepted the key.
+    ///   - connection: The service, which has answered and accepted the key.
+    ///   - log: The log's level, and its last trouble.
     ///   - logger: Where events go.
     /// - Throws: If the cache directory cannot be used.
     init(
         _ configuration: MountConfiguration,
         filesystemID: FilesystemID,
-        client: RemoteClient,
+        connection: ServiceConnection,
+        log: LogState,
         logger: Logger
     ) throws(UserError) {
         self.configuration = configuration
+        self.connection = connection
+        self.log = log
         self.logger = logger
         do throws(CacheDirectoryError) {
             let directory = try CacheDirectory(
@@ -60,7 +66,7 @@ struct MountRunner {
             )
             self.staging = staging
             self.disk = disk
-            let service = client.filesystem(filesystemID)
+            let service = connection.client.filesystem(filesystemID)
             let remote = ForgettingRemote(service, disk: self.disk)
             let attributes = JournaledAttributes(staging.journal, logger: logger)
             let namespace = Self.namespace(remote, self.disk, attributes, configuration, logger)
@@ -170,7 +176,7 @@ struct MountRunner {
             control = try ControlServer(
                 mountPoint: self.configuration.mountPoint,
                 environment: environment,
-                handler: self.answer
+                handler: self.control(session).answer
             )
         } catch {
             _ = Unmounting.unmount(self.configuration.mountPoint, .lazily)
@@ -178,7 +184,7 @@ struct MountRunner {
         }
         service?.keepTelling(
             about: self.configuration.mountPoint,
-            waiting: { self.waiting },
+            waiting: { self.fileSystem.waiting },
             isEnding: isEnding.hasBegun
         )
         let code = session.run(device: device)
@@ -190,6 +196,17 @@ struct MountRunner {
         // One that stays is left to the watcher.
         if self.takeAway(device) { watcher?.end() }
         return self.finish()
+    }
+
+    private func control(_ session: FuseSession) -> MountControl {
+        MountControl(
+            self.configuration,
+            fileSystem: self.fileSystem,
+            disk: self.disk,
+            session: session,
+            connection: self.connection,
+            log: self.log
+        )
     }
 
     private func startWatcher(_ device: String, _ environment: Environment) -> MountWatcher? {
@@ -276,7 +293,7 @@ struct MountRunner {
     private func drain(isLast: Bool) -> [FileSystem.UnsentFile] {
         let telling = Task { [self] in
             while !Task.isCancelled {
-                if let waiting { self.logger.info("ending: \(waiting)") }
+                if let waiting = self.fileSystem.waiting { self.logger.info("ending: \(waiting)") }
                 try? await Task.sleep(for: Self.progressInterval)
             }
         }
@@ -297,39 +314,5 @@ struct MountRunner {
             )
         }
         return unsent.isEmpty ? ExitStatus.success.rawValue : ExitStatus.failure.rawValue
-    }
-
-    /// Answers on the control socket.
-    @Sendable private func answer(
-        _ request: ControlRequest,
-        _ progress: @escaping @Sendable (String) -> Void
-    ) async -> ControlReply {
-        switch request.command {
-        case .status:
-            let status = MountStatus(writes: self.configuration.writes.mode, self.fileSystem.uploadStatus)
-            return ControlReply(ok: true, message: self.waiting ?? "all is uploaded", status: status)
-        case .drain:
-            let telling = Task { [self] in
-                while !Task.isCancelled {
-                    if let waiting { progress(waiting) }
-                    try? await Task.sleep(for: .milliseconds(500))
-                }
-            }
-            defer { telling.cancel() }
-            let unsent = await self.fileSystem.drain()
-            guard let first = unsent.first else { return ControlReply(ok: true) }
-            let others = unsent.count == 1 ? "" : ", and \(unsent.count - 1) more"
-            return ControlReply(
-                ok: false,
-                message: "\(first.place) is not uploaded: \(first.error)\(others); its bytes are kept"
-            )
-        }
-    }
-
-    /// How much is not uploaded yet; nothing if all is.
-    private var waiting: String? {
-        let (fileCount, byteCount) = self.fileSystem.unsent
-        guard fileCount > 0 else { return nil }
-        return "\(fileCount) \(fileCount == 1 ? "file" : "files"), \(byteCount) bytes to upload"
     }
 }

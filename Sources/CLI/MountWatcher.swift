@@ -66,7 +66,7 @@ struct MountWatcher: Sendable {
         let line = String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
         guard parts.count == 2, let mountPoint = try? MountPoint(parts[1]) else { return }
-        let logger = LineLog.logger(level: .info, environment: environment)
+        let logger = LineLog.logger(LogState(.info), environment: environment)
         // The kernel may need a moment until it knows the driver gone, and for a mount that is busy.
         for attempt in 0..<50 {
             if attempt > 0 { usleep(100_000) }

@@ -22,6 +22,12 @@ struct MountedDriver {
         self.environment = environment
     }
 
+    /// Takes a mount of the kernel's table.
+    init(_ mount: MountTable.Entry, environment: Environment) {
+        self.mountPoint = mount.mountPoint
+        self.environment = environment
+    }
+
     /// The path as a person is shown it.
     var shown: String { Printable.text(self.mountPoint) }
 
@@ -74,17 +80,22 @@ struct MountedDriver {
     /// Asks the driver something and waits for its reply.
     ///
     /// - Parameters:
-    ///   - command: What is asked.
+    ///   - request: What is asked.
     ///   - action: What only the mount's user and root can do.
+    ///   - silenceLimit: How long the driver may say nothing, in milliseconds.
     /// - Returns: The reply.
     /// - Throws: Why there is none.
-    func ask(_ command: ControlRequest.Command, for action: String) throws(UserError) -> ControlReply {
+    func ask(
+        _ request: ControlRequest,
+        for action: String,
+        silenceLimit: Int32 = ControlClient.silenceLimitInMilliseconds
+    ) throws(UserError) -> ControlReply {
         let owner = try self.owner(for: action)
         let socket = try self.socket(of: owner)
         do throws(ControlClient.Failure) {
-            var client = try ControlClient(path: socket, userID: owner)
+            var client = try ControlClient(path: socket, userID: owner, silenceLimit: silenceLimit)
             defer { Terminal.clearProgress() }
-            return try client.send(command) { Terminal.showProgress($0) }
+            return try client.send(request) { Terminal.showProgress($0) }
         } catch {
             throw UserError("cannot ask the driver of \(self.shown): \(Self.reason(error, socket: socket))")
         }

@@ -7,6 +7,8 @@ import WireFormat
 struct ServiceConnection: Sendable {
     /// The client, for what goes on after the first answer.
     let client: RemoteClient
+    /// What carries its requests.
+    let transport: CurlTransport
     /// The words for what calls end with.
     let describe: ServiceErrorText
 
@@ -26,20 +28,21 @@ struct ServiceConnection: Sendable {
     ) throws(UserError) {
         let credentials = try Self.credentials(configuration.keySource, environment)
         do {
+            self.transport = try CurlTransport(
+                TransportOptions(
+                    spareConnections: spareConnections,
+                    tls: .init(
+                        authoritiesFile: configuration.authoritiesFile,
+                        clientCertificateFile: configuration.clientCertificateFile,
+                        clientKeyFile: configuration.clientKeyFile,
+                        verifiesCertificate: configuration.insecureOrigin == nil
+                    )
+                )
+            )
             self.client = RemoteClient(
                 endpoint: configuration.endpoint,
                 credentials: credentials,
-                transport: try CurlTransport(
-                    TransportOptions(
-                        spareConnections: spareConnections,
-                        tls: .init(
-                            authoritiesFile: configuration.authoritiesFile,
-                            clientCertificateFile: configuration.clientCertificateFile,
-                            clientKeyFile: configuration.clientKeyFile,
-                            verifiesCertificate: configuration.insecureOrigin == nil
-                        )
-                    )
-                ),
+                transport: self.transport,
                 retry: RetryPolicy(
                     requestTimeout: configuration.requestTimeout,
                     retries: configuration.retries

@@ -5,6 +5,18 @@ enum Terminal {
     /// Whether a person sees what goes to stderr.
     static var hasPersonAtStandardError: Bool { isatty(STDERR_FILENO) == 1 }
 
+    /// Whether a person sees what goes to stdout.
+    static var hasPersonAtStandardOutput: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// How many columns stdout has; nothing if it is no terminal, or does not say.
+    static var width: Int? { self.size.map { Int($0.ws_col) } }
+
+    private static var size: winsize? {
+        var size = winsize()
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+        return size
+    }
+
     /// Whether a person can be asked.
     static var canAsk: Bool { isatty(STDIN_FILENO) == 1 && self.hasPersonAtStandardError }
 
@@ -29,6 +41,16 @@ enum Terminal {
     static func clearProgress() {
         guard self.hasPersonAtStandardError else { return }
         Descriptor.write("\r\u{1b}[K", to: STDERR_FILENO)
+    }
+
+    /// Writes a screen over the last one; what does not fit is cut off.
+    static func showScreen(_ lines: [String]) {
+        let (width, height) = (Int(self.size?.ws_col ?? 80), Int(self.size?.ws_row ?? 24))
+        // One row less, and one column less: the cursor after the last one would scroll or wrap.
+        let shown = lines.prefix(max(1, height - 1)).map {
+            Printable.text($0, limit: max(1, width - 2)) + "\u{1b}[K\n"
+        }
+        Descriptor.write("\u{1b}[H" + shown.joined() + "\u{1b}[J", to: STDOUT_FILENO)
     }
 
     /// Asks for a line.

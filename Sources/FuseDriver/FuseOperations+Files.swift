@@ -54,7 +54,7 @@ extension FuseOperations {
         let opener = mode.writes ? OpenFile.process(of: Self.thread(request)) : 0
         @Sendable func reply(_ request: fuse_req_t, _ opened: (FileHandle, keepsPages: Bool)) -> Int32 {
             var info = info
-            info.fh = OpenFile(opened.0).retainedNumber
+            info.fh = OpenFile(opened.0, self.activity).retainedNumber
             cfuse_set_keep_cache(&info, opened.keepsPages ? 1 : 0)
             let code = fuse_reply_open(request, &info)
             if code != 0 { _ = OpenFile.taking(info.fh) }
@@ -106,7 +106,7 @@ extension FuseOperations {
             reply: { request, made in
                 var info = info
                 var entry = Replies.entry(made.0)
-                info.fh = OpenFile(made.1).retainedNumber
+                info.fh = OpenFile(made.1, self.activity).retainedNumber
                 let code = fuse_reply_create(request, &entry, &info)
                 if code != 0 { _ = OpenFile.taking(info.fh) }
                 return code
@@ -174,15 +174,19 @@ extension FuseOperations {
             // What the kernel knows of it is old: the next open sees the file as it is.
             if error == .changedOnServer || error == .stale { self.notifier.invalidate(inode) }
         }
+        @Sendable func succeed(_ slices: [ByteSlice]) {
+            self.activity.didRead(slices)
+            _ = pending.answer { Replies.data($0, slices) }
+        }
         do throws(FileSystemError) {
             let outcome = try self.fileSystem.read(file.handle, range) { result in
                 switch result {
-                case .success(let slices): _ = pending.answer { Replies.data($0, slices) }
+                case .success(let slices): succeed(slices)
                 case .failure(let error): fail(error)
                 }
             }
             switch outcome {
-            case .ready(let slices): _ = pending.answer { Replies.data($0, slices) }
+            case .ready(let slices): succeed(slices)
             case .pending(let cancel): pending.allowInterruption(cancel)
             }
         } catch {
@@ -203,6 +207,7 @@ extension FuseOperations {
             let process = isPage ? 0 : file.process(ofWriter: Self.thread(request))
             let count = bytes.count
             if try self.fileSystem.writeNow(file.handle, bytes, at: offset, by: process) {
+                self.activity.didWrite(count)
                 fuse_reply_write(request, count)
                 return
             }
@@ -215,6 +220,7 @@ extension FuseOperations {
                 changes: true,
                 { () throws(FileSystemError) in
                     try await self.fileSystem.write(file.handle, copy, at: offset, by: process)
+                    self.activity.didWrite(count)
                 },
                 reply: { request, _ in fuse_reply_write(request, count) }
             )

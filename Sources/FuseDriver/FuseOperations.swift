@@ -17,6 +17,7 @@ final class FuseOperations: Sendable {
     let logger: Logger
     let interrupts = Interrupts()
     let notifier = KernelNotifier()
+    let activity = ActivityCounters()
     /// The mount's `MAJOR:MINOR`.
     let device = Mutex<String?>(nil)
     private let ready: @Sendable () -> Void

@@ -92,6 +92,9 @@ public final class FuseSession: Sendable {
         self.operations.notifier.attach(session)
     }
 
+    /// What programs did through it so far.
+    public var activity: FuseActivity { self.operations.activity.snapshot }
+
     /// Mounts; requests wait until ``run()``.
     ///
     /// - Parameter path: The mount point, an absolute path.

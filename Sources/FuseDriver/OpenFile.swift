@@ -4,15 +4,20 @@ import VFS
 /// What the kernel gives back with each request on an open file.
 final class OpenFile: Sendable {
     let handle: FileHandle
+    private let counters: ActivityCounters
     /// Which process each thread that wrote belongs to: a write in small pieces asks only once.
     private let processes = Mutex<[Int32: Int32]>([:])
 
     /// Far more threads than write to one file in earnest.
     private static let maximumThreadCount = 64
 
-    init(_ handle: FileHandle) {
+    init(_ handle: FileHandle, _ counters: ActivityCounters) {
         self.handle = handle
+        self.counters = counters
+        counters.openFiles.add(1, ordering: .relaxed)
     }
+
+    deinit { self.counters.openFiles.subtract(1, ordering: .relaxed) }
 
     /// The process of a thread that writes: the kernel names threads, and another one than wrote may close.
     func process(ofWriter thread: Int32) -> Int32 {

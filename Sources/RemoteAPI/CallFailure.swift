@@ -72,7 +72,7 @@ extension CallFailure {
     ///   - key: The key that was sent, which a server's text must not bring to light.
     init(_ response: HTTPResponse, hiding key: String) {
         let status = response.status
-        let message = AnswerText.firstLine(response.body, hiding: key)
+        let message = AnswerText.message(response, hiding: key)
         switch status {
         case 300..<400:
             self.init(
@@ -109,6 +109,21 @@ extension CallFailure {
 
 /// What may be shown of an answer's body.
 enum AnswerText {
+    /// The first line of an error's text, with the request's id where the service gives one: its operators find the
+    /// request by it.
+    static func message(_ response: HTTPResponse, hiding key: String) -> String {
+        let line = self.firstLine(response.body, hiding: key)
+        let headers = self.requestIDHeaders.lazy
+        guard let id = headers.compactMap({ response.headers[$0] }).first else { return line }
+        let shown = self.firstLine(Array(id.utf8.prefix(100)), hiding: key)
+        return shown.isEmpty ? line : line.isEmpty ? "request \(shown)" : "\(line) (request \(shown))"
+    }
+
+    /// What gateways and frameworks call it; the API has no word on it.
+    private static let requestIDHeaders = [
+        "x-request-id", "request-id", "x-amzn-requestid", "apigw-requestid", "x-correlation-id",
+    ]
+
     /// The first line that is not empty: printable, of at most 200 characters, and without the key.
     static func firstLine(_ body: [UInt8], hiding key: String) -> String {
         let text = String(decoding: body.prefix(4096), as: UTF8.self)

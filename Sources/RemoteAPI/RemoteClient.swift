@@ -22,6 +22,7 @@ public final class RemoteClient: Sendable {
         /// Nothing is sent before that, by the policy's clock.
         var notBefore: Duration = .zero
         var counters = RemoteCounters()
+        var health = ServiceHealth()
         var budget = RetryBudget()
         /// Whether the server was seen to answer 500 to an upload of no bytes.
         var refusesEmptyFiles = false
@@ -70,6 +71,9 @@ public final class RemoteClient: Sendable {
         self.queue.count(into: &counters)
         return counters
     }
+
+    /// How the service has answered lately.
+    public var health: ServiceHealth { self.state.withLock(\.health) }
 
     /// Sends one request, and if its key is refused and has changed, once more.
     func sendWithKey(
@@ -188,6 +192,33 @@ public final class RemoteClient: Sendable {
     }
 
     private func send(
+        _ call: RemoteCall,
+        _ key: String,
+        _ sink: (any BodySink)?,
+        _ handle: TransferHandle
+    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
+        let start = self.retry.clock.now()
+        let result = try await self.exchange(call, key, sink, handle)
+        let answered = handle.firstByteMoment ?? self.retry.clock.now()
+        let failure: CallFailure? = if case .failure(let failure) = result { failure } else { nil }
+        let time = self.retry.clock.secondsSince1970()
+        // How long a part takes to be sent says nothing of how fast the service answers.
+        let latency = call.method == .put ? nil : answered - start
+        let change = self.state.withLock {
+            $0.health.note(failure, of: call.name, latency: latency, at: time)
+        }
+        switch change {
+        case .fallenSilent:
+            let cause = failure?.error.description ?? ""
+            self.logger.warning("the service does not answer", metadata: ["cause": "\(cause)"])
+        case .answersAgain(let seconds):
+            self.logger.notice("the service answers again", metadata: ["after_s": "\(seconds)"])
+        case nil: break
+        }
+        return result
+    }
+
+    private func exchange(
         _ call: RemoteCall,
         _ key: String,
         _ sink: (any BodySink)?,

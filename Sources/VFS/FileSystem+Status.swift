@@ -41,6 +41,9 @@ public struct UploadStatus: Sendable {
     public var keptCount = 0
     /// The directories that are being renamed, and how far they are, for a person.
     public var renames: [String] = []
+
+    /// Nothing is to be uploaded, and nothing went wrong.
+    public init() {}
 }
 
 extension FileSystem {

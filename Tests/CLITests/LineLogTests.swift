@@ -14,7 +14,7 @@ struct LineLogTests {
         let lines = Lines()
         let secrets = Secrets()
         secrets.add("secret-key-123")
-        let handler = LineLog(level: .info, format: format, secrets: secrets) { line in
+        let handler = LineLog(LogState(.info), format: format, secrets: secrets) { line in
             lines.text.withLock { $0 += line }
         }
         body(Logger(label: "test") { _ in handler })
@@ -31,17 +31,8 @@ struct LineLogTests {
 
     @Test("Outside the journal a line begins with the time in UTC and the level")
     func time() {
-        let handler = LineLog(level: .info, format: .plain)
-        let event = LogEvent(
-            level: .error,
-            message: "late",
-            metadata: nil,
-            source: "",
-            file: "",
-            function: "",
-            line: 0
-        )
-        #expect(handler.line(event, at: 1_767_225_600) == "2026-01-01T00:00:00Z error late\n")
+        let handler = LineLog(LogState(.info), format: .plain)
+        #expect(handler.line("late", .error, at: 1_767_225_600) == "2026-01-01T00:00:00Z error late\n")
     }
 
     @Test("The key shows in no line, however it gets there")
@@ -58,5 +49,36 @@ struct LineLogTests {
         #expect(!log.contains("secret-key-123"))
         #expect(!log.contains("other"))
         #expect(log.contains("[hidden]"))
+    }
+}
+
+@Suite("The log's level and memory")
+struct LogStateTests {
+    @Test("A level that changes while it runs holds for loggers that were made before")
+    func level() {
+        let state = LogState(.info)
+        let lines = Mutex<[String]>([])
+        let handler = LineLog(state, format: .journal) { line in lines.withLock { $0.append(line) } }
+        let logger = Logger(label: "test") { _ in handler }
+        logger.debug("one")
+        state.level = .debug
+        logger.debug("two")
+        state.level = .error
+        logger.warning("three")
+        #expect(lines.withLock { $0 } == ["<7>two\n"])
+    }
+
+    @Test("The last warning is remembered, with its time and without the key")
+    func lastProblem() {
+        let (state, secrets) = (LogState(.info), Secrets())
+        secrets.add("secret-key-123")
+        let handler = LineLog(state, format: .plain, secrets: secrets) { _ in }
+        let logger = Logger(label: "test") { _ in handler }
+        logger.info("fine")
+        #expect(state.lastProblem == nil)
+        logger.warning("it broke", metadata: ["cause": "secret-key-123"])
+        logger.info("fine again")
+        #expect(state.lastProblem?.text == "it broke cause=[hidden]")
+        #expect(state.lastProblem?.level == "warning" && state.problemCounts == ["warning": 1])
     }
 }

@@ -45,8 +45,8 @@ def files_on(content):
 
 
 def status(mount):
-    """What `tetherfs status --json` tells."""
-    return json.loads(check([binary("tetherfs"), "status", mount.path, "--json"]))
+    """What `tetherfs status --json` tells of uploads."""
+    return json.loads(check([binary("tetherfs"), "status", mount.path, "--json"]))["uploads"]
 
 
 def status_lines(mount):

@@ -85,8 +85,8 @@ extension SettingLayers {
     var logLevel: Logger.Level {
         get throws(UserError) {
             guard let setting = self[.logLevel] else { return .info }
-            guard let level = Logger.Level(rawValue: setting.text.lowercased()) else {
-                throw self.refusal(setting, Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
+            guard let level = LogState.level(setting.text) else {
+                throw self.refusal(setting, LogState.levelNames)
             }
             return level
         }

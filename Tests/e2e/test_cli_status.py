@@ -1,0 +1,181 @@
+"""`tetherfs status` and `list`: what they tell of mounts that go well, and of those that do not."""
+
+import json
+import os
+import signal
+
+import pytest
+
+import faultplan
+from clikit import as_user, environment, fails, tetherfs
+from mountkit import Mount, check, read, run, write
+from servercalls import pattern
+from serverkit import binary, poll
+
+DATA = pattern(300_000)
+# Only this server fails as it is told to.
+with_faults = pytest.mark.parametrize("server", ["deployed"], indirect=True)
+
+
+@pytest.fixture
+def server(request):
+    """tetherfs-server, unless a test asks for the other: the command is the same with both."""
+    return request.getfixturevalue(getattr(request, "param", "our_server"))
+
+
+def status(mount):
+    """What `tetherfs status --json` tells of one mount."""
+    result = tetherfs("status", mount.path, "--json", env=environment())
+    assert (result.returncode, result.stderr) == (0, ""), result
+    return json.loads(result.stdout)
+
+
+def listed(mount, *prefix):
+    """What `tetherfs list --json` tells of one mount."""
+    # A driver that is not this test's own may be silent: each waits for it in vain, and for no longer.
+    result = tetherfs("list", "--json", env=environment(), prefix=prefix)
+    assert (result.returncode, result.stderr) == (0, ""), result
+    [entry] = [entry for entry in json.loads(result.stdout) if entry["mountPoint"] == mount.path]
+    return entry
+
+
+def table_row(mount):
+    """The cells of a mount's row in what `tetherfs list` prints."""
+    output = check([binary("tetherfs"), "list"], env=environment())
+    assert output.splitlines()[0].split() == ["MOUNTPOINT", "FILESYSTEM", "SERVER", "STATE", "PENDING"]
+    [row] = [line.split(maxsplit=4) for line in output.splitlines() if line.startswith(mount.path + " ")]
+    return row
+
+
+# A mount that goes well.
+
+
+def test_status_tells_what_was_read_written_and_asked_for(server, filesystem, content):
+    content.write("old", DATA)
+    with Mount(server, filesystem) as mount:
+        before = status(mount)
+        assert (before["mountPoint"], before["filesystem"]) == (mount.path, filesystem)
+        assert before["server"]["url"] == server.url and "silentSince" not in before["server"]
+        write(mount / "new", DATA)
+        assert read(mount / "old") == DATA
+        after = status(mount)
+        assert after["programs"]["writtenBytes"] - before["programs"]["writtenBytes"] == len(DATA)
+        # The last read may be one at the file's end, which brings nothing.
+        assert after["programs"]["readBytes"] - before["programs"]["readBytes"] == len(DATA)
+        assert after["server"]["receivedBytes"] - before["server"]["receivedBytes"] >= len(DATA)
+        assert after["server"]["sentBytes"] - before["server"]["sentBytes"] >= len(DATA)
+        assert after["server"]["requests"] > before["server"]["requests"]
+        assert after["server"]["latency"]["median"] > 0 and after["server"]["latency"]["count"] > 0
+        assert after["cache"]["fetched"] == -(-len(DATA) // 65536) and after["cache"]["memoryBytes"] == len(DATA)
+        assert "lastError" not in after and "lastFailure" not in after["server"]
+        assert set(after["throughput"]) == {"read", "written", "received", "sent"}
+
+
+def test_status_counts_the_files_that_are_open(server, filesystem, content):
+    content.write("f", DATA)
+    with Mount(server, filesystem) as mount:
+        assert status(mount)["programs"]["openFiles"] == 0
+        with open(mount / "f", "rb"), open(mount / "g", "wb"):
+            assert status(mount)["programs"]["openFiles"] == 2
+        poll(lambda: status(mount)["programs"]["openFiles"] == 0, what="release of the files")
+
+
+def test_status_of_all_mounts_is_one_after_the_other(server, filesystem):
+    other = server.create_filesystem(f"other {filesystem}")
+    with Mount(server, filesystem) as one, Mount(server, other) as two:
+        result = tetherfs("status", "--json", env=environment())
+        told = {entry["mountPoint"]: entry["filesystem"] for entry in json.loads(result.stdout)}
+        assert told[one.path] == filesystem and told[two.path] == other
+        blocks = tetherfs("status", env=environment()).stdout.split("\n\n")
+        assert {f"{filesystem} at {one.path}", f"{other} at {two.path}"} <= {block.splitlines()[0] for block in blocks}
+
+
+def test_status_goes_on_until_the_mount_is_gone(server, filesystem):
+    with Mount(server, filesystem) as mount:
+        script = f'"$0" status "$1" --watch --json | while read -r line; do echo "$line"; "$0" unmount "$1"; done'
+        result = run(["sh", "-c", script, binary("tetherfs"), mount.path], env=environment())
+        told = [json.loads(line) for line in result.stdout.splitlines()]
+        assert told and told[0]["mountPoint"] == mount.path
+        assert "is not a tetherfs mount" in result.stderr
+
+
+def test_list_shows_a_mount_with_its_server_and_what_waits(server, filesystem):
+    waiting = ["--writes", "write-back", "--temporary-names", "*", "--temporary-delay", 600]
+    with Mount(server, filesystem, *waiting) as mount:
+        assert table_row(mount) == [mount.path, filesystem, server.url, "answers", "0"]
+        write(mount / "f", DATA)
+        told = listed(mount)
+        assert (told["filesystem"], told["server"], told["state"]) == (filesystem, server.url, "answers")
+        assert (told["pendingFiles"], told["pendingBytes"], told["failedFiles"]) == (1, len(DATA), 0)
+        assert table_row(mount)[4] == "1 (293 KiB)"
+
+
+# Mounts that do not go well.
+
+
+def test_a_stopped_driver_is_silent_and_keeps_nobody_waiting(server, filesystem):
+    with Mount(server, filesystem) as mount:
+        pid = mount.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert listed(mount)["state"] == "silent"
+            assert table_row(mount)[2:] == ["-", "silent", "-"]
+            fails(tetherfs("status", mount.path, env=environment(), timeout=30), mount.path, "silent", status=1)
+            result = tetherfs("status", env=environment(), timeout=30)
+            assert result.returncode == 1 and "its driver is silent" in result.stdout
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert listed(mount)["state"] == "answers"
+
+
+def test_a_dead_driver_is_dead(server, filesystem):
+    with Mount(server, filesystem) as mount:
+        mount.kill()
+        assert listed(mount)["state"] == "dead"
+        fails(tetherfs("status", mount.path, env=environment()), "its driver is gone", "tetherfs unmount", status=1)
+
+
+@with_faults
+def test_a_server_that_does_not_answer_shows_in_status_and_list_and_the_log_says_so_once(server, filesystem, content):
+    content.write("f", DATA)
+    with Mount(server, filesystem, "--retries", 3, "--metadata-ttl", 0, "--log-level", "info") as mount:
+        server.faults.add("list", faultplan.status(503, "try later"), times=1000)
+        assert run(["ls", mount.path]).returncode != 0
+        told = status(mount)
+        assert told["server"]["silentSince"] > 0 and told["server"]["retries"] == 3
+        assert told["server"]["lastFailure"]["call"] == "list" and "try later" in told["server"]["lastFailure"]["reason"]
+        assert told["server"]["givenUp"] == 1 and told["server"]["failures"] == 4
+        assert "503" in told["lastError"]["text"] and told["errorCounts"]["warning"] >= 1
+        assert listed(mount)["state"] == "server-silent"
+        lines = tetherfs("status", mount.path, env=environment()).stdout
+        assert "does not answer since" in lines and "last failed request: " in lines and "last error: " in lines
+        server.faults.clear()
+        assert run(["ls", mount.path]).returncode == 0
+        assert listed(mount)["state"] == "answers"
+        assert mount.log.count("the service does not answer") == 1
+        assert mount.log.count("the service answers again") == 1
+
+
+@with_faults
+def test_a_failed_upload_shows_with_its_reason_and_the_requests_id(server, filesystem):
+    options = ["--writes", "write-back", "--retries", 0]
+    with Mount(server, filesystem, *options) as mount:
+        server.faults.add("put", faultplan.status(500, "out of order", X_Request_Id="ab-12"), times=1000)
+        write(mount / "f", DATA)
+        told = poll(lambda: (told := status(mount))["uploads"]["failedCount"] and told, what="failure")
+        [failure] = told["uploads"]["failed"]
+        assert (failure["path"], failure["bytes"]) == ("f", len(DATA))
+        assert "out of order (request ab-12)" in failure["reason"] and "request ab-12" in mount.log
+        assert table_row(mount)[4].endswith(", 1 failed)")
+        server.faults.clear()
+        assert tetherfs("flush", mount.path, env=environment()).returncode == 0
+
+
+@pytest.mark.usefixtures("fuse_for_all")
+def test_another_user_sees_that_there_is_a_mount_and_no_more(server, filesystem):
+    with Mount(server, filesystem) as mount:
+        told = listed(mount, *as_user())
+        assert told == {"mountPoint": mount.path, "filesystem": filesystem, "state": "unknown", "user": os.geteuid()}
+        result = tetherfs("status", mount.path, env=environment(), prefix=as_user())
+        assert result.returncode == 1
+        assert mount.path not in tetherfs("status", env=environment(), prefix=as_user()).stdout

@@ -17,10 +17,20 @@ struct TetherfsCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            MountCommand.self, UnmountCommand.self, FlushCommand.self, StatusCommand.self,
-            ListCommand.self, RecoverCommand.self, FilesystemsCommand.self, WatchMountCommand.self,
-            ListFilesCommand.self, MakeDirectoryCommand.self, RemoveCommand.self, DiskUsageCommand.self,
+            MountCommand.self,
+            UnmountCommand.self,
+            FlushCommand.self,
+            StatusCommand.self,
+            ListCommand.self,
+            LogLevelCommand.self,
+            RecoverCommand.self,
+            FilesystemsCommand.self,
+            ListFilesCommand.self,
+            MakeDirectoryCommand.self,
+            RemoveCommand.self,
+            DiskUsageCommand.self,
             ConfigCommand.self,
+            WatchMountCommand.self,
         ]
     )
 

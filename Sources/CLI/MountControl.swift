@@ -1,6 +1,7 @@
 import BlockCaching
 import DiskCaching
 import FuseDriver
+import Logging
 import RemoteAPI
 import VFS
 
@@ -18,6 +19,8 @@ struct MountControl: Sendable {
     let connection: ServiceConnection
     /// The log's level, and its last trouble.
     let log: LogState
+    /// Told of what is changed.
+    let logger: Logger
     private let start = ContinuousClock.now
 
     /// Takes a mount's parts.
@@ -27,7 +30,8 @@ struct MountControl: Sendable {
         disk: DiskCache,
         session: FuseSession,
         connection: ServiceConnection,
-        log: LogState
+        log: LogState,
+        logger: Logger
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
@@ -35,6 +39,7 @@ struct MountControl: Sendable {
         self.session = session
         self.connection = connection
         self.log = log
+        self.logger = logger
     }
 
     /// Answers on the control socket.
@@ -60,6 +65,7 @@ struct MountControl: Sendable {
                 return ControlReply(ok: false, message: "a level is one of \(LogState.levelNames)")
             }
             self.log.level = level
+            self.logger.notice("the log level was changed", metadata: ["level": "\(level)"])
         }
         return ControlReply(ok: true, message: self.log.level.rawValue)
     }

@@ -156,6 +156,7 @@ struct MountRunner {
         let service = ServiceNotification(environment)
         let session = try self.session {
             service?.ready("\(self.configuration.sourceName) is mounted at \(self.configuration.mountPoint)")
+            self.logger.info("mounted", metadata: self.configuration.logMetadata)
             ready()
         }
         let isEnding = Ending()
@@ -205,7 +206,8 @@ struct MountRunner {
             disk: self.disk,
             session: session,
             connection: self.connection,
-            log: self.log
+            log: self.log,
+            logger: self.logger
         )
     }
 
@@ -313,6 +315,7 @@ struct MountRunner {
                 metadata: ["path": "\(file.place)", "bytes": "\(file.byteCount)", "cause": "\(file.error)"]
             )
         }
+        self.logger.info("ended", metadata: ["mountpoint": "\(self.configuration.mountPoint)"])
         return unsent.isEmpty ? ExitStatus.success.rawValue : ExitStatus.failure.rawValue
     }
 }

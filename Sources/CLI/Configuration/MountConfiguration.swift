@@ -116,6 +116,14 @@ struct MountConfiguration: Sendable {
         max(.seconds(30), self.service.requestTimeout + .seconds(5))
     }
 
+    /// What the log's first line says.
+    var logMetadata: Logger.Metadata {
+        [
+            "filesystem": "\(self.sourceName)", "mountpoint": "\(self.mountPoint)",
+            "server": "\(self.service.endpoint)", "version": "\(TetherfsCommand.configuration.version)",
+        ]
+    }
+
     /// Where the driver's log goes when it runs on its own outside systemd.
     var logFile: String {
         // 240: a file's name has at most 255 bytes, and `.log.1` comes after.

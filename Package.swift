@@ -111,7 +111,8 @@ let package = Package(
         .executableTarget(
             name: "CLI",
             dependencies: [
-                "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "Transfers", "RemoteAPI",
+                "FuseDriver", "VFS", "Staging", "BlockCaching", "DiskCaching", "Inodes", "Transfers",
+                "RemoteAPI",
                 "Transport", "WireFormat", "TOML", "Primitives", "CLinux",
                 argumentParser, logging, system,
             ],

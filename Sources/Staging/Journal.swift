@@ -41,6 +41,8 @@ public final class Journal: Sendable {
     private let thread = DispatchQueue(label: "tetherfs.journal")
     private static let threadKey = DispatchSpecificKey<ObjectIdentifier>()
     let work: Mutex<Work>
+    /// Held while changes are queued of which no crash may leave only some.
+    private let grouping = Mutex(())
     /// Synced before each commit, so that the names of staged files are as durable as their records.
     private let directory: FileDescriptor
     private let makeRoom: @Sendable (Int) -> Bool
@@ -142,6 +144,11 @@ public final class Journal: Sendable {
     }
 
     // MARK: Queueing
+
+    /// Queues changes that are written together or not at all.
+    ///
+    /// - Parameter body: Queues them, and waits for nothing.
+    public func together(_ body: () -> Void) { self.grouping.withLock { _ in body() } }
 
     /// Queues a change.
     func queue(_ change: JournalChange) {
@@ -249,12 +256,14 @@ public final class Journal: Sendable {
     }
 
     private func drain() {
-        let (changes, waiters, isUnsynced) = self.work.withLock { state in
-            defer {
-                state.isScheduled = false
-                state.waiters = []
+        let (changes, waiters, isUnsynced) = self.grouping.withLock { _ in
+            self.work.withLock { state in
+                defer {
+                    state.isScheduled = false
+                    state.waiters = []
+                }
+                return (state.queue.take(), state.waiters, state.isUnsynced)
             }
-            return (state.queue.take(), state.waiters, state.isUnsynced)
         }
         let isAwaited = !waiters.isEmpty
         var failure: Errno?

@@ -106,6 +106,9 @@ extension Journal.Record {
     /// - Returns: The state in which it is to be uploaded, or nothing if it is to be kept; and what is here of it.
     func judged(length: UInt64, boot: String) -> (Journal.State?, Journal.Content) {
         let found = self.content.clipped(to: length).grown(to: length)
+        // Where some bytes are on the service alone, what is beyond the recorded end may as well be what was about to be
+        // cut away; all that had been written when its program was told is in the record.
+        let certain = self.content.extents == nil ? found : self.content.clipped(to: length)
         // Of what was emptied nothing is left that was promised.
         let isPromised = self.isPromised && (length > 0 || self.synced?.size == 0)
         guard self.boot == boot else {
@@ -117,10 +120,10 @@ extension Journal.Record {
         switch self.state {
         case .kept: return (nil, found)
         // What an fsync reported as safe must be there again, with what came after it, as a local disk would have it.
-        case .open: return (isPromised ? .pending : nil, found)
+        case .open: return isPromised ? (.pending, certain) : (nil, found)
         case .pending, .uploading, .unverified, .failed:
             // Of another length it was changed after the record was written.
-            if length != self.size { return (isPromised ? .pending : nil, found) }
+            if length != self.size { return isPromised ? (.pending, certain) : (nil, found) }
             return (self.state, found)
         }
     }

@@ -56,6 +56,7 @@ extension StagedFile {
         self.state.withLock { state in
             guard state.isDirty else { return }
             state.synced = before.content.clipped(to: state.size)
+            state.syncedCount = before.changeCount
             state.isPromised = true
             if state.changeCount == before.changeCount, state.stage == .open || state.stage == .failed {
                 state.stage = .pending
@@ -63,126 +64,6 @@ extension StagedFile {
             self.record(state)
         }
         try await self.store.journal.commit()
-    }
-
-    // MARK: Uploads
-
-    /// An upload of exactly what was here at a snapshot has begun, with which a later mount can go on.
-    ///
-    /// - Parameters:
-    ///   - id: The server's name for it.
-    ///   - partSize: The length of its parts in bytes, but for the last one.
-    ///   - sentParts: Which have arrived already, counted from 0.
-    ///   - snapshot: What it sends.
-    /// - Returns: Whether the file is still the same, and covered by a close or fsync; else nothing is noted.
-    @discardableResult
-    public func beginUpload(
-        _ id: UploadID,
-        partSize: UInt64,
-        sentParts: Set<Int> = [],
-        of snapshot: Snapshot
-    ) -> Bool {
-        self.state.withLock { state in
-            guard state.isDirty, state.stage != .open, state.changeCount == snapshot.changeCount else {
-                return false
-            }
-            state.upload = id
-            state.stage = .uploading
-            self.record(state)
-            self.store.journal.queue(
-                .beginUpload(self.name.number, Journal.Upload(id: id, partSize: partSize))
-            )
-            for part in sentParts { self.store.journal.queue(.sentPart(self.name.number, id, part)) }
-            return true
-        }
-    }
-
-    /// A part of the upload has arrived.
-    public func didSend(part: Int, of id: UploadID) {
-        self.store.journal.queue(.sentPart(self.name.number, id, part))
-    }
-
-    /// All parts of the upload have arrived; what makes them the file is sent next.
-    public func willComplete(_ id: UploadID) {
-        self.state.withLock { state in
-            guard state.upload == id, state.stage == .uploading else { return }
-            state.stage = .unverified
-            self.record(state)
-        }
-    }
-
-    /// The upload is not gone on with. Queued, not waited for.
-    public func endUpload() {
-        self.state.withLock { state in
-            guard state.upload != nil else { return }
-            self.forgetUpload(&state)
-            if state.stage == .uploading || state.stage == .unverified { state.stage = .pending }
-            self.record(state)
-        }
-    }
-
-    /// Takes an upload out of the journal, durably, so that nothing of it is mixed with what is written after this.
-    ///
-    /// Who does not call it before a change has the change wait for the disk, blocking.
-    ///
-    /// - Throws: Why the journal cannot be written: nothing may be changed then.
-    public func prepareToChange() async throws(Errno) {
-        guard let upload = self.state.withLock({ $0.upload }) else { return }
-        self.store.journal.queue(.endUpload(self.name.number))
-        try await self.store.journal.commit()
-        self.didEnd(upload)
-    }
-
-    /// Whether ``prepareToChange()`` has something to wait for.
-    public var hasUpload: Bool { self.state.withLock { $0.upload != nil } }
-
-    /// The upload was refused; it is tried again at the next close, fsync, unmount or mount. Its bytes are made durable
-    /// some time later.
-    ///
-    /// - Parameter reason: Why, for a person.
-    public func recordFailed(_ reason: String) {
-        self.state.withLock { state in
-            guard state.isDirty else { return }
-            self.forgetUpload(&state)
-            if state.stage != .open { state.stage = .failed }
-            state.reason = reason
-            self.record(state)
-        }
-        self.store.syncSoon(self)
-    }
-
-    /// The call is sent next that makes an upload the file on the service: from now on the file there may be that one,
-    /// also if this one is changed before the answer comes. A later mount knows when this returns.
-    ///
-    /// - Parameter size: The upload's size in bytes.
-    public func willReplace(size: UInt64) async {
-        self.state.withLock { state in
-            state.completingSize = size
-            if state.isDirty { self.record(state) }
-        }
-        await self.store.journal.written()
-    }
-
-    /// The service has what was here at a snapshot.
-    ///
-    /// - Returns: Whether nothing was changed since, so that no bytes wait here any more.
-    public func didUpload(_ snapshot: Snapshot) -> Bool {
-        self.state.withLock { state in
-            state.baseSize = snapshot.size
-            state.completingSize = nil
-            guard state.isDirty else { return state.changeCount == snapshot.changeCount }
-            guard state.changeCount == snapshot.changeCount else {
-                // What was safe here is safe there, unless a later close or fsync came meanwhile.
-                if state.syncedCount <= snapshot.changeCount {
-                    state.synced = nil
-                    state.isPromised = false
-                }
-                self.record(state)
-                return false
-            }
-            self.becomeClean(&state)
-            return true
-        }
     }
 
     /// There is no place on the service where the bytes could go: they are put where a person finds them.
@@ -221,6 +102,7 @@ extension StagedFile {
             state.syncFailure = failure
             guard failure == nil, state.isDirty, state.changeCount == before.count else { return }
             state.synced = before.content
+            state.syncedCount = before.count
             self.record(state)
         }
     }
@@ -287,7 +169,7 @@ extension StagedFile {
         )
     }
 
-    private func becomeClean(_ state: inout State) {
+    func becomeClean(_ state: inout State) {
         self.store.markClean(self.name)
         self.store.journal.queue(.removeRecord(self.name.number))
         state.stage = nil
@@ -298,7 +180,7 @@ extension StagedFile {
         state.upload = nil
     }
 
-    private func forgetUpload(_ state: inout State) {
+    func forgetUpload(_ state: inout State) {
         guard state.upload != nil else { return }
         self.store.journal.queue(.endUpload(self.name.number))
         state.upload = nil

@@ -24,6 +24,8 @@ public final class StagedFile: Sendable {
         /// See ``Journal/Record``, also for those that follow.
         var baseSize: UInt64?
         var completingSize: UInt64?
+        /// The size in bytes to which it is about to be cut, as the journal has it already.
+        var cutSize: UInt64?
         var synced: Journal.Content?
         /// The changes that `synced` has in it.
         var syncedCount: UInt64 = 0
@@ -44,7 +46,13 @@ public final class StagedFile: Sendable {
         var seal: (end: UInt64, isIntact: Bool) = (0, true)
 
         var isDirty: Bool { self.stage != nil }
-        var content: Journal.Content { Journal.Content(size: self.size, extents: self.extents) }
+        var content: Journal.Content {
+            let content = Journal.Content(size: self.size, extents: self.extents)
+            return self.cutSize.map(content.clipped) ?? content
+        }
+        /// Whether bytes were reported as safe that the service does not have.
+        var holdsPromise: Bool { self.isDirty && self.isPromised }
+        var isWhole: Bool { self.extents.byteCount == self.size }
     }
 
     /// One lock for the map and the local file, so that no reader sees the one without the other.
@@ -62,7 +70,7 @@ public final class StagedFile: Sendable {
     deinit {
         // What was reported as safe is uploaded by the next mount, whatever was done to it since.
         let (descriptor, stage) = self.state.withLock { state in
-            (state.descriptor, state.isDirty && state.isPromised ? .pending : state.stage)
+            (state.descriptor, state.holdsPromise ? .pending : state.stage)
         }
         if let descriptor {
             try? descriptor.close()
@@ -110,7 +118,11 @@ public final class StagedFile: Sendable {
     public var isDirty: Bool { self.state.withLock { $0.isDirty } }
 
     /// Whether all of the file's bytes are here.
-    public var isWhole: Bool { self.state.withLock { $0.extents.byteCount == $0.size } }
+    public var isWhole: Bool { self.state.withLock(\.isWhole) }
+
+    /// Whether a close or fsync reported bytes as safe that the service does not have: they must not be thrown away,
+    /// also by who empties the file.
+    public var holdsPromise: Bool { self.state.withLock(\.holdsPromise) }
 
     /// How many bytes are here.
     public var localByteCount: UInt64 { self.state.withLock { $0.extents.byteCount } }
@@ -143,6 +155,7 @@ public final class StagedFile: Sendable {
             let descriptor = try self.open(&state)
             var next = state
             next.size = size
+            next.cutSize = nil
             if size > state.size {
                 next.extents.insert(state.size..<size)
             } else {

@@ -18,6 +18,9 @@ final class FileContent: Sendable {
         var staged: StagedFile?
         /// The version that the bytes missing from `staged` are read from.
         var base: FileVersion?
+        /// What the file held when it was last emptied, with its own base, if a close or fsync had reported that as safe
+        /// and the service does not have it yet. It goes with the next promise, or upload, of what is staged since.
+        var former: (staged: StagedFile, base: FileVersion?)?
         /// Its name is about to go: who opens it now waits for how that ends.
         var isLeaving = false
         /// Its name is gone: reads and writes go on, nothing of it is uploaded.
@@ -42,6 +45,18 @@ final class FileContent: Sendable {
         /// Whether what is staged is the file, whatever the service has under its name: that is gone, or what its
         /// readers need was brought here since it is about to go.
         var isOnItsOwn: Bool { self.isUnlinked || self.isLeaving && self.readerCount > 0 }
+
+        /// Nothing that waits here is wanted by anybody any more.
+        mutating func discard() {
+            self.discardFormer()
+            self.staged?.discard()
+        }
+
+        /// Something newer than what was promised before is promised, or on the service.
+        mutating func discardFormer() {
+            self.former?.staged.discard()
+            self.former = nil
+        }
     }
 
     let inode: InodeNumber
@@ -60,6 +75,14 @@ final class FileContent: Sendable {
     }
 
     var staged: StagedFile? { self.state.withLock { $0.staged } }
+
+    /// What was promised of the file before it was emptied: see ``State/former``.
+    var former: StagedFile? { self.state.withLock { $0.former?.staged } }
+
+    /// All that waits here, the older one first.
+    var waiting: [StagedFile] {
+        self.state.withLock { [$0.former?.staged, $0.staged].compactMap(\.self) }
+    }
 
     var isDirty: Bool { self.state.withLock { $0.staged?.isDirty == true && !$0.isUnlinked } }
 
@@ -143,7 +166,7 @@ final class FileContent: Sendable {
             state.isLeaving = false
             guard isGone else { return }
             state.isUnlinked = true
-            state.staged?.discard()
+            state.discard()
         }
     }
 

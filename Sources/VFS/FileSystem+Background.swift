@@ -32,8 +32,7 @@ extension FileSystem {
                 // Made durable with the bytes' record.
                 self.namespace.saveAttributes(of: content.inode, size: staged.size)
                 do throws(Errno) {
-                    try await staged.makeDurable()
-                    content.state.withLock { $0.isUnsaved = false }
+                    try await self.makeDurable(staged, of: content)
                 } catch {
                     content.state.withLock { $0.isUnsaved = true }
                     throw .local(error)
@@ -50,8 +49,28 @@ extension FileSystem {
         guard !content.isCovered, content.staged?.stage != .failed else { return }
         content.staged?.recordPending()
         // What fails is uploaded all the same.
-        Task { try? await content.staged?.makeDurable() }
+        Task {
+            if let staged = content.staged { try? await self.makeDurable(staged, of: content) }
+        }
         self.enqueue(content)
+    }
+
+    /// Makes what is staged durable, as something that is to be uploaded: it takes the place of what was promised before.
+    private func makeDurable(_ staged: StagedFile, of content: FileContent) async throws(Errno) {
+        let former = content.former
+        try await staged.makeDurable()
+        content.state.withLock { state in
+            guard state.staged === staged else { return }
+            state.isUnsaved = false
+            // One that became the former one meanwhile is newer than this promise.
+            guard let former, state.former?.staged === former else { return }
+            state.discardFormer()
+            // Its upload is in vain, unless writers outrun uploads all the time.
+            if !state.isCompleting, state.outrunCount < 3 {
+                state.outrunCount += 1
+                self.queue.stop(content.inode)
+            }
+        }
     }
 
     /// What was changed of a directory's names here is durable on the local disk when this returns; what the service
@@ -117,10 +136,16 @@ extension FileSystem {
     /// - Returns: What became of it.
     func uploadInBackground(_ content: FileContent, isForced: Bool) async -> UploadSchedule.Outcome {
         guard content.isDirty else { return .skipped }
+        let isCovered = isForced || content.staged?.stage != .open
+        let former = isCovered ? nil : content.former
         // Who writes for ever, and has that synced now and then, must wait in the end.
         let isPatient = isForced || content.state.withLock { $0.outrunCount >= 3 }
-        guard isPatient || content.staged?.stage != .open else { return .skipped }
-        switch await self.uploadUntilClean(content, isPatient: isPatient) {
+        guard isPatient || isCovered || former != nil else { return .skipped }
+        switch await self.uploadUntilClean(content, former: former, isPatient: isPatient) {
+        case .success where former != nil:
+            // What is staged by now waits for its close.
+            content.state.withLock { $0.outrunCount = 0 }
+            return .done
         case .success:
             let isDirty = content.isDirty
             content.state.withLock { $0.outrunCount = isDirty ? $0.outrunCount + 1 : 0 }
@@ -128,7 +153,9 @@ extension FileSystem {
         case .failure(.interrupted): return .stopped
         case .failure(let error):
             if self.namespace.location(of: content.inode) == nil {
-                self.giveUp(content, "its place is gone from the server")
+                for staged in content.waiting {
+                    self.giveUp(content, staged, "its place is gone from the server")
+                }
                 return .skipped
             }
             if error.mayPass { return .failedForNow }
@@ -138,8 +165,8 @@ extension FileSystem {
     }
 
     /// Bytes that can never be uploaded are put where a person finds them.
-    func giveUp(_ content: FileContent, _ reason: String) {
-        guard let staged = content.staged, content.isDirty else { return }
+    func giveUp(_ content: FileContent, _ staged: StagedFile, _ reason: String) {
+        guard staged.isDirty, !content.isUnlinked else { return }
         let kept = staged.keepForRecovery(reason)
         let file = UnsentFile(
             place: "what is now in \(kept)",
@@ -147,9 +174,16 @@ extension FileSystem {
             error: .stale
         )
         self.incidents.withLock { $0.didKeep(file) }
-        content.state.withLock { $0.untold = .stale }
-        self.namespace.setHeld(content.inode, false)
-        self.letGo(content) { $0.staged = nil }
+        let isFormer = content.state.withLock { state in
+            state.untold = .stale
+            guard state.former?.staged === staged else { return false }
+            state.former = nil
+            return true
+        }
+        if !isFormer {
+            self.namespace.setHeld(content.inode, false)
+            self.letGo(content) { $0.staged = nil }
+        }
         self.logger.error(
             "unsent bytes cannot be uploaded any more; they are kept for tetherfs recover",
             metadata: ["file": "\(kept)", "cause": "\(reason)"]

@@ -96,6 +96,7 @@ extension FileSystem {
         guard staged.isWhole else {
             self.giveUp(
                 content,
+                staged,
                 "the file on the server is another one (\(standing.change)), and it has bytes of this one"
             )
             throw .changedOnServer
@@ -112,8 +113,10 @@ extension FileSystem {
         }
         guard let copy else { throw .stale }
         let target = path.parent.appending(copy)
-        self.staging.journal.move(from: path, to: target)
-        staged.setBase(size: nil)
+        self.staging.journal.together {
+            self.staging.journal.move(from: path, to: target)
+            for staged in content.waiting { staged.setBase(size: nil) }
+        }
         content.state.withLock { state in
             state.sizeInDoubt = nil
             state.replacesUnknown = false

@@ -225,17 +225,28 @@ extension FileSystem {
     /// - Parameters:
     ///   - content: The file's.
     ///   - emptied: Whether nothing of the present bytes is wanted.
+    ///   - cutSize: To how many bytes it is cut, if it is.
     ///   - change: The change, made again if the staged file was let go meanwhile.
     /// - Throws: Why it was not done.
     func modify(
         _ content: FileContent,
         emptied: Bool = false,
+        cuttingTo cutSize: UInt64? = nil,
         _ change: @Sendable (StagedFile) throws(Errno) -> Void
     ) async throws(FileSystemError) {
         while true {
             try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
-            do throws(Errno) { try await staged.prepareToChange() } catch { throw .local(error) }
+            if emptied, staged.holdsPromise {
+                try await self.stageAnew(content, after: staged)
+                continue
+            }
+            do throws(Errno) {
+                try await staged.prepareToChange(cuttingTo: cutSize)
+            } catch {
+                throw .local(error)
+            }
+            defer { staged.cancelCut() }
             let result = await content.writers.shared { () -> Result<Bool, FileSystemError> in
                 do throws(FileSystemError) {
                     return .success(try self.apply(change, to: staged, of: content))
@@ -243,7 +254,9 @@ extension FileSystem {
                     return .failure(error)
                 }
             }
-            if try result.get() { return }
+            guard try result.get() else { continue }
+            await staged.didChange()
+            return
         }
     }
 
@@ -254,6 +267,8 @@ extension FileSystem {
         of content: FileContent
     ) throws(FileSystemError) -> Bool {
         try self.checkPlace(of: content)
+        // What was promised is not written over by who meant what came after it.
+        if content.former === staged { return false }
         do {
             try change(staged)
         } catch {
@@ -305,7 +320,7 @@ extension FileSystem {
         } else {
             return false
         }
-        if staged.hasUpload { return false }
+        guard staged.takesQuickly(offset..<offset + UInt64(bytes.count)) else { return false }
         let isDone = try self.apply(
             { staged throws(Errno) in try staged.write(bytes, at: offset) },
             to: staged,

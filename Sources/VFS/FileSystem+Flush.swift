@@ -68,28 +68,38 @@ extension FileSystem {
     ///
     /// - Parameters:
     ///   - content: Whose bytes.
+    ///   - former: What was promised before the file was emptied, if that alone is to be uploaded.
     ///   - isPatient: Whether it is tried again where a writer was faster, and writers wait in the end.
     /// - Returns: Why it failed, if so.
     func uploadUntilClean(
         _ content: FileContent,
+        former: StagedFile? = nil,
         isPatient: Bool = true
     ) async -> Result<Void, FileSystemError> {
         let directory = { self.namespace.location(of: content.inode).map { [$0.parent] } ?? [] }
         let result: Result<Void, FileSystemError> = await self.holding(directory) {
             await content.transfer.alone {
                 do throws(FileSystemError) {
-                    try await self.uploadHoldingTransfer(content, isPatient: isPatient)
+                    if let former {
+                        _ = try await self.uploadOnce(content, former: former)
+                    } else {
+                        try await self.uploadHoldingTransfer(content, isPatient: isPatient)
+                    }
                     return .success(())
                 } catch {
                     return .failure(error)
                 }
             }
         }
-        self.settle(content, result)
+        self.settle(content, former ?? content.staged, result)
         return result
     }
 
-    private func settle(_ content: FileContent, _ result: Result<Void, FileSystemError>) {
+    private func settle(
+        _ content: FileContent,
+        _ staged: StagedFile?,
+        _ result: Result<Void, FileSystemError>
+    ) {
         switch result {
         case .success:
             content.state.withLock { $0.lastError = nil }
@@ -100,7 +110,7 @@ extension FileSystem {
                 defer { state.lastError = error }
                 return state.lastError != error
             }
-            if !error.mayPass { content.staged?.recordFailed(error.description) }
+            if !error.mayPass { staged?.recordFailed(error.description) }
             guard isNews else { break }
             self.logger.error(
                 "an upload failed; its bytes are kept and are tried again",
@@ -138,10 +148,22 @@ extension FileSystem {
 
     /// Uploads what is here at this moment, beside what the service has if that is somebody else's.
     ///
+    /// - Parameters:
+    ///   - content: Whose bytes.
+    ///   - former: What was promised before the file was emptied, if that is to be uploaded.
     /// - Returns: Whether the service now has it: `false` if a writer outran it, and then nothing was changed there.
-    private func uploadOnce(_ content: FileContent) async throws(FileSystemError) -> Bool {
+    /// - Throws: Why it failed.
+    func uploadOnce(
+        _ content: FileContent,
+        former: StagedFile? = nil
+    ) async throws(FileSystemError) -> Bool {
         while true {
-            let (staged, base) = content.state.withLock { ($0.isUnlinked ? nil : $0.staged, $0.base) }
+            let (staged, base): (StagedFile?, FileVersion?) = content.state.withLock { state in
+                if state.isUnlinked { return (nil, nil) }
+                guard let former else { return (state.staged, state.base) }
+                // Something newer may have been promised meanwhile.
+                return state.former.flatMap { $0.staged === former ? $0 : nil } ?? (nil, nil)
+            }
             guard let staged, staged.isDirty else { return true }
             guard let path = self.namespace.path(of: content.inode),
                 let (parent, _) = self.namespace.location(of: content.inode)
@@ -177,7 +199,7 @@ extension FileSystem {
                     ),
                     beforeComplete: { () throws(FileSystemError) in
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
-                        await staged.willReplace(size: snapshot.size)
+                        await self.willReplace(content, size: snapshot.size)
                         guard content.beginCompleting(unless: { Task.isCancelled }) else {
                             throw .interrupted
                         }
@@ -203,6 +225,12 @@ extension FileSystem {
         }
     }
 
+    /// The service may have an upload of so many bytes from now on: known to a later mount when this returns.
+    private func willReplace(_ content: FileContent, size: UInt64) async {
+        for staged in content.waiting { staged.willReplace(size: size) }
+        await self.staging.journal.written()
+    }
+
     /// An upload failed: if it was about to become the file, the service may have it now.
     private func noteDoubt(about content: FileContent, _ size: UInt64, _ error: FileSystemError) {
         guard content.state.withLock({ $0.isCompleting }) else { return }
@@ -222,12 +250,19 @@ extension FileSystem {
             state.lastError = nil
             state.sizeInDoubt = nil
             state.isRecovered = false
-            state.isUnsaved = false
             state.replacesUnknown = false
-            guard state.staged === staged else { return }
+            guard state.staged === staged else {
+                if state.former?.staged === staged { state.former = nil }
+                state.former?.staged.didReplace(size: snapshot.size)
+                state.staged?.didReplace(size: snapshot.size)
+                return
+            }
+            state.isUnsaved = false
             state.base = FileVersion(content: version, size: snapshot.size, validFor: .zero)
+            // Gone before what is newer is: a later mount must not take it for that.
+            state.discardFormer()
         }
-        guard staged.didUpload(snapshot) else { return }
+        guard staged.didUpload(snapshot), content.staged === staged else { return }
         self.namespace.setHeld(content.inode, false)
         if staged.isDirty { self.namespace.setHeld(content.inode, true) }
     }

@@ -168,7 +168,7 @@ extension FileSystem {
             self.namespace.tell(inode, size: size)
             return
         }
-        try await self.modify(content, emptied: size == 0) { staged throws(Errno) in
+        try await self.modify(content, emptied: size == 0, cuttingTo: size) { staged throws(Errno) in
             try staged.truncate(to: size)
         }
         // Also where it was emptied by open(2), which tells the kernel nothing more.

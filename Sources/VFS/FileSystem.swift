@@ -115,7 +115,7 @@ public final class FileSystem: Sendable {
                 change(&state)
                 guard state.useCount == 0 else { return false }
                 if state.isUnlinked {
-                    state.staged?.discard()
+                    state.discard()
                     if !mayBeOpened || state.staged?.isWhole == false { state.staged = nil }
                 }
                 return state.staged == nil
@@ -156,6 +156,31 @@ public final class FileSystem: Sendable {
         // Before anybody sees it: clean, it would be taken for what the service has.
         do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
         return self.publish(made, base: nil, in: content)
+    }
+
+    /// Gives a content that is emptied a new staged file, empty, and keeps the one it had, of which bytes were promised:
+    /// those are not on the service yet.
+    ///
+    /// - Parameters:
+    ///   - content: The content.
+    ///   - former: What it had when its caller looked.
+    /// - Throws: The local disk's error.
+    func stageAnew(_ content: FileContent, after former: StagedFile) async throws(FileSystemError) {
+        let made = try self.makeStaged(content, size: 0, baseSize: nil)
+        do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
+        // Nobody is in the middle of writing to the former one.
+        await content.writers.alone {
+            content.state.withLock { state in
+                guard state.staged === former, former.holdsPromise, !state.isUnlinked else {
+                    return made.discard()
+                }
+                made.inherit(from: former)
+                // Of two that were promised the later one counts.
+                state.discardFormer()
+                state.former = (former, state.base)
+                (state.staged, state.base) = (made, nil)
+            }
+        }
     }
 
     private func makeStaged(

@@ -86,6 +86,46 @@ struct RecordTests {
         #expect(!record.isPromised)
     }
 
+    @Test("A file whose base is about to be deleted may replace nothing or that, and afterwards that again")
+    func losingBase() async throws {
+        let file = try self.fixture.written(base: 7)
+        file.recordPending()
+        // Of an upload that was stopped before its last call.
+        file.willReplace(size: 100)
+        let undo = file.willLoseBase(isInDoubt: false)
+        var record = try #require(try await self.record())
+        #expect(record.baseSize == nil && record.completingSize == 7)
+        undo()
+        record = try #require(try await self.record())
+        #expect(record.baseSize == 7 && record.completingSize == nil)
+    }
+
+    @Test("A cut of a file of which some bytes are elsewhere is in the journal before it is made")
+    func announcedCut() async throws {
+        let file = try self.fixture.written("a", pattern(10), size: 1000, base: 1000)
+        try await file.makeDurable()
+        try await file.prepareToChange(cuttingTo: 5)
+        #expect(try await self.record()?.content == Journal.Content(size: 5))
+        file.cancelCut()
+        #expect(try await self.record()?.content == Journal.Content(size: 1000, extents: extents(0..<10)))
+    }
+
+    @Test("What was promised while an older state was uploaded stays a promise")
+    func promisedMeanwhile() async throws {
+        let file = try self.fixture.written()
+        try await file.makeDurable()
+        let snapshot = file.snapshot
+        try file.truncate(to: 30)
+        try await file.makeDurable()
+        try write(file, [1], at: 5)
+        #expect(!file.didUpload(snapshot))
+        var record = try #require(try await self.record())
+        #expect(record.isPromised && record.synced?.size == 30 && record.baseSize == 100)
+        #expect(!file.didUpload(StagedFile.Snapshot(size: 30, changeCount: snapshot.changeCount + 1)))
+        record = try #require(try await self.record())
+        #expect(!record.isPromised && record.synced == nil)
+    }
+
     @Test("Making a clean file durable does nothing")
     func durableClean() async throws {
         let file = try self.fixture.store.makeFile(for: path("a"), size: 10)

@@ -34,6 +34,19 @@ extension InMemoryRemote {
         self.state.withLock { $0.wideDirectories[path(directory)] = count }
     }
 
+    /// Another service with what this one has now, where nothing is held.
+    public func copy() -> InMemoryRemote {
+        let copy = InMemoryRemote(self.behaviour)
+        let (files, directories, uploads, count) = self.state.withLock {
+            ($0.files, $0.directories, $0.uploads, $0.uploadCount)
+        }
+        copy.state.withLock { state in
+            (state.files, state.directories, state.uploads) = (files, directories, uploads)
+            state.uploadCount = count
+        }
+        return copy
+    }
+
     /// Takes a file or a whole tree away.
     public func remove(_ text: String) {
         self.state.withLock { $0.remove(path(text)) }

@@ -13,6 +13,17 @@ public final class TemporaryDirectory: Sendable {
         self.path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// A copy of it with all that is in it now.
+    ///
+    /// - Throws: If it cannot be made.
+    public func copy() throws -> TemporaryDirectory {
+        let copy = TemporaryDirectory()
+        for name in self.names() {
+            try FileManager.default.copyItem(atPath: self.path + "/" + name, toPath: copy.path + "/" + name)
+        }
+        return copy
+    }
+
     /// Takes away all that is in it, and itself.
     public func removeAll() { try? FileManager.default.removeItem(atPath: self.path) }
 

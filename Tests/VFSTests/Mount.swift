@@ -97,6 +97,28 @@ final class Mount: Sendable {
         }
     }
 
+    /// The mount that follows if this one is killed now, with copies of what it leaves here and on the service; it has
+    /// taken up what there is to take up.
+    func killed() async throws -> Mount {
+        await self.fileSystem.staging.journal.written()
+        let next = try Mount(
+            writes: self.fileSystem.options,
+            over: self.remote.copy(),
+            in: self.directory.copy()
+        )
+        try await next.fileSystem.recover()
+        await next.fileSystem.begin(isReadOnly: false)
+        return next
+    }
+
+    /// What the service has once the mount that follows a kill has uploaded all.
+    func leftByCrash() async throws -> [String: [UInt8]] {
+        let next = try await self.killed()
+        #expect(await next.fileSystem.drain().isEmpty)
+        let left = next.remote.tree.map { ($0, next.remote.bytes(of: $0) ?? []) }
+        return Dictionary(uniqueKeysWithValues: left)
+    }
+
     /// Lets everything that is known grow too old.
     func expire() { self.clock.advance(by: self.fileSystem.namespace.timeToLive) }
 
@@ -289,6 +311,15 @@ final class Mount: Sendable {
             bytes += more
         }
     }
+}
+
+extension WriteOptions {
+    /// Write-back, where nothing is uploaded before somebody waits for all: temporary names are what waits longest.
+    static let waiting = WriteOptions(
+        mode: .writeBack,
+        temporaryNames: TemporaryNames(["*"]),
+        temporaryDelay: .seconds(3600)
+    )
 }
 
 /// Runs something and gives what it threw; nothing if it succeeded.

@@ -6,12 +6,7 @@ import Testing
 
 @Suite("What an earlier mount left to be uploaded", .timeLimit(.minutes(5)))
 struct RecoveryTests {
-    /// Temporary names are what waits longest.
-    private static let waiting = WriteOptions(
-        mode: .writeBack,
-        temporaryNames: TemporaryNames(["*"]),
-        temporaryDelay: .seconds(3600)
-    )
+    private static let waiting = WriteOptions.waiting
     private static let lastWriter = WriteOptions(
         mode: .writeBack,
         onConflict: .lastWriterWins,

@@ -1,0 +1,115 @@
+import RemoteAPI
+import TestKit
+import Testing
+
+@testable import VFS
+
+@Suite("What was promised of a file that is emptied or changed before its upload", .timeLimit(.minutes(5)))
+struct EmptiedTests {
+    enum Emptying: CaseIterable { case open, descriptor, path }
+
+    @Test(
+        "A closed file that is emptied and half written before its upload is there as it was closed after a crash",
+        arguments: Emptying.allCases
+    )
+    func emptied(how: Emptying) async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(100))
+        let handle = try await mount.open("a", writes: true, truncates: how == .open)
+        if how != .open {
+            let through = how == .descriptor ? handle : nil
+            try await mount.fileSystem.truncate(handle.content.inode, to: 0, through: through)
+        }
+        if how != .path { #expect(try await mount.leftByCrash() == ["a": pattern(100)]) }
+        try await mount.write(handle, pattern(30, from: 7))
+        #expect(try await mount.read(handle) == pattern(30, from: 7))
+        // truncate(2) promises the empty file itself, which may then be there as it was written to.
+        let expected = how == .path ? pattern(30, from: 7) : pattern(100)
+        #expect(try await mount.leftByCrash() == ["a": expected])
+        try await mount.close(handle)
+        #expect(try await mount.leftByCrash() == ["a": pattern(30, from: 7)])
+        #expect(mount.staged.count { $0.hasPrefix("dirty-") } == 1)
+    }
+
+    @Test("A file of which only some bytes are here, closed and then emptied, is no mix of two after a crash")
+    func emptiedPartly() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(1000))
+        let first = try await mount.open("a", writes: true)
+        try await mount.write(first, pattern(10, from: 5), at: 100)
+        try await mount.close(first)
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        try await mount.write(handle, pattern(300, from: 7))
+        var expected = pattern(1000)
+        expected.replaceSubrange(100..<110, with: pattern(10, from: 5))
+        #expect(try await mount.leftByCrash() == ["a": expected])
+    }
+
+    @Test("What a write adds to a partly staged file that was closed is in the journal when it returns")
+    func writtenPartly() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(1000))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, [1], at: 100)
+        try await mount.fileSystem.fsync(handle)
+        var expected = pattern(1000)
+        for (offset, byte) in [(100, UInt8(1)), (300, 2), (100, 3)] {
+            try await mount.write(handle, [byte], at: offset)
+            expected[offset] = byte
+            #expect(try await mount.leftByCrash() == ["a": expected])
+        }
+        try await mount.fileSystem.truncate(handle.content.inode, to: 500, through: handle)
+        try await mount.write(handle, [4], at: 600)
+        expected = expected[..<500] + [UInt8](repeating: 0, count: 100) + [4]
+        #expect(try await mount.leftByCrash() == ["a": expected])
+    }
+
+    @Test("A closed file that is emptied goes up as it was closed while nothing newer is closed")
+    func goesUp() async throws {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        let hold = mount.remote.hold(.beginUpload)
+        try await mount.put("a", pattern(100))
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        try await mount.write(handle, pattern(30, from: 7))
+        hold.release()
+        while mount.remote.bytes(of: "a") != pattern(100) { await Task.yield() }
+        #expect(try await mount.size("a") == 30)
+        #expect(try await mount.read(handle) == pattern(30, from: 7))
+        try await mount.close(handle)
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(30, from: 7))
+        #expect(mount.staged.allSatisfy { !$0.hasPrefix("dirty-") } && mount.recovered.isEmpty)
+    }
+
+    @Test("What was closed before is dropped once something newer is closed, and no conflict comes of it")
+    func superseded() async throws {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        mount.remote.put("a", pattern(5))
+        let hold = mount.remote.hold(.completeUpload)
+        for round in 1...4 {
+            try await mount.put("a", pattern(10 * round, from: round))
+            #expect(try await mount.get("a") == pattern(10 * round, from: round))
+        }
+        hold.release()
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(40, from: 4))
+        #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
+    }
+
+    @Test("A file that is deleted or replaced after it was emptied leaves nothing of its earlier contents")
+    func gone() async throws {
+        let mount = try Mount(writes: .waiting)
+        for name in ["deleted", "replaced"] {
+            try await mount.put(name, pattern(100))
+            let handle = try await mount.open(name, writes: true, truncates: true)
+            try await mount.write(handle, [1])
+            mount.fileSystem.release(handle)
+        }
+        try await mount.put("new", [2])
+        try await mount.unlink("deleted")
+        try await mount.rename("new", "replaced")
+        #expect(try await mount.leftByCrash() == ["replaced": [2]])
+        #expect(mount.recovered.isEmpty)
+    }
+}

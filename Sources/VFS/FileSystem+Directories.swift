@@ -164,13 +164,19 @@ extension FileSystem {
             try await self.detaching(inode) { content throws(FileSystemError) in
                 try await self.beginLeaving(content)
                 let isHeld = content.isDirty
+                let isInDoubt = content.state.withLock { $0.sizeInDoubt != nil }
+                let restore = content.waiting.map { $0.willLoseBase(isInDoubt: isInDoubt) }
                 do throws(FileSystemError) {
                     if self.namespace.isOnServer(inode) {
+                        if isHeld { await self.staging.journal.written() }
                         try await self.delete(name, in: parent, kind: .file)
                     }
                 } catch {
                     // Its first upload may not have come so far.
-                    guard isHeld, error == .noSuchFile else { throw error }
+                    guard isHeld, error == .noSuchFile else {
+                        for undo in restore { undo() }
+                        throw error
+                    }
                 }
                 self.namespace.remove(name, in: parent, at: .now())
             }

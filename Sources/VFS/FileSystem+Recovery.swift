@@ -30,6 +30,7 @@ extension FileSystem {
             }
             directories[path.parent, default: []].append(leftover)
         }
+        await self.giveUpRenames(among: Set(leftovers.compactMap(\.record.path)))
         let places = AsyncSemaphore(Self.recoveryConcurrency)
         let failures = await withTaskGroup(of: RemoteError?.self) { group in
             for (path, leftovers) in directories {
@@ -45,6 +46,19 @@ extension FileSystem {
         }
         if let failure = failures.first(where: { $0 != .cancelled }) ?? failures.first {
             throw .remote(failure)
+        }
+    }
+
+    /// Renames of files on the service that had not come so far that nothing waited under either name any more: what
+    /// waits stays under its name, and nothing is deleted for it.
+    private func giveUpRenames(among paths: Set<RemotePath>) async {
+        for move in (try? await self.staging.journal.moves()) ?? []
+        where move.kind == .file && (paths.contains(move.source) || paths.contains(move.target)) {
+            self.log(
+                "the rename of a file that an earlier mount began is given up: its old name is there",
+                move
+            )
+            self.staging.journal.finishMove(move.id)
         }
     }
 
@@ -190,8 +204,10 @@ extension FileSystem {
         }
         file.follow { namespace.path(of: inode) }
         if let path = namespace.path(of: inode), path != record.path, let old = record.path {
-            self.staging.journal.move(from: old, to: path)
-            file.setBase(size: nil)
+            self.staging.journal.together {
+                self.staging.journal.move(from: old, to: path)
+                file.setBase(size: nil)
+            }
         }
         if let upload = record.upload, let path = record.path {
             let subject = UploadProgress.Subject(

@@ -102,8 +102,12 @@ extension FileSystem {
                     await self.learnSize(of: target)
                     try await self.beginLeaving(target)
                 }
-                self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
-                self.didMoveLocally(content, from: path, replacing: target)
+                self.staging.journal.together {
+                    self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+                    self.didMoveLocally(content, from: path, replacing: target)
+                    // What waited under the new name is found no more once this is written, and not before.
+                    for staged in target?.waiting ?? [] { staged.leaveJournal() }
+                }
                 // Whoever was told that the rename is done finds it done after a crash.
                 await self.staging.journal.written()
                 return
@@ -112,6 +116,7 @@ extension FileSystem {
             var isHidden = target == nil
             if isHidden { self.namespace.hide(new.name, in: new.parent) }
             defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
+            if let target { try await self.uploadMixed(target) }
             let noted = isOnServer ? path.flatMap { self.note($0, to: new) } : nil
             // Whatever comes: when this returns, both names are there or only the new one, and that is known.
             defer { noted?.finish() }
@@ -120,12 +125,25 @@ extension FileSystem {
             // The listing that shows it to be a file; asked for again below if it is too old by now.
             let isListed = self.namespace.isListed(old.parent)
             // The new name first: whoever reads goes to what is whole.
-            self.move(content, old, new, copied, replacing: target)
+            self.staging.journal.together { self.move(content, old, new, copied, replacing: target) }
             if isHidden { self.namespace.unhide(new.name, in: new.parent) }
             isHidden = false
-            if isOnServer, let path { try await self.deleteOldName(path, old, isListed: isListed) }
+            if isOnServer, let path {
+                // What waited under the new name must not come back over what may be the only one then.
+                await self.staging.journal.written()
+                try await self.deleteOldName(path, old, isListed: isListed)
+            }
         }
         self.retain(content)
+    }
+
+    /// Uploads what waits of a file that is about to be replaced, where some of its bytes are on the service alone: a later
+    /// mount could not tell whether they still are.
+    private func uploadMixed(_ target: FileContent) async throws(FileSystemError) {
+        for staged in target.waiting where !staged.isWhole && (staged.holdsPromise || staged.stage != .open) {
+            let former = target.former === staged ? staged : nil
+            _ = try await self.uploadOnce(target, former: former)
+        }
     }
 
     private func move(
@@ -141,7 +159,10 @@ extension FileSystem {
         guard self.namespace.known(new.name, in: new.parent)?.inode == content.inode else {
             if let target { self.forgetVersion(of: target) }
             // All of it is there, so that nothing is to be kept here.
-            if let (staged, snapshot) = copied.staged { _ = staged.didUpload(snapshot) }
+            if let (staged, snapshot) = copied.staged {
+                content.state.withLock { $0.discardFormer() }
+                _ = staged.didUpload(snapshot)
+            }
             return self.namespace.expireListing(new.parent)
         }
         // Without unsent bytes the content is the version that it was.
@@ -226,8 +247,11 @@ extension FileSystem {
                 in: new.parent,
                 previousSize: previousSize,
                 beforeComplete: { () throws(FileSystemError) in
-                    await noted?.written()
                     if let target { try await self.beginLeaving(target) }
+                    // What waits to be uploaded there is no conflict with what is.
+                    for waiting in target?.waiting ?? [] { waiting.willReplace(size: size) }
+                    target?.state.withLock { $0.sizeInDoubt = size }
+                    await self.staging.journal.written()
                 }
             ) { content.staged?.snapshot == snapshot }
             guard isDone else { return nil }
@@ -251,7 +275,10 @@ extension FileSystem {
     /// The size that the service has of a file: nothing if it has none; some other one where it is not known.
     private func sizeOnServer(_ content: FileContent, otherwise size: UInt64?) -> UInt64? {
         guard self.namespace.isOnServer(content.inode) else { return nil }
-        if content.isDirty { return content.state.withLock { $0.base?.size } ?? size }
+        if content.isDirty {
+            // Of one that was emptied there is no version that its bytes come from.
+            return content.state.withLock { $0.base?.size ?? $0.staged?.baseSize } ?? size
+        }
         return self.namespace.knownVersion(of: content.inode)?.size ?? size
     }
 

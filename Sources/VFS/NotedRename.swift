@@ -30,10 +30,6 @@ struct NotedRename: Sendable {
         if replaced != size { self.journal.noteCopied(self.target, size: size, in: self.id) }
     }
 
-    /// Waits until the journal has it, which it has by the time that bytes were sent. A power failure that takes it leaves
-    /// both names.
-    func written() async { await self.journal.written() }
-
     /// The new name is whole on the service.
     func isCopied() { self.journal.advanceMove(self.id, to: .deleting) }
 

@@ -1,0 +1,83 @@
+import RemoteAPI
+import TestKit
+import Testing
+
+@testable import VFS
+
+@Suite("Renames and deletions that a crash cuts off", .timeLimit(.minutes(5)))
+struct CutOffNameTests {
+    @Test("A rename that is cut off brings no older version back under the old name")
+    func renamed() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(100))
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        #expect(try await mount.leftByCrash() == ["b": pattern(100)])
+        hold.release()
+        try await renaming.value
+    }
+
+    @Test("A rename over a file that waits for its upload is done or not after a crash, and is no conflict")
+    func renamedOver() async throws {
+        for kind in [CallKind.completeUpload, .delete] {
+            let mount = try Mount(writes: .waiting)
+            mount.remote.put("a", pattern(10))
+            mount.remote.put("b", pattern(20))
+            try await mount.put("b", pattern(200))
+            let hold = mount.remote.hold(kind, .beforeAnswering)
+            let renaming = Task { try await mount.rename("a", "b") }
+            await hold.reached()
+            let left = try await mount.leftByCrash()
+            if kind == .delete {
+                #expect(left == ["b": pattern(10)])
+            } else {
+                #expect(left == ["a": pattern(10), "b": pattern(200)])
+            }
+            hold.release()
+            try await renaming.value
+        }
+    }
+
+    @Test("A rename over a file of which some bytes are on the service alone makes no mix of the two")
+    func renamedOverPartly() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(1000, from: 3))
+        mount.remote.put("b", pattern(1000))
+        let handle = try await mount.open("b", writes: true)
+        try await mount.write(handle, [7])
+        try await mount.close(handle)
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        #expect(try await mount.leftByCrash() == ["b": pattern(1000, from: 3)])
+        hold.release()
+        try await renaming.value
+        let calls = mount.remote.calls.filter { $0.hasPrefix("complete") }
+        #expect(calls.count == 2)
+    }
+
+    @Test("A deletion that is cut off is done or not after a crash, and is no conflict")
+    func deleted() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(100))
+        let hold = mount.remote.hold(.delete, .beforeAnswering)
+        let deleting = Task { try await mount.unlink("a") }
+        await hold.reached()
+        #expect(try await mount.leftByCrash() == ["a": pattern(100)])
+        hold.release()
+        try await deleting.value
+        #expect(try await mount.leftByCrash().isEmpty)
+    }
+
+    @Test("An acknowledged rename over an older file that waits is not undone by a crash")
+    func renamedLocally() async throws {
+        let mount = try Mount(writes: .waiting)
+        try await mount.put("new", pattern(10))
+        try await mount.put("old", pattern(20))
+        try await mount.rename("new", "old")
+        #expect(try await mount.leftByCrash() == ["old": pattern(10)])
+    }
+}

@@ -175,6 +175,8 @@ class Crash:
         struck.wait(self.chance.uniform(0, 0.4))
         self.kill_driver()
         command.wait(30)
+        # One that had not said yet which process it is.
+        self.kill_driver()
         self.kills += 1
         self.calm_down()
 
@@ -266,7 +268,8 @@ class Crash:
             self.check_nothing_staged()
             result = self.mount.mount()
             assert result.returncode == 0, result.stderr
-        elif self.mode != "sync":
+        else:
+            # In sync mode too: what a crash left is uploaded in the background.
             result = tetherfs("flush", self.mount.path)
             assert result.returncode == 0, result.stderr
 

@@ -8,19 +8,17 @@ once the driver (and the server) are back and all is uploaded, through the mount
 - A promise under way when the crash came, or one that failed, may have been kept or not: the old or the new content.
 - `open` and `write` promise nothing: what was written and neither closed nor synchronised since is on no server; the
   driver keeps it aside (`tetherfs recover`) for a person to look at. So it does not count among the allowed contents.
-  In write-back mode there are two exceptions, as what was promised may be on the local disk alone, in one copy:
-  A program that writes in place into such a file changes that copy, as on any local disk; then the file may be as
-  promised, or as it was after any of the writes that followed, in their order. (Such a write is no more than one
-  request of the kernel, so not torn.)
-  A program that empties such a file (O_TRUNC) and is cut off before it promises the new content has thrown away the
-  old one itself; then the file may be as at any promise since it was last seen on the server, and what it was given
-  since is kept aside.
-- What a mount shows after a crash stays, also if the next crash comes before it is uploaded; unless it was no promise
-  and is written to meanwhile: then as for a file in write-back mode that is written to in place.
+  In write-back mode there is one exception, as what was promised may be on the local disk alone, in one copy: a program
+  that writes in place into such a file changes that copy, as on any local disk; then the file may be as promised, or as
+  it was after any of the writes that followed, in their order. (Such a write is no more than one request of the kernel,
+  so not torn.) What a program writes after it has emptied the file (O_TRUNC) is no such write.
+- What a mount shows after a crash stays, also if the next crash comes before it is uploaded; unless, in sync mode, it
+  was no promise and is written to meanwhile: then the file may also be as before, or as after any of those writes.
 - A rename under way, or one that failed, leaves at least one of the two names with what was moved, and the other name
   as it was or with that too: never neither, never something else.
 """
 
+import itertools
 
 from crashwriter import digest
 
@@ -140,12 +138,13 @@ class Model:
         for name in sorted(set(self.allowed) | set(files)):
             got, allowed = files.get(name), self.allowed.get(name, {None})
             drafts = self.drafts.get(name, [])
-            if self.mode == "write-back" and len(self.history.get(name, [])) > 1:
-                allowed = allowed | set(self.history[name] if EMPTY in drafts else drafts)
-            if drafts and name in self.fallback:
+            if self.is_here_alone(name):
+                allowed = allowed | set(itertools.takewhile(lambda draft: draft != EMPTY, drafts))
+            if drafts and self.mode == "sync" and name in self.fallback:
                 allowed = allowed | self.fallback[name] | set(drafts)
             if got not in allowed:
-                problems.append(f"{name} is {got}, not one of {sorted(map(str, allowed))}: {self.told_of(name)}")
+                told = self.told_of(name.partition(".conflict-")[0])
+                problems.append(f"{name} is {got}, not one of {sorted(map(str, allowed))}: {told}")
         for rename in self.renames:
             if not rename.holds(files):
                 problems.append(f"{rename.moved} is under neither name: {rename.old}, {rename.new}")
@@ -166,7 +165,13 @@ class Model:
 
     def may_be_uploaded(self, name):
         """Whether a file that was left open is uploaded with what was written to it, instead of being kept aside."""
-        return self.mode == "write-back" and len(self.history.get(name, [])) > 1 or name in self.fallback
+        if self.mode == "sync":
+            return name in self.fallback
+        return self.is_here_alone(name) and EMPTY not in self.drafts.get(name, [])
+
+    def is_here_alone(self, name):
+        """Whether what was promised of a file may be on the local disk alone."""
+        return self.mode == "write-back" and len(self.history.get(name, [])) > 1
 
     def settle(self, found, is_uploaded):
         """Goes on from what was found, which is on the server or will be."""

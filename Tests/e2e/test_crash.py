@@ -1,7 +1,5 @@
 """Nothing that was promised is lost when the driver, the server or both are killed at any moment (see crashmodel)."""
 
-import os
-
 import pytest
 
 from crashkit import LARGE, MORE, SMALL, Crash, new_seed
@@ -24,9 +22,7 @@ def crashes(server, request, mode, victim, sizes=SMALL, rounds=ROUNDS):
             crash.round()
 
 
-# With TETHERFS_CRASH_ALL also what is known to fail now and then: see the end of docs/durability.md.
-ALL = "TETHERFS_CRASH_ALL" in os.environ
-MODES = ["sync", "write-back"] if ALL else ["sync"]
+MODES = ["sync", "write-back"]
 
 
 @pytest.mark.parametrize("run", range(8))
@@ -35,14 +31,14 @@ def test_what_was_promised_outlives_a_driver_that_is_killed_at_any_moment(deploy
     crashes(deployed, request, mode, "driver")
 
 
-if ALL:
-    @pytest.mark.parametrize("mode", MODES)
-    def test_what_was_promised_of_large_files_outlives_a_driver_that_is_killed(killable, request, mode):
-        crashes(killable, request, mode, "driver", LARGE)
+@pytest.mark.parametrize("run", range(2))
+@pytest.mark.parametrize("mode", MODES)
+def test_what_was_promised_of_large_files_outlives_a_driver_that_is_killed(killable, request, mode, run):
+    crashes(killable, request, mode, "driver", LARGE)
 
 
 @pytest.mark.parametrize("run", range(3))
-@pytest.mark.parametrize("mode", ["sync", "write-back"])
+@pytest.mark.parametrize("mode", MODES)
 def test_what_was_promised_outlives_a_server_that_is_killed_at_any_moment(killable, request, mode, run):
     crashes(killable, request, mode, "server", MORE)
 

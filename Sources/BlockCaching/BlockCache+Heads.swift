@@ -27,7 +27,7 @@ extension BlockCache {
             state.statistics.fetchedBlockCount += 1
             state.memory.insert(BlockKey(source.content, index), buffer, isAhead: true)
         }
-        if let file { self.disk?.store(BlockKey(source.content, index), buffer, of: file) }
+        if let file { self.storeOnDisk(BlockKey(source.content, index), buffer, of: file) }
     }
 }
 

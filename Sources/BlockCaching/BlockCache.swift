@@ -18,24 +18,6 @@ public final class BlockCache: Sendable {
         case pending(PendingRead)
     }
 
-    /// Figures of the cache since the start.
-    public struct Statistics: Sendable {
-        /// Requests sent, a run of blocks each.
-        public var fetchCount = 0
-        /// Bytes that arrived from the service.
-        public var fetchedByteCount = 0
-        /// Blocks answered from memory, and blocks that had to be waited for.
-        public var hitCount = 0
-        /// Blocks that had to be waited for.
-        public var missCount = 0
-        /// Blocks that came from the disk.
-        public var diskHitCount = 0
-        /// Blocks that came from the service.
-        public var fetchedBlockCount = 0
-        /// What blocks in memory take now, in bytes.
-        public var memoryByteCount = 0
-    }
-
     struct State {
         var memory: MemoryTier
         var governor: ReadAheadGovernor
@@ -53,7 +35,9 @@ public final class BlockCache: Sendable {
     private let remote: any RemoteFilesystem
     /// What blocks in memory may take, in bytes.
     public let memoryBudget: Int
-    private let usedByOthers: @Sendable () -> Int
+    private let usedByOthers: @Sendable (Int) -> Int
+    /// What the blocks in memory took when the budget was last looked at, in bytes.
+    private let blockByteCount = Atomic<Int>(0)
     let disk: DiskVersions?
     private let now: @Sendable () -> ContinuousClock.Instant
     /// The longest run fetched with one request, 16 MiB: long enough that the round trip is small beside it.
@@ -65,13 +49,14 @@ public final class BlockCache: Sendable {
     ///   - remote: Where blocks come from.
     ///   - disk: Where they are kept beyond memory, if anywhere.
     ///   - memoryBudget: What blocks in memory may take, in bytes.
-    ///   - usedByOthers: How much of it something else takes, in bytes; blocks keep half in any case.
+    ///   - usedByOthers: How much of it something else takes, in bytes, given what the blocks take; they keep half in any
+    ///     case.
     ///   - now: The time, by which the way to the service is measured.
     public init(
         remote: any RemoteFilesystem,
         disk: DiskCache? = nil,
         memoryBudget: Int,
-        usedByOthers: @escaping @Sendable () -> Int = { 0 },
+        usedByOthers: @escaping @Sendable (Int) -> Int = { _ in 0 },
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.remote = remote
@@ -82,7 +67,7 @@ public final class BlockCache: Sendable {
         let governor = ReadAheadGovernor(budget: Self.aheadBudget(memoryBudget))
         self.state = Mutex(State(memory: MemoryTier(budget: memoryBudget), governor: governor))
         disk?.whenRoom { [weak self] in
-            self?.disk?.storeLate { key in self?.state.withLock { $0.memory.peek(key) } }
+            self?.storeLateOnDisk()
         }
     }
 
@@ -161,7 +146,7 @@ public final class BlockCache: Sendable {
     }
 
     /// How much more may be fetched ahead of all readers, in bytes.
-    public var readAheadRoom: Int { self.state.withLock { Self.room(&$0) } }
+    public var readAheadRoom: Int { self.state.withLock { self.room(&$0) } }
 
     func readAhead(_ source: BlockSource, _ range: Range<UInt64>, owner: UInt64) {
         let blocks = BlockGeometry.blocks(range.clamped(to: 0..<source.size))
@@ -180,7 +165,7 @@ public final class BlockCache: Sendable {
         self.state.withLock { state in
             state.governor.noteRead(reader)
             let (window, first) = state.governor.windows()
-            return ReadAheadAllowance(window: window, first: first, room: UInt64(Self.room(&state)))
+            return ReadAheadAllowance(window: window, first: first, room: UInt64(self.room(&state)))
         }
     }
 
@@ -198,14 +183,14 @@ public final class BlockCache: Sendable {
         for fetch in abandoned { fetch.cancel() }
     }
 
-    private static func room(_ state: inout State) -> Int {
+    private func room(_ state: inout State) -> Int {
         let budget = Int(state.governor.budget)
         if state.aheadByteCount > budget / 8 * 7 {
             // Of readers that stand still: what they left would keep everybody else from reading ahead for ever.
             let age = 2 * state.memory.budget / Int(BlockGeometry.blockByteCount)
             state.memory.expireAhead(downTo: budget / 2, olderThan: UInt64(age))
         }
-        return max(0, budget - state.aheadByteCount)
+        return max(0, (self.roomBesideHeld(state) ?? budget) - state.aheadByteCount)
     }
 
     /// Lets a read wait for blocks: those under way are joined, the others become new fetches, run by run.
@@ -262,6 +247,7 @@ public final class BlockCache: Sendable {
         fetch.begin(
             Task {
                 let runs = await self.readFromDisk(fetch, source)
+                if !runs.isEmpty { await self.waitForDisk(fetch) }
                 await withTaskGroup(of: Void.self) { group in
                     for run in runs.dropFirst() { group.addTask { await self.load(run, of: fetch, source) } }
                     if let first = runs.first { await self.load(first, of: fetch, source) }
@@ -284,7 +270,7 @@ public final class BlockCache: Sendable {
             deliver: { index, buffer in
                 let key = BlockKey(source.content, index)
                 self.finish(key, index, .success(buffer), of: fetch, from: .service)
-                if let file { self.disk?.store(key, buffer, of: file) }
+                if let file { self.storeOnDisk(key, buffer, of: file) }
             }
         )
         var failure = BlockError.gone
@@ -319,16 +305,19 @@ public final class BlockCache: Sendable {
         from origin: Origin
     ) {
         let now = self.now()
-        let budget = max(self.memoryBudget / 2, self.memoryBudget - self.usedByOthers())
+        let budget = self.currentBudget(index)
         let waiters: [PendingRead] = self.state.withLock { state in
             // Given up meanwhile, or here already.
             guard let loading = state.loading[key], loading.fetch === fetch else { return [] }
             state.loading[key] = nil
             if case .success(let buffer) = result {
                 if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
-                state.memory.budget = budget
-                state.governor.budget = Self.aheadBudget(budget)
+                if let budget {
+                    state.memory.budget = budget
+                    state.governor.budget = Self.aheadBudget(budget)
+                }
                 state.memory.insert(key, buffer, isAhead: loading.isAhead)
+                self.blockByteCount.store(state.memory.byteCount, ordering: .relaxed)
                 switch origin {
                 case .disk: state.statistics.diskHitCount += 1
                 case .service:
@@ -342,6 +331,13 @@ public final class BlockCache: Sendable {
             return loading.waiters
         }
         for waiter in waiters { waiter.receive(index, result) }
+    }
+
+    /// What blocks may take now, in bytes; nothing if that need not be looked at: once for 8 blocks of a stream will do.
+    private func currentBudget(_ index: UInt64) -> Int? {
+        guard index % 8 == 0 else { return nil }
+        let used = self.usedByOthers(self.blockByteCount.load(ordering: .relaxed))
+        return max(self.memoryBudget / 2, self.memoryBudget - used)
     }
 
     /// Takes a cancelled read off the blocks it waits for; fetches that nobody wants any more are cancelled.

@@ -1,17 +1,19 @@
 import DequeModule
 import Primitives
 
-/// Blocks in memory under one budget, in three classes, so that neither one long scan nor what is fetched ahead pushes
+/// Blocks in memory under one budget, in classes, so that neither one long scan nor what is fetched ahead pushes
 /// out what is read again and again.
 ///
-/// What goes first is what was read once, the oldest first; then what was read again; last what was fetched ahead and
-/// not read yet, since that would be fetched twice.
+/// What goes first is what was read once, the oldest first, and of that first what the disk need not get from here any
+/// more; then what was read again; last what was fetched ahead and not read yet, since that would be fetched twice.
 struct MemoryTier {
     private enum Class: Int, CaseIterable {
         /// Fetched ahead, not read yet.
         case ahead
         /// Read, as a scan does.
         case once
+        /// Of those, what would have gone if the disk did not wait for it.
+        case held
         /// Read again after a while.
         case again
     }
@@ -19,6 +21,8 @@ struct MemoryTier {
     private struct Slot {
         let buffer: ByteBuffer
         var kind: Class
+        /// Whether the disk has still to get it from here.
+        var isHeld: Bool
         /// Tells the slot's own entry in its class's queue from older ones.
         var stamp: UInt64
         /// How many blocks had come in when it was put in its place.
@@ -50,17 +54,31 @@ struct MemoryTier {
     /// What the blocks take that were fetched ahead and not read yet, in bytes.
     var aheadByteCount: Int { self.queues[Class.ahead.rawValue].byteCount }
 
+    /// What the blocks take that were read again, in bytes.
+    var againByteCount: Int { self.queues[Class.again.rawValue].byteCount }
+
     func contains(_ key: BlockKey) -> Bool { self.slots[key] != nil }
 
     /// A block, without its being read.
     func peek(_ key: BlockKey) -> ByteBuffer? { self.slots[key]?.buffer }
+
+    /// Keeps a block rather than others that were read once, until ``release(_:)``.
+    mutating func hold(_ key: BlockKey) { self.slots[key]?.isHeld = true }
+
+    /// Ends ``hold(_:)``.
+    mutating func release(_ key: BlockKey) {
+        guard var slot = self.slots[key], slot.isHeld else { return }
+        slot.isHeld = false
+        self.slots[key] = slot
+        if slot.kind == .held { self.move(key, slot, to: .once, first: true) }
+    }
 
     /// A block for a reader.
     mutating func get(_ key: BlockKey) -> ByteBuffer? {
         guard let slot = self.slots[key] else { return nil }
         switch slot.kind {
         case .ahead: self.move(key, slot, to: .once)
-        case .once, .again:
+        case .once, .held, .again:
             // A block that is read in pieces is read at once: again is when others have come meanwhile.
             let age = self.insertionCount - slot.since
             if age > UInt64(self.count / 16) { self.move(key, slot, to: .again) }
@@ -78,7 +96,7 @@ struct MemoryTier {
         guard self.slots[key] == nil else { return }
         self.insertionCount += 1
         self.byteCount += buffer.count
-        self.enqueue(key, buffer, isAhead ? .ahead : .once)
+        self.enqueue(key, buffer, isAhead ? .ahead : .once, isHeld: false)
         while self.byteCount > self.budget, self.evictOne(sparing: key) {}
     }
 
@@ -103,11 +121,18 @@ struct MemoryTier {
         }
     }
 
-    private mutating func enqueue(_ key: BlockKey, _ buffer: ByteBuffer, _ kind: Class, first: Bool = false) {
+    private mutating func enqueue(
+        _ key: BlockKey,
+        _ buffer: ByteBuffer,
+        _ kind: Class,
+        isHeld: Bool,
+        first: Bool = false
+    ) {
         self.nextStamp += 1
         self.slots[key] = Slot(
             buffer: buffer,
             kind: kind,
+            isHeld: isHeld,
             stamp: self.nextStamp,
             since: self.insertionCount
         )
@@ -124,7 +149,7 @@ struct MemoryTier {
 
     private mutating func move(_ key: BlockKey, _ slot: Slot, to kind: Class, first: Bool = false) {
         self.leave(slot)
-        self.enqueue(key, slot.buffer, kind, first: first)
+        self.enqueue(key, slot.buffer, kind, isHeld: slot.isHeld, first: first)
         // What is read again is protected up to half of the budget, so that new blocks have a chance.
         while kind == .again, self.queues[Class.again.rawValue].byteCount > self.budget / 2,
             let (key, slot) = self.oldest(.again)
@@ -140,7 +165,8 @@ struct MemoryTier {
     }
 
     private mutating func evictOne(sparing newest: BlockKey) -> Bool {
-        for kind in [Class.once, .again, .ahead] {
+        while let (key, slot) = self.oldest(.once), slot.isHeld { self.move(key, slot, to: .held) }
+        for kind in [Class.once, .held, .again, .ahead] {
             guard let (key, slot) = self.oldest(kind), key != newest else { continue }
             self.leave(slot)
             self.slots[key] = nil

@@ -41,12 +41,16 @@ struct TransferMeter {
     /// No shorter than this: what a scheduler does to one thread is not what the network does.
     private static let shortestInterval = 0.02
 
+    /// Bytes per second; 0 until something was measured.
+    var bytesPerSecond: Double {
+        // What has come in an interval that is not over is a rate that was reached, at least.
+        max(self.rate.value ?? 0, Double(self.intervalByteCount) / self.interval)
+    }
+
     /// What is on the way when nothing waits, in bytes; nothing until something was measured.
     var bandwidthDelayProduct: UInt64? {
         guard let latency = self.latency.value else { return nil }
-        // What has come in an interval that is not over is a rate that was reached, at least.
-        let unfinished = Double(self.intervalByteCount) / self.interval
-        return UInt64(max(self.rate.value ?? 0, unfinished) * latency)
+        return UInt64(self.bytesPerSecond * latency)
     }
 
     /// How long bytes are counted for one figure, in seconds.

@@ -78,7 +78,7 @@ struct MountRunner {
                     disk: self.disk,
                     // The rest is for requests on their way, parts of uploads and what is freed in pieces.
                     memoryBudget: configuration.memoryByteCount / 4 * 3,
-                    usedByOthers: { [disk] in namespace.listingByteCount + disk.queuedByteCount }
+                    usedByOthers: { namespace.listingByteCount + max(0, BlockCache.bufferByteCount - $0) }
                 ),
                 staging: staging,
                 options: configuration.writes,
@@ -104,7 +104,7 @@ struct MountRunner {
                 budget: UInt64(configuration.diskCacheByteCount),
                 // Half of it there, and half in memory after that.
                 blockTTL: configuration.writes.isImmutable ? nil : configuration.blockTTL / 2,
-                // They are beyond what blocks in memory may take; more than this is stored from there.
+                // More than this is stored later from what is in memory.
                 queueByteLimit: configuration.memoryByteCount / 8
             ),
             logger: logger

@@ -116,6 +116,16 @@ final class BlockCatalogue: Sendable {
         }
     }
 
+    /// Whether there are blocks of a file of this size.
+    func hasVersion(key: String, size: UInt64) throws -> Bool {
+        try self.reader.inDatabase { database in
+            let statement = try database.cachedStatement(
+                sql: "SELECT EXISTS (SELECT 1 FROM pieces WHERE path = ? AND size = ?)"
+            )
+            return try Bool.fetchOne(statement, arguments: [key, Int64(size)]) ?? false
+        }
+    }
+
     /// Whether there are blocks of a file with another size.
     func hasOtherVersion(key: String, size: UInt64) throws -> Bool {
         try self.reader.inDatabase { database in

@@ -10,12 +10,16 @@ final class Disk: Sendable {
     /// Where blocks are written to; the writer's thread alone looks at it.
     let tail = Mutex<Tail?>(nil)
     /// What lies in segments and is not in the catalogue yet; the writer's thread alone looks at it.
-    let written = Mutex<[WrittenBlock]>([])
+    let written = Mutex(Written())
 
-    /// A block in its place, with what waited to be written there.
-    struct WrittenBlock: Sendable {
-        let file: DiskFile
-        let place: StoredBlock
+    /// Blocks in their places.
+    struct Written: Sendable {
+        /// In each the blocks of one file, in the order in which they lie in segments.
+        var runs: [(file: DiskFile, blocks: ArraySlice<StoredBlock>)] = []
+        /// How many blocks there are.
+        var count = 0
+        /// Whether the catalogue hears of them soon in any case.
+        var isCommitDue = false
     }
 
     /// The segment that is appended to.

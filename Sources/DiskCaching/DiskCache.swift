@@ -51,6 +51,8 @@ public final class DiskCache: Sendable {
     let state: Mutex<State>
     /// Writes, and all that changes the catalogue, one after the other.
     let writer = DispatchQueue(label: "tetherfs.blocks.writer")
+    /// How fast the disk takes blocks.
+    let pace = WritePace()
     /// Told when there is room again in the queue.
     let roomObserver = Mutex<(@Sendable () -> Void)?>(nil)
     private let readers = (0..<4).map { DispatchQueue(label: "tetherfs.blocks.reader-\($0)") }
@@ -327,13 +329,6 @@ public final class DiskCache: Sendable {
                 metadata: ["directory": "\(directory)", "cause": "\(error)"]
             )
         }
-    }
-
-    /// Whether a block fetched at a time still holds. A clock that was set back says nothing of an age.
-    func isFresh(_ fetched: UInt32) -> Bool {
-        guard let limit = self.options.blockTTL else { return true }
-        let age = self.environment.secondsSince1970() - Int64(fetched)
-        return age >= 0 && Duration.seconds(age) < limit
     }
 
     /// What a failure means for the rest of the mount.

@@ -12,7 +12,7 @@ public final class DiskFile: Sendable {
     /// The version's size in bytes.
     public let size: UInt64
     let key: String
-    private let seal: VersionSeal
+    private let checksums: VersionSeal
     private let cache: DiskCache
     private let content = Mutex(KnownBlocks())
 
@@ -20,7 +20,7 @@ public final class DiskFile: Sendable {
         self.path = path
         self.size = size
         self.key = path.description
-        self.seal = VersionSeal(key: self.key, size: size)
+        self.checksums = VersionSeal(key: self.key, size: size)
         self.cache = cache
     }
 
@@ -36,7 +36,7 @@ public final class DiskFile: Sendable {
         switch self.content.withLock({ $0.find(blocks) }) {
         case .unknown: return self.cache.isOff ? [] : nil
         case .known(let waiting, let found):
-            queued = waiting.map(\.index)
+            queued = waiting.filter { self.cache.isFresh($0.block.fetched) }.map(\.index)
             stored = found
         }
         let usable = self.cache.usable(stored).map { UInt64($0.index) }
@@ -59,9 +59,10 @@ public final class DiskFile: Sendable {
     public func read(_ blocks: Range<UInt64>) async -> [UInt64: ByteBuffer] {
         let blocks = self.clamp(blocks)
         if self.cache.isOff { return [:] }
-        let queued = self.content.withLock { content in
-            blocks.reduce(into: [:]) { $0[$1] = content.queued.isEmpty ? nil : content.queued[$1] }
+        let waiting: [UInt64: KnownBlocks.Waiting] = self.content.withLock { content in
+            content.queued.isEmpty ? [:] : blocks.reduce(into: [:]) { $0[$1] = content.queued[$1] }
         }
+        let queued = waiting.filter { self.cache.isFresh($0.value.fetched) }.mapValues(\.buffer)
         let found =
             queued.count == blocks.count
             ? queued : await self.cache.onReader { self.readNow(blocks) } ?? queued
@@ -72,19 +73,32 @@ public final class DiskFile: Sendable {
         return found
     }
 
-    /// Stores a block, some time later; not if it is known to be there.
+    /// Seals a block that has just come from the service: cheapest while the processor still has its bytes.
     ///
     /// - Parameters:
     ///   - index: Which one.
     ///   - buffer: Its bytes, all of them.
-    /// - Returns: Whether there is no more to be done; not if too much waits already: see ``DiskCache/whenRoom(_:)``.
-    @discardableResult
-    public func store(_ index: UInt64, _ buffer: ByteBuffer) -> Bool {
-        guard index < DiskBlocks.count(size: self.size),
+    /// - Returns: What ``store(_:_:)`` wants; nothing if the block is known to be there, or cannot be stored.
+    public func seal(_ index: UInt64, _ buffer: ByteBuffer) -> BlockSeal? {
+        guard self.cache.isStoring, index < DiskBlocks.count(size: self.size),
             buffer.count == DiskBlocks.byteCount(of: index, size: self.size)
-        else { return true }
-        if let present = self.present(in: index..<index + 1), !present.isEmpty { return true }
-        return self.cache.enqueue(index, buffer, of: self)
+        else { return nil }
+        let (queued, stored) = self.content.withLock { $0.find(index) }
+        if let queued, self.cache.isFresh(queued) { return nil }
+        if let stored, !self.cache.usable([stored]).isEmpty { return nil }
+        let fetched = UInt32(clamping: self.cache.environment.secondsSince1970())
+        let checksum = self.checksums.checksum(of: buffer, index: UInt32(index), fetched: fetched)
+        return BlockSeal(index: index, fetched: fetched, checksum: checksum)
+    }
+
+    /// Stores a block, some time later.
+    ///
+    /// - Parameters:
+    ///   - seal: What ``seal(_:_:)`` said of it.
+    ///   - buffer: Its bytes.
+    /// - Returns: Whether there is no more to be done; not if too much waits already: see ``DiskCache/whenRoom(_:)``.
+    public func store(_ seal: BlockSeal, _ buffer: ByteBuffer) -> Bool {
+        self.cache.enqueue(QueuedBlock(file: self, seal: seal, buffer: buffer))
     }
 
     private func clamp(_ blocks: Range<UInt64>) -> Range<UInt64> {
@@ -100,17 +114,19 @@ public final class DiskFile: Sendable {
             while let writeCount = self.content.withLock({ content in
                 content.isLoaded(extent) ? nil : content.writeCount
             }) {
-                let found = self.lookUp(extent, disk)
+                let (found, isAll) = self.lookUp(extent, disk)
                 self.content.withLock { content in
-                    if content.writeCount == writeCount { content.load(found, of: extent) }
+                    guard content.writeCount == writeCount else { return }
+                    if isAll && found.isEmpty { content.loadNothing() }
+                    content.load(found, of: extent)
                 }
             }
         }
     }
 
-    /// The catalogue's blocks of an extent.
-    private func lookUp(_ extent: UInt64, _ disk: Disk) -> [StoredBlock] {
-        if self.cache.state.withLock({ $0.drops.contains(self.path) }) { return [] }
+    /// The catalogue's blocks of an extent, and whether it has none of others.
+    private func lookUp(_ extent: UInt64, _ disk: Disk) -> (blocks: [StoredBlock], areAll: Bool) {
+        if self.cache.state.withLock({ $0.drops.contains(self.path) }) { return ([], false) }
         do {
             if !self.content.withLock({ $0.isAlone }) {
                 if try disk.catalogue.hasOtherVersion(key: self.key, size: self.size) {
@@ -118,15 +134,22 @@ public final class DiskFile: Sendable {
                     self.cache.writer.async { [cache = self.cache] in cache.removeEmpty(emptied, disk) }
                 }
                 self.content.withLock { $0.isAlone = true }
+                // A file that nobody has read yet is not looked up part by part.
+                if try !disk.catalogue.hasVersion(key: self.key, size: self.size) { return ([], true) }
             }
-            return try disk.catalogue.blocks(key: self.key, size: self.size, extents: extent..<extent + 1)
+            let blocks = try disk.catalogue.blocks(
+                key: self.key,
+                size: self.size,
+                extents: extent..<extent + 1
+            )
+            return (blocks, false)
         } catch {
             self.cache.failed(
                 "its catalogue cannot be read",
                 error,
                 then: error.isCorruption ? .beginAnew : .goOn
             )
-            return []
+            return ([], false)
         }
     }
 
@@ -135,7 +158,8 @@ public final class DiskFile: Sendable {
         guard let disk = self.cache.state.withLock({ $0.disk }),
             case .known(let queued, let stored) = self.content.withLock({ $0.find(blocks) })
         else { return [:] }
-        var found = Dictionary(uniqueKeysWithValues: queued.map { ($0.index, $0.buffer) })
+        let fresh = queued.filter { self.cache.isFresh($0.block.fetched) }
+        var found = Dictionary(uniqueKeysWithValues: fresh.map { ($0.index, $0.block.buffer) })
         for run in self.cache.usable(stored, touching: true).runs() { self.read(run, disk, into: &found) }
         return found
     }
@@ -165,7 +189,7 @@ public final class DiskFile: Sendable {
             let isRight =
                 isWhole
                 && block.checksum
-                    == self.seal.checksum(of: buffer, index: block.index, fetched: block.fetched)
+                    == self.checksums.checksum(of: buffer, index: block.index, fetched: block.fetched)
             if isRight {
                 found[UInt64(block.index)] = buffer
             } else {
@@ -191,37 +215,40 @@ public final class DiskFile: Sendable {
     /// Notes that a block waits to be written.
     ///
     /// - Returns: Whether it is to be: not twice, and not in a version that has ended.
-    func enqueue(_ index: UInt64, _ buffer: ByteBuffer) -> Bool {
+    func enqueue(_ seal: BlockSeal, _ buffer: ByteBuffer) -> Bool {
         self.content.withLock { content in
-            guard !content.isDropped, content.queued[index] == nil else { return false }
-            content.queued[index] = buffer
+            guard !content.isDropped, content.queued[seal.index] == nil else { return false }
+            content.queued[seal.index] = KnownBlocks.Waiting(buffer: buffer, fetched: seal.fetched)
             return true
         }
     }
 
-    /// Notes that a block was written, or, without a place, that it was not.
-    func didWrite(_ index: UInt64, _ block: StoredBlock?) {
+    /// Notes that blocks were written.
+    func didWrite(_ blocks: some Sequence<StoredBlock>) {
         self.content.withLock { content in
-            content.queued.removeValue(forKey: index)
-            guard let block, !content.isDropped else { return }
             content.writeCount += 1
-            content.uncommitted[index] = block
-            content.insert(block)
+            for block in blocks {
+                content.queued.removeValue(forKey: UInt64(block.index))
+                if content.isDropped { continue }
+                content.uncommitted[UInt64(block.index)] = block
+                content.insert(block)
+            }
         }
     }
 
-    /// Notes that the catalogue has a block, or that it could not take it.
-    func didCommit(_ block: StoredBlock, isKnown: Bool) {
-        self.content.withLock { content in
-            content.writeCount += 1
-            let index = UInt64(block.index)
-            if content.uncommitted[index] == block { content.uncommitted[index] = nil }
-            if !isKnown { content.remove([block]) }
-        }
+    /// Notes that a block was not written.
+    func didNotWrite(_ index: UInt64) {
+        self.content.withLock { _ = $0.queued.removeValue(forKey: index) }
     }
 
-    /// The block's checksum in this version.
-    func checksum(of buffer: ByteBuffer, index: UInt64, fetched: UInt32) -> UInt64 {
-        self.seal.checksum(of: buffer, index: UInt32(index), fetched: fetched)
+    /// Notes that the catalogue has blocks, or that it could not take them.
+    func didCommit(_ blocks: [StoredBlock], areKnown: Bool) {
+        self.content.withLock { content in
+            content.writeCount += 1
+            for block in blocks where content.uncommitted[UInt64(block.index)] == block {
+                content.uncommitted[UInt64(block.index)] = nil
+            }
+            if !areKnown { content.remove(blocks) }
+        }
     }
 }

@@ -1,5 +1,15 @@
 import Foundation
 
+/// What vouches for a block that is to be stored.
+public struct BlockSeal: Sendable {
+    /// Which of the file's blocks it is.
+    let index: UInt64
+    /// When it came from the service, in seconds since 1970.
+    let fetched: UInt32
+    /// See ``VersionSeal``.
+    let checksum: UInt64
+}
+
 /// Where a block is on the disk.
 struct StoredBlock: Equatable, Sendable {
     /// See ``VersionSeal``.
@@ -14,7 +24,20 @@ struct StoredBlock: Equatable, Sendable {
     let fetched: UInt32
 }
 
-/// Neighbours in a file that lie in one segment: a row of the catalogue.
+extension StoredBlock {
+    /// A block that was written.
+    init(_ seal: BlockSeal, segment: UInt32, offset: UInt32) {
+        self.init(
+            checksum: seal.checksum,
+            index: UInt32(seal.index),
+            segment: segment,
+            offset: offset,
+            fetched: seal.fetched
+        )
+    }
+}
+
+/// Blocks of a part of a file that lie in one segment: a row of the catalogue.
 struct Piece: Sendable {
     /// The file's path as text.
     var key: String

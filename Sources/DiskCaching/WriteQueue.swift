@@ -3,10 +3,8 @@ import Primitives
 /// A block that waits to be written.
 struct QueuedBlock: Sendable {
     let file: DiskFile
-    let index: UInt64
+    let seal: BlockSeal
     let buffer: ByteBuffer
-    /// In seconds since 1970.
-    let fetched: UInt32
 
     /// What it takes in a segment, and here: a small buffer holds a page too.
     var byteCount: Int { self.buffer.count.alignedForBlock }
@@ -51,8 +49,6 @@ struct WriteQueue: Sendable {
         return self.blocks
     }
 
-    /// Notes that blocks no longer take memory.
-    mutating func finish(_ blocks: some Sequence<QueuedBlock>) {
-        self.byteCount -= blocks.reduce(0) { $0 + $1.byteCount }
-    }
+    /// Notes that so many bytes of blocks no longer wait.
+    mutating func finish(_ byteCount: Int) { self.byteCount -= byteCount }
 }

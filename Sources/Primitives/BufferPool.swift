@@ -19,11 +19,16 @@ enum BufferPool {
         var kept: [UnsafeMutableRawPointer] = []
         /// Addresses without memory.
         var vacant: [UnsafeMutableRawPointer] = []
+        /// What somebody has, in bytes.
+        var usedByteCount = 0
 
         mutating func take() -> UnsafeMutableRawPointer? { self.kept.popLast() ?? self.vacant.popLast() }
     }
 
     private static let free = Mutex(Free())
+
+    /// What was taken out and not given back, in bytes.
+    static var usedByteCount: Int { self.free.withLock { $0.usedByteCount } }
 
     /// Uninitialised memory of `byteCount` bytes, on a page's boundary, for ``release(_:)``.
     static func allocate(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
@@ -31,6 +36,7 @@ enum BufferPool {
             return .allocate(byteCount: max(byteCount, 1), alignment: 4096)
         }
         let pointer = self.free.withLock { free in
+            free.usedByteCount += byteCount
             if let pointer = free.take() { return pointer }
             let slab = self.makeSlab()
             // The first of them first.
@@ -49,6 +55,7 @@ enum BufferPool {
             return
         }
         let isKept = self.free.withLock { free in
+            free.usedByteCount -= memory.count
             guard free.kept.count < self.maximumFreeCount else { return false }
             free.kept.append(pointer)
             return true

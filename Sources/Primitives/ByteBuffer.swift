@@ -19,6 +19,9 @@ public final class ByteBuffer: @unchecked Sendable {
     /// The length in bytes.
     public let count: Int
 
+    /// What all buffers of 64 KiB take together, whoever has them, in bytes.
+    public static var blockByteCountInUse: Int { BufferPool.usedByteCount }
+
     /// The bytes, to be read.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: self.memory[..<self.count]) }
 

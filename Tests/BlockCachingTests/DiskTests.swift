@@ -1,4 +1,4 @@
-import DiskCaching
+import Glibc
 import Logging
 import Primitives
 import RemoteAPI
@@ -9,6 +9,7 @@ import Testing
 import WireFormat
 
 @testable import BlockCaching
+@testable import DiskCaching
 
 private let block = Int(BlockGeometry.blockByteCount)
 
@@ -24,6 +25,9 @@ struct DiskTests {
     /// What one mount does, and its successor after it.
     private func mounted<Value>(
         queueByteLimit: Int = 16 << 20,
+        memoryBudget: Int = 64 << 20,
+        environment: DiskEnvironment = DiskEnvironment(),
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         _ work: (BlockCache, ForgettingRemote, DiskCache) async throws -> Value
     ) async rethrows -> Value {
         let disk = DiskCache(
@@ -34,16 +38,15 @@ struct DiskTests {
                 freeSpaceFloor: 0,
                 queueByteLimit: queueByteLimit
             ),
+            environment: environment,
             logger: Logger(label: "test")
         )
         let remote = ForgettingRemote(self.remote, disk: disk)
-        let value = try await work(
-            BlockCache(remote: remote, disk: disk, memoryBudget: 64 << 20),
-            remote,
-            disk
-        )
+        let cache = BlockCache(remote: remote, disk: disk, memoryBudget: memoryBudget, now: now)
+        let value = try await work(cache, remote, disk)
         await disk.close()
-        return value
+        // It has what the disk did not take at once.
+        return withExtendedLifetime(cache) { value }
     }
 
     private func source(_ content: UInt64 = 1, _ name: String = "a", size: Int? = nil) -> BlockSource {
@@ -86,6 +89,50 @@ struct DiskTests {
             #expect(cache.statistics.diskHitCount == 11)
         }
         #expect(self.remote.calls.isEmpty)
+    }
+
+    @Test("A stream of many times the memory waits for a disk that is not much slower, which gets each block")
+    func slowDisk() async throws {
+        let size = 480 * block
+        self.remote.put("a", [UInt8](repeating: 7, count: size))
+        var environment = DiskEnvironment()
+        // Called before each piece is written.
+        environment.freeByteCount = { _ in
+            usleep(1000)
+            return 1 << 40
+        }
+        // A service by whose clock each block takes a second is not faster than any disk.
+        let clock = Mutex(ContinuousClock.now)
+        let slow: @Sendable () -> ContinuousClock.Instant = {
+            clock.withLock { now in
+                now += .seconds(1)
+                return now
+            }
+        }
+        await self.mounted(
+            queueByteLimit: 8 * block,
+            memoryBudget: 160 * block,
+            environment: environment,
+            now: slow
+        ) { cache, _, disk in
+            let reader = cache.makeReader()
+            let source = self.source(1, size: size)
+            for start in stride(from: 0, to: size, by: 16 * block) {
+                let answer = OneShot<Bool>()
+                let range = UInt64(start)..<UInt64(start + 16 * block)
+                let outcome = reader.read(source, range) { result in
+                    answer.resolve((try? result.get()) != nil)
+                }
+                if case .ready = outcome { continue }
+                #expect(await answer.wait() == true)
+            }
+            // Nothing waits forever either.
+            reader.close()
+        }
+        try await self.mounted { cache, _, _ in
+            _ = try await self.read(cache, 0..<size, of: self.source(5, size: size))
+            #expect(cache.statistics.fetchedByteCount == 0)
+        }
     }
 
     @Test("Of a run of which the disk has the middle, the two ends are asked for")

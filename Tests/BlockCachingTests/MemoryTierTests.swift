@@ -37,6 +37,34 @@ struct MemoryTierTests {
         #expect(self.held(tier, 0..<8) == Array(0..<8))
     }
 
+    @Test("What is held for the disk stays until it is released, and then goes before anything newer")
+    func heldForTheDisk() {
+        var tier = MemoryTier(budget: 1000)
+        for index in 0..<10 {
+            self.insert(&tier, index..<index + 1)
+            if index < 5 { tier.hold(self.key(index)) }
+        }
+        self.insert(&tier, 10..<15)
+        #expect(self.held(tier, 0..<15) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14])
+        for index in 0..<3 { tier.release(self.key(index)) }
+        self.insert(&tier, 15..<18)
+        #expect(self.held(tier, 0..<18) == [3, 4, 10, 11, 12, 13, 14, 15, 16, 17])
+    }
+
+    @Test("Where all that was read once is held, the oldest of it goes before what is read again")
+    func heldTooMuch() {
+        var tier = MemoryTier(budget: 1000)
+        self.insert(&tier, 0..<4)
+        self.insert(&tier, 10..<12)
+        for index in 0..<4 { _ = tier.get(self.key(index)) }
+        for index in 10..<30 {
+            self.insert(&tier, index..<index + 1)
+            tier.hold(self.key(index))
+        }
+        #expect(tier.byteCount == 1000)
+        #expect(self.held(tier, 0..<30) == [0, 1, 2, 3, 24, 25, 26, 27, 28, 29])
+    }
+
     @Test("Two reads of a block at one time, as of its halves, do not make it one that is read again")
     func halves() {
         var tier = MemoryTier(budget: 3200)

@@ -97,6 +97,12 @@ extension ByteBuffer {
 }
 
 extension DiskFile {
+    /// Stores a block that has just come in.
+    @discardableResult
+    func store(_ index: UInt64, _ buffer: ByteBuffer) -> Bool {
+        self.seal(index, buffer).map { self.store($0, buffer) } ?? true
+    }
+
     /// Stores a pattern in each block, its index added to a number.
     func store(_ blocks: Range<UInt64>, from start: Int = 0) {
         for index in blocks {

@@ -171,6 +171,34 @@ struct DiskCacheTests {
         }
     }
 
+    @Test("One look at a file that nobody had read tells that nothing is there; what comes then is found")
+    func firstLook() async {
+        let extents = UInt64(KnownBlocks.maximumExtentCount + 10)
+        let size = extents * DiskBlocks.perExtent * DiskBlocks.byteCount
+        let firsts = (0..<extents).map { $0 * DiskBlocks.perExtent }
+        await self.fixture.session { cache in
+            let file = cache.file(path("a"), size: size)
+            file.store(firsts[3]..<firsts[3] + 1)
+            await cache.onWriter { cache.drain() }
+            #expect(file.present(in: 0..<1) == nil)
+            await file.load(0..<1)
+            for first in firsts where first != firsts[3] {
+                #expect(file.present(in: first..<first + 2) == [])
+            }
+            #expect(file.present(in: firsts[3]..<firsts[3] + 2) == [firsts[3]])
+            for first in firsts { file.store(first..<first + 1) }
+            await cache.flush()
+            // More parts of it have blocks than are kept in memory.
+            for _ in 0..<2 {
+                for first in firsts { #expect(await file.good(first..<first + 2) == [Int(first)]) }
+            }
+        }
+        await self.fixture.session { cache in
+            let file = cache.file(path("a"), size: size)
+            for first in firsts { #expect(await file.good(first..<first + 2) == [Int(first)]) }
+        }
+    }
+
     @Test("When too much waits to be written, a block is turned away, and nobody waits")
     func queueBound() async {
         var fixture = self.fixture

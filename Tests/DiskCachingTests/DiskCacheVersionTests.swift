@@ -64,6 +64,40 @@ struct DiskCacheVersionTests {
         #expect(await self.good("a") == 2)
     }
 
+    @Test("A block that waits to be written is a miss too once it is older than its time to live")
+    mutating func ageOfWaiting() async {
+        self.fixture.options.blockTTL = .seconds(60)
+        await self.fixture.session { cache in
+            let file = cache.file(path("a"), size: self.size)
+            await file.load(0..<4)
+            file.store(0..<4)
+            self.fixture.clock.value += 59
+            #expect(file.present(in: 0..<4) == [0, 1, 2, 3])
+            #expect(await file.good(0..<4).count == 4)
+            self.fixture.clock.value += 1
+            #expect(file.present(in: 0..<4) == [])
+            #expect(await file.good(0..<4).count == 0)
+            // Some of them, so that the others are looked for on the disk.
+            #expect(await file.good(2..<7).count == 0)
+        }
+    }
+
+    @Test("With no time to live nothing is stored, and nothing of what is there is served")
+    mutating func noTimeToLive() async {
+        await self.store("a")
+        self.fixture.options.blockTTL = .zero
+        await self.fixture.session { cache in
+            for name in ["a", "b"] {
+                let file = cache.file(path(name), size: self.size)
+                file.store(0..<2)
+                #expect(await file.good(0..<4) == [])
+                await cache.flush()
+                #expect(await file.good(0..<4) == [])
+            }
+            #expect(cache.statistics.stored == 0)
+        }
+    }
+
     @Test("After the clock was set back blocks are misses: nothing says how old they are")
     mutating func clockSetBack() async {
         self.fixture.options.blockTTL = .seconds(60)

@@ -52,6 +52,16 @@ def test_a_file_read_before_a_remount_is_read_after_it_without_its_bytes_being_f
     assert seen.calls == {"list": 2, "size": 1}
 
 
+def test_nothing_of_a_large_file_read_at_full_speed_is_fetched_again_after_a_remount(
+    server, filesystem, content, cache_dir, reads
+):
+    # Twice as much as memory has for blocks.
+    large = random.Random(22).randbytes(192 << 20)
+    content.write("f", large)
+    assert reads("f", large) == len(large)
+    assert reads("f", large) == 0
+
+
 def test_what_was_stored_when_the_driver_was_killed_is_not_fetched_again(
     server, filesystem, content, cache_dir, reads
 ):

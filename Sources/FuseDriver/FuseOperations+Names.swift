@@ -27,9 +27,9 @@ extension FuseOperations {
             }
             fuse_reply_none(request)
         }
-        table.getattr = { request, inode, _ in
+        table.getattr = { request, inode, info in
             guard let request, let driver = FuseOperations.driver(of: request) else { return }
-            driver.getattr(request, InodeNumber(inode))
+            driver.getattr(request, InodeNumber(inode), isOpen: info != nil)
         }
         table.setattr = { request, inode, attributes, fields, info in
             guard let request, let attributes, let driver = FuseOperations.driver(of: request) else { return }
@@ -72,9 +72,9 @@ extension FuseOperations {
         }
     }
 
-    private func getattr(_ request: fuse_req_t, _ inode: InodeNumber) {
+    private func getattr(_ request: fuse_req_t, _ inode: InodeNumber, isOpen: Bool = false) {
         self.fileSystem.noteStat(of: inode)
-        if let (attributes, validFor) = self.fileSystem.getattrNow(inode) {
+        if let (attributes, validFor) = self.fileSystem.getattrNow(inode, isOpen: isOpen) {
             _ = Self.replyAttributes(request, attributes, validFor)
             return
         }

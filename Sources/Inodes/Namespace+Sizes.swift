@@ -21,10 +21,15 @@ public struct FileVersion: Sendable, Hashable {
 
 extension Namespace {
     /// A file's version, if its size was asked for within the time to live.
-    public func freshVersion(of inode: InodeNumber) -> FileVersion? {
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - age: Within so long will do too.
+    /// - Returns: The version; nothing if it is not known, or older.
+    public func freshVersion(of inode: InodeNumber, orWithin age: Duration = .zero) -> FileVersion? {
         self.state.withLock { state in
             guard let facts = state.facts(of: inode), let size = facts.size, let content = facts.content,
-                self.isSizeFresh(facts.sizeAsOf) || state.nodes[inode]?.isDetached == true
+                self.isSizeFresh(facts.sizeAsOf, orWithin: age) || state.nodes[inode]?.isDetached == true
             else { return nil }
             return FileVersion(content: content, size: size, validFor: self.remainingOfSize(facts.sizeAsOf))
         }

@@ -186,10 +186,10 @@ public final class Namespace: Sendable {
         return self.now() - instant < self.timeToLive
     }
 
-    /// Whether a size that was asked for at that time may be believed.
-    func isSizeFresh(_ instant: ContinuousClock.Instant?) -> Bool {
+    /// Whether a size that was asked for at that time may be believed, be it for longer than the time to live.
+    func isSizeFresh(_ instant: ContinuousClock.Instant?, orWithin age: Duration = .zero) -> Bool {
         guard let instant else { return false }
-        return self.now() - instant < self.sizeTimeToLive
+        return self.now() - instant < max(self.sizeTimeToLive, age)
     }
 
     /// How much longer a listing may be believed.

@@ -80,13 +80,27 @@ extension FileSystem {
     }
 
     /// What stat(2) shows, if it is known; the kernel is told.
-    public func getattrNow(_ inode: InodeNumber) -> (FileAttributes, validFor: Duration)? {
-        guard let known = self.knownAttributes(inode) else { return nil }
+    ///
+    /// - Parameters:
+    ///   - inode: Of what.
+    ///   - isOpen: Whether the kernel asks on behalf of who has it open. It does so before each read(2) if attributes hold
+    ///     for no time, and a request for each would cost more than the bytes: then a size is believed for a second.
+    /// - Returns: The attributes, and how long they may be believed.
+    public func getattrNow(
+        _ inode: InodeNumber,
+        isOpen: Bool = false
+    ) -> (FileAttributes, validFor: Duration)? {
+        guard let known = self.knownAttributes(inode, sizeWithin: isOpen ? .seconds(1) : .zero) else {
+            return nil
+        }
         self.namespace.tell(inode, size: known.0.size)
         return known
     }
 
-    private func knownAttributes(_ inode: InodeNumber) -> (FileAttributes, validFor: Duration)? {
+    private func knownAttributes(
+        _ inode: InodeNumber,
+        sizeWithin age: Duration
+    ) -> (FileAttributes, validFor: Duration)? {
         guard var attributes = self.namespace.attributes(of: inode) else { return nil }
         guard attributes.kind == .file else { return (attributes, self.namespace.timeToLive) }
         let known = self.namespace.knownVersion(of: inode)
@@ -96,7 +110,7 @@ extension FileSystem {
             attributes.size = staged.size
             return (attributes, self.namespace.timeToLive)
         }
-        guard let version = self.namespace.freshVersion(of: inode) else { return nil }
+        guard let version = self.namespace.freshVersion(of: inode, orWithin: age) else { return nil }
         attributes.size = version.size
         return (attributes, version.validFor)
     }

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mountkit import Mount, read, write
+from mountkit import Mount, counting, read, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -54,6 +54,43 @@ def test_with_the_default_time_to_live_what_was_closed_elsewhere_is_seen_after_i
         assert all(data in (old, new) for data in seen)
 
 
+def test_without_a_time_to_live_a_path_costs_its_listings_and_its_sizes(server, filesystem, content):
+    content.write("d/f", pattern(1000))
+    with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+        with counting(server) as seen:
+            os.stat(mount / "d/f")
+        assert seen.calls == {"list": 2, "size": 1}
+        with counting(server) as seen:
+            os.close(os.open(mount / "d/f", os.O_RDONLY))
+        assert seen.calls["list"] == 2 and seen.calls["size"] == 2
+
+
+def test_without_a_time_to_live_reads_of_an_open_file_do_not_each_ask_for_its_size(server, filesystem, content):
+    content.write("f", pattern(400_000))
+    with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+        descriptor = os.open(mount / "f", os.O_RDONLY)
+        try:
+            with counting(server) as seen:
+                for offset in range(0, 400_000, 4000):
+                    assert os.pread(descriptor, 4000, offset) == pattern(4000, start=offset)
+        finally:
+            os.close(descriptor)
+        # One a second; each would be 100.
+        assert seen.calls["size"] < 50
+
+
+def test_without_a_time_to_live_who_reads_on_at_the_end_sees_what_was_added_elsewhere(server, filesystem, content):
+    content.write("f", pattern(1000))
+    with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+        descriptor = os.open(mount / "f", os.O_RDONLY)
+        try:
+            assert os.read(descriptor, 5000) == pattern(1000)
+            content.write("f", pattern(1500))
+            poll(lambda: os.read(descriptor, 5000) == pattern(500, start=1000), what="the bytes that were added")
+        finally:
+            os.close(descriptor)
+
+
 def test_what_is_open_already_shows_the_other_version_whole_once_it_is_opened_anew(mounts):
     with mounts("--metadata-ttl", 0) as (one, two):
         write(one / "f", version(0))
@@ -67,7 +104,7 @@ def test_what_is_open_already_shows_the_other_version_whole_once_it_is_opened_an
 
 
 def test_a_version_of_the_same_size_is_seen_where_blocks_are_believed_for_no_time(mounts):
-    with mounts("--metadata-ttl", 0, "--block-ttl", 0, "--disk-cache", 0) as (one, two):
+    with mounts("--metadata-ttl", 0, "--block-ttl", 0) as (one, two):
         for start in range(6):
             write(one / "f", pattern(200_000, start=start))
             assert read(two / "f") == pattern(200_000, start=start)

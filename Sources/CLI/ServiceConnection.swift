@@ -19,7 +19,7 @@ struct ServiceConnection: Sendable {
     ///   - spareConnections: How many connections are kept ready: what a command that ends soon has no use for.
     ///   - environment: Where a key may be.
     ///   - logger: Told of repeated calls.
-    /// - Throws: If there is no usable key.
+    /// - Throws: If there is no usable key, or a file of TLS cannot be used.
     init(
         _ configuration: ServiceConfiguration,
         spareConnections: Int = 0,
@@ -27,17 +27,10 @@ struct ServiceConnection: Sendable {
         logger: Logger
     ) throws(UserError) {
         let credentials = try Self.credentials(configuration.keySource, environment)
+        let tls = try configuration.tls()
         do {
             self.transport = try CurlTransport(
-                TransportOptions(
-                    spareConnections: spareConnections,
-                    tls: .init(
-                        authoritiesFile: configuration.authoritiesFile,
-                        clientCertificateFile: configuration.clientCertificateFile,
-                        clientKeyFile: configuration.clientKeyFile,
-                        verifiesCertificate: configuration.insecureOrigin == nil
-                    )
-                )
+                TransportOptions(spareConnections: spareConnections, tls: tls)
             )
             self.client = RemoteClient(
                 endpoint: configuration.endpoint,

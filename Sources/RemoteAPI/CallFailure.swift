@@ -124,20 +124,30 @@ enum AnswerText {
         "x-request-id", "request-id", "x-amzn-requestid", "apigw-requestid", "x-correlation-id",
     ]
 
-    /// The first line that is not empty: printable, of at most 200 characters, and without the key.
+    /// The first line that is not empty, or a page's title: printable, of at most 200 characters, and without the key.
     static func firstLine(_ body: [UInt8], hiding key: String) -> String {
         let text = String(decoding: body.prefix(4096), as: UTF8.self)
-        if self.isMarkup(body) { return "an HTML page" }
-        for line in text.split(whereSeparator: \.isNewline) {
-            var scalars = String.UnicodeScalarView()
-            for scalar in line.unicodeScalars {
-                scalars.append(scalar.properties.generalCategory.isPrintable ? scalar : " ")
-            }
-            let words = String(scalars).split(separator: " ").joined(separator: " ")
-            if words.isEmpty { continue }
-            return String((key.isEmpty ? words : words.replacing(key, with: "<hidden>")).prefix(200))
+        if self.isMarkup(body) {
+            let title = self.title(of: text).map { self.shown($0, hiding: key) } ?? ""
+            return "an HTML page" + (title.isEmpty ? "" : " with the title '\(title)'")
         }
-        return ""
+        let lines = text.split(whereSeparator: \.isNewline).lazy
+        return lines.map { self.shown($0, hiding: key) }.first { !$0.isEmpty } ?? ""
+    }
+
+    private static func shown(_ text: Substring, hiding key: String) -> String {
+        var scalars = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            scalars.append(scalar.properties.generalCategory.isPrintable ? scalar : " ")
+        }
+        let words = String(scalars).split(separator: " ").joined(separator: " ")
+        return String((key.isEmpty ? words : words.replacing(key, with: "<hidden>")).prefix(200))
+    }
+
+    /// What stands between `<title>` and the next tag: what a proxy refuses a call with.
+    private static func title(of page: String) -> Substring? {
+        guard let start = page.firstRange(of: "<title>") ?? page.firstRange(of: "<TITLE>") else { return nil }
+        return page[start.upperBound...].prefix { $0 != "<" }
     }
 
     /// Whether a body has bytes that no text has.

@@ -44,7 +44,7 @@ public final class Credentials: Sendable {
     /// Reads the key from a file.
     ///
     /// - Parameter path: The file, which holds the key alone.
-    /// - Throws: If it cannot be read, or what it holds is no key.
+    /// - Throws: If it cannot be read, can be read by others too, or holds no key.
     public init(file path: String) throws(CredentialsError) {
         let stamp = Self.stamp(path)
         let key = try Self.readKey(path)
@@ -81,6 +81,19 @@ public final class Credentials: Sendable {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Self.unreadable(path, errno) }
         defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw Self.unreadable(path, errno) }
+        // A pipe is nobody else's.
+        let isExposed = SecretFile.isExposed(
+            permissions: status.st_mode,
+            owner: status.st_uid,
+            reader: geteuid()
+        )
+        guard status.st_mode & S_IFMT != S_IFREG || !isExposed else {
+            throw CredentialsError(
+                description: "the API key file \(path) can be read by others; run: chmod 600 \(path)"
+            )
+        }
         var bytes = [UInt8](repeating: 0, count: Self.maximumByteCount + 1)
         var count = 0
         while count < bytes.count {

@@ -1,3 +1,4 @@
+import Glibc
 import TestKit
 import Testing
 import Transport
@@ -218,6 +219,34 @@ struct AnswerTests {
         #expect(throws: CredentialsError.self) { try Credentials(file: directory.path) }
         directory.write([UInt8](repeating: 0x41, count: 20_000), to: "large")
         #expect(throws: CredentialsError.self) { try Credentials(file: directory.path + "/large") }
+    }
+
+    @Test(
+        "A key file that others can read is refused, with what to run",
+        arguments: [0o640, 0o604, 0o644, 0o660]
+    )
+    func exposedKeyFile(mode: UInt32) throws {
+        let directory = TemporaryDirectory()
+        directory.write(Array("sk-secret".utf8), to: "key")
+        let path = directory.path + "/key"
+        chmod(path, mode)
+        let error = #expect(throws: CredentialsError.self) { try Credentials(file: path) }
+        #expect(
+            error?.description == "the API key file \(path) can be read by others; run: chmod 600 \(path)"
+        )
+        chmod(path, 0o400)
+        #expect(throws: Never.self) { try Credentials(file: path) }
+    }
+
+    @Test(
+        "Only root lends a secret to a group",
+        arguments: [
+            (0o600, 1, 1, false), (0o400, 0, 0, false), (0o440, 0, 1, false), (0o440, 0, 0, true),
+            (0o440, 1, 1, true), (0o604, 0, 1, true), (0o620, 1, 1, true), (0o601, 1, 1, true),
+        ] as [(UInt32, UInt32, UInt32, Bool)]
+    )
+    func exposed(permissions: UInt32, owner: UInt32, reader: UInt32, isExposed: Bool) {
+        #expect(SecretFile.isExposed(permissions: permissions, owner: owner, reader: reader) == isExposed)
     }
 
     @Test(

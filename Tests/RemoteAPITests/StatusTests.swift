@@ -144,6 +144,19 @@ struct StatusTests {
         )
     }
 
+    @Test("Of an error's HTML page the title is told, without what could not be printed")
+    func errorPageTitle() async throws {
+        let page = "<html>\r\n<head><title>400 No\u{1b}[2J\n certificate</title><b>secret stuff</b>"
+        let service = try ScriptedService([.text(400, page)])
+        #expect(
+            await failure { () async throws(RemoteError) in try await service.files.list(.root) }
+                == .rejected(
+                    status: 400,
+                    message: "an HTML page with the title '400 No [2J certificate'"
+                )
+        )
+    }
+
     @Test("An error's text is one printable line of bounded length")
     func errorText() async throws {
         let long = String(repeating: "x", count: 1000)

@@ -65,6 +65,12 @@ def fails(result, *words, status=None):
     return result
 
 
+def private(path):
+    """Makes an empty file that its owner alone can read, as keys must be."""
+    path.touch(0o600)
+    return path
+
+
 def needs_root(why):
     """Fails a test that cannot be run by everybody."""
     if os.geteuid() != 0:

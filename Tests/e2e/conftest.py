@@ -82,16 +82,33 @@ def impatient(server, filesystem, content):
         yield mount
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """The files of a certificate of 127.0.0.1 that is its own authority, and of its key."""
-    folder = tmp_path_factory.mktemp("tls")
+def own_certificate(folder, name):
+    """Makes a certificate of an address or a name that is its own authority: its file, and that of its key."""
+    kind = "IP" if name[0].isdigit() else "DNS"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+         "-addext", f"subjectAltName={kind}:{name}", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
         check=True, capture_output=True,
     )
     return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """The files of a certificate of 127.0.0.1 that is its own authority, and of its key."""
+    return own_certificate(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def client_certificate(tmp_path_factory):
+    """The files of a certificate of a client that is its own authority, and of its key."""
+    return own_certificate(tmp_path_factory.mktemp("client"), "client")
+
+
+@pytest.fixture(scope="session")
+def other_certificate(tmp_path_factory):
+    """The files of a certificate of another host, and of its key."""
+    return own_certificate(tmp_path_factory.mktemp("other"), "elsewhere.example")
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ http {{
         listen 127.0.0.1:{port} ssl{http2};
         ssl_certificate {certificate};
         ssl_certificate_key {key};
+        {clients}
         location / {{
             proxy_pass http://service;
             proxy_http_version 1.1;
@@ -61,11 +62,12 @@ http {{
 
 class Nginx:
     """A proxy with TLS before `server`. certificate: a (certificate file, key file) pair. http2: whether it speaks it.
+    clients: a file of the authorities that the certificate of every client must come from.
 
     It has what a Mount needs of a server.
     """
 
-    def __init__(self, server, certificate, http2=True):
+    def __init__(self, server, certificate, http2=True, clients=None):
         self.program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
         if not self.program:
             pytest.fail("nginx is missing: scripts/packages.sh test installs it")
@@ -81,6 +83,7 @@ class Nginx:
         (self.folder / "nginx.conf").write_text(CONFIGURATION.format(
             folder=self.folder, port=self.port, upstream=re.search(r"//([^/]+)", server.url)[1],
             certificate=certificate[0], key=certificate[1], http2=" http2" if http2 else "",
+            clients=f"ssl_client_certificate {clients}; ssl_verify_client on;" if clients else "",
         ))
 
     def __enter__(self):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from clikit import MOUNT_FAILURE, as_user, at_terminal, closed_port, environment, fails, open_directory, tetherfs
+from clikit import MOUNT_FAILURE, as_user, at_terminal, closed_port, environment, fails, open_directory, private, tetherfs
 from servercalls import Calls
 from serverkit import Server, binary, poll
 
@@ -166,7 +166,7 @@ def test_a_wrong_key_and_one_that_may_not_are_told_apart(own, tmp_path):
     delete = ["filesystems", "delete", "a", "--yes"]
     fails(tetherfs(*delete, server=own, api_key="wrong-key-0123"), "refused the API key", "ET_ENGINE_API_KEY")
     fails(tetherfs(*delete, server=own, api_key=other["api_key"]), "does not allow", "ET_ENGINE_API_KEY")
-    key = tmp_path / "key"
+    key = private(tmp_path / "key")
     key.write_text("wrong-key-0123\n")
     fails(tetherfs(*delete, "--api-key-file", key, server=own), "refused the API key", str(key))
     (tmp_path / "mnt").mkdir()
@@ -176,7 +176,7 @@ def test_a_wrong_key_and_one_that_may_not_are_told_apart(own, tmp_path):
 
 
 def test_the_key_is_taken_from_a_file_with_white_space_around_it(server, tmp_path):
-    key = tmp_path / "a key"
+    key = private(tmp_path / "a key")
     key.write_text(f"\n {server.api_key} \r\n")
     env = environment(endpoint=server.url)
     assert tetherfs("filesystems", "list", "--api-key-file", key, env=env).returncode == 0
@@ -205,11 +205,42 @@ def test_a_key_that_is_none_says_where_it_was_taken_from(server, tmp_path, comma
     fails(attempt(TETHERFS_API_KEY_FILE=str(key)), str(key), "No such file")
     fails(attempt("--api-key-file", tmp_path), str(tmp_path), "Is a directory")
     fails(attempt("--api-key-file", ""), "--api-key-file")
+    private(key)
     for content, word in ((b"", "empty"), (b" \n", "empty"), (b"a b\n", "more than one word"), (b"a\nb\n", "word"),
                           (b"a\x00b", "characters"), ("ü".encode(), "characters"), (b"k" * 20_000, "too large")):
         key.write_bytes(content)
         fails(attempt("--api-key-file", key), str(key), word)
     assert len(server.requests_log()) == before
+
+
+@pytest.mark.parametrize("command", ["filesystems", "mount"])
+@pytest.mark.parametrize("way", ["flag", "-o", "variable", "profile", "credential"])
+def test_a_key_file_that_others_can_read_is_refused_with_what_to_run(server, tmp_path, command, way):
+    key = private(tmp_path / "api-key")
+    key.write_text(server.api_key)
+    (tmp_path / "tetherfs").mkdir()
+    config = private(tmp_path / "tetherfs" / "config.toml")
+    config.write_text(f'[profile.test]\napi-key-file = "{key}"\n')
+    flags, variables = {
+        "flag": (["--api-key-file", key], {}), "-o": (["-o", f"api_key_file={key}"], {}),
+        "variable": ([], {"TETHERFS_API_KEY_FILE": str(key)}), "profile": (["--profile", "test"], {}),
+        "credential": ([], {"CREDENTIALS_DIRECTORY": str(tmp_path)}),
+    }[way]
+    env = environment(endpoint=server.url, **{"XDG_CONFIG_HOME": str(tmp_path), **variables})
+    (tmp_path / "mnt").mkdir()
+
+    def attempt():
+        if command == "mount":
+            return mount(tmp_path / "mnt", *flags, env=env)
+        return tetherfs("filesystems", "list", *(flags if way != "-o" else ["--api-key-file", key]), env=env)
+
+    for mode in (0o640, 0o604, 0o644):
+        key.chmod(mode)
+        line = fails(attempt(), f"{key} can be read by others; run: chmod 600 ").stderr
+        subprocess.run(line.split("run: ")[1].split(), check=True)
+        # It is used after that, and the mount fails for want of the filesystem alone.
+        result = attempt()
+        assert result.returncode == 0 if command == "filesystems" else "no filesystem 'data'" in result.stderr
 
 
 def test_an_unreadable_key_file_is_named(server):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from clikit import MOUNT_FAILURE, as_user, environment, fails, open_directory, public_binary, tetherfs
+from clikit import MOUNT_FAILURE, as_user, environment, fails, open_directory, private, public_binary, tetherfs
 from mountkit import Mount, check, read, run, write
 from serverkit import binary, poll
 
@@ -118,7 +118,7 @@ def test_options_for_the_kernel_reach_it(mounted, content):
 
 def test_o_takes_what_flags_take(server, filesystem):
     with open_directory() as folder:
-        (folder / "key").write_text(server.api_key)
+        private(folder / "key").write_text(server.api_key)
         (folder / "mnt").mkdir()
         options = (f"endpoint={server.url},api_key_file={folder}/key,cache-dir={folder}/a\\,b,request_timeout=20,"
                    "retries=1,metadata_ttl=0,log_level=debug,foreground")

@@ -40,9 +40,11 @@ def machine_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     with Server(data_dir=folder / "data") as server:
         server.content(server.create_filesystem("data")).write("f", b"hello\n")
-        key = server.api_key
+        key = tmp_path_factory.mktemp("secret") / "key"
+        key.touch(0o600)
+        key.write_text(server.api_key + "\n")
     files = {
-        "/srv/files": folder, "/etc/tetherfs/key": key + "\n", "/etc/systemd/system/files.service": SERVER_UNIT,
+        "/srv/files": folder, "/etc/tetherfs/key": key, "/etc/systemd/system/files.service": SERVER_UNIT,
         "/etc/systemd/system/remote-fs.target.d/files.conf": "[Unit]\nWants=files.service\n",
     }
     programs = {"/usr/bin/tetherfs": "tetherfs", "/usr/bin/tetherfs-server": "tetherfs-server"}
@@ -128,7 +130,6 @@ def test_a_stop_of_a_mount_unit_uploads_what_could_not_be_uploaded_before(machin
 def test_a_service_takes_its_key_as_a_credential_restarts_after_a_crash_and_uploads_at_its_stop(machine_files):
     output = succeeds("""
         mkdir -p /mnt/data
-        chmod 600 /etc/tetherfs/key
         systemctl start tetherfs@mnt-data; mounted /mnt/data
         systemctl show -p StatusText tetherfs@mnt-data | grep 'data is mounted at /mnt/data'
         test "$(cat /mnt/data/f)" = hello

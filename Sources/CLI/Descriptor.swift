@@ -42,6 +42,11 @@ enum Descriptor {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw SystemError() }
         defer { close(descriptor) }
+        return try self.readAll(descriptor, limit: limit)
+    }
+
+    /// Reads to the end, or until there are `limit` bytes or somewhat more.
+    static func readAll(_ descriptor: Int32, limit: Int) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
         while bytes.count < limit {
             let more = try self.read(descriptor, limit: 64 << 10)

@@ -11,8 +11,8 @@ struct TetherfsCommand: ParsableCommand {
         abstract: "Mounts remote filesystems.",
         discussion: """
             Examples:
-              tetherfs filesystems list --api-key-file ~/.tetherfs-key
-              tetherfs mount data /mnt/data --api-key-file ~/.tetherfs-key
+              tetherfs login
+              tetherfs mount data /mnt/data
               tetherfs unmount /mnt/data
             """,
         version: "0.1.0",
@@ -30,6 +30,8 @@ struct TetherfsCommand: ParsableCommand {
             RemoveCommand.self,
             DiskUsageCommand.self,
             ConfigCommand.self,
+            LoginCommand.self,
+            LogoutCommand.self,
             WatchMountCommand.self,
         ]
     )

@@ -17,16 +17,23 @@ struct ServiceConnection: Sendable {
     /// - Parameters:
     ///   - configuration: Which service, and how to speak to it.
     ///   - spareConnections: How many connections are kept ready: what a command that ends soon has no use for.
+    ///   - credentials: The key, if it is not where the configuration says.
     ///   - environment: Where a key may be.
     ///   - logger: Told of repeated calls.
     /// - Throws: If there is no usable key, or a file of TLS cannot be used.
     init(
         _ configuration: ServiceConfiguration,
         spareConnections: Int = 0,
+        credentials: Credentials? = nil,
         environment: Environment = .current,
         logger: Logger
     ) throws(UserError) {
-        let credentials = try Self.credentials(configuration.keySource, environment)
+        let key: Credentials
+        if let credentials {
+            key = credentials
+        } else {
+            key = try Self.credentials(configuration.keySource, environment)
+        }
         let tls = try configuration.tls()
         do {
             self.transport = try CurlTransport(
@@ -34,7 +41,7 @@ struct ServiceConnection: Sendable {
             )
             self.client = RemoteClient(
                 endpoint: configuration.endpoint,
-                credentials: credentials,
+                credentials: key,
                 transport: self.transport,
                 retry: RetryPolicy(
                     requestTimeout: configuration.requestTimeout,
@@ -54,7 +61,7 @@ struct ServiceConnection: Sendable {
     ) throws(UserError) -> Credentials {
         do throws(CredentialsError) {
             switch source {
-            case .missing: break
+            case .missing, .input: break
             case .file(let path):
                 let credentials = try Credentials(file: path)
                 if let bytes = try? Descriptor.readFile(path, limit: 64 << 10) {

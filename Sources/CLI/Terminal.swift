@@ -60,4 +60,32 @@ enum Terminal {
         Descriptor.write(question, to: STDERR_FILENO)
         return readLine(strippingNewline: true)
     }
+
+    /// Asks for a line that is not shown while it is typed. A signal that ends the process leaves the terminal as it was.
+    ///
+    /// - Returns: The line without its end; nothing at the end of input.
+    static func askSecretly(_ question: String) -> String? {
+        let signals = BlockedSignals()
+        var settings = termios()
+        tcgetattr(STDIN_FILENO, &settings)
+        var silent = settings
+        silent.c_lflag &= ~tcflag_t(ECHO)
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
+        defer {
+            tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
+            Descriptor.write("\n", to: STDERR_FILENO)
+            signals.unblock()
+        }
+        // After the echo is off: who pastes at once would see it.
+        Descriptor.write(question, to: STDERR_FILENO)
+        while !signals.hasArrived {
+            guard Descriptor.waitUntilReadable(STDIN_FILENO, milliseconds: 100) else { continue }
+            // A terminal gives a line at a time.
+            guard let bytes = try? Descriptor.read(STDIN_FILENO, limit: 64 << 10), !bytes.isEmpty else {
+                break
+            }
+            return String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        }
+        return nil
+    }
 }

@@ -102,7 +102,6 @@ struct ConfigurationFileTests {
             ("umask = 22", "must be an octal number in quotes"),
             ("read-only = \"true\"", "must be true or false, without quotes"),
             ("read-only = 1", "must be true or false, without quotes"),
-            ("api-key-file = \"0123456789\"", "must be the path of a file that holds the key"),
             ("retries = 1\nretries = 2", "retries stands in line 2 already"),
             ("block-ttl = 1\nblock_ttl = 2", "block_ttl stands in line 2 already"),
             ("retries 4", "a key is followed by ="),
@@ -112,7 +111,6 @@ struct ConfigurationFileTests {
         let error = self.error("[profile.a]\n\(line)\n")
         #expect(error.hasPrefix("/etc/tetherfs/config.toml:\(line.contains("\n") ? 3 : 2): "))
         #expect(error.contains(words))
-        #expect(!error.contains("0123456789"))
     }
 
     @Test("A value that cannot be is an error with the line, when it is used")
@@ -209,7 +207,7 @@ struct ProfileTests {
     @Test("A profile's key is not sent to a service that is another than the profile's")
     func keyForAnotherService() throws {
         let environment = Environment(variables: [:], userID: 1, groupID: 1, homeDirectory: nil)
-        let text = "[profile.b]\nendpoint = \"https://a/v1\"\napi-key-file = \"/k\""
+        let text = "[profile.b]\nendpoint = \"https://a/v1\"\napi-key-file = \"/dev/null\""
         let profile = try self.files(text, "").profile(named: self.named)
         func resolve(_ url: String?, _ more: [SettingName: Setting] = [:]) throws -> ServiceConfiguration {
             var given = more
@@ -219,8 +217,8 @@ struct ProfileTests {
                 environment: environment
             )
         }
-        #expect(try resolve(nil).keySource == .file("/k"))
-        #expect(try resolve("https://a/v1/").keySource == .file("/k"))
+        #expect(try resolve(nil).keySource == .file("/dev/null"))
+        #expect(try resolve("https://a/v1/").keySource == .file("/dev/null"))
         #expect(throws: UserError.self) { try resolve("https://b/v1") }
         let key = [SettingName.apiKeyFile: Setting(text: "/l", origin: "--api-key-file")]
         #expect(try resolve("https://b/v1", key).keySource == .file("/l"))
@@ -228,13 +226,15 @@ struct ProfileTests {
 
     @Test("A key in the environment goes before a profile's, and a file in the environment before that")
     func keyOrder() throws {
-        let profile = try self.files("[profile.b]\napi-key-file = \"/k\"", "").profile(named: self.named)
+        let profile = try self.files("[profile.b]\napi-key-file = \"/dev/null\"", "").profile(
+            named: self.named
+        )
         func source(_ variables: [String: String]) throws -> KeySource {
             let environment = Environment(variables: variables, userID: 1, groupID: 1, homeDirectory: nil)
             let layers = SettingLayers([environment.settings], profile: profile)
             return try ServiceConfiguration(layers, environment: environment).keySource
         }
-        #expect(try source([:]) == .file("/k"))
+        #expect(try source([:]) == .file("/dev/null"))
         #expect(try source(["ET_ENGINE_API_KEY": "x"]) == .environment("ET_ENGINE_API_KEY"))
         #expect(try source(["ET_ENGINE_API_KEY": "x", "TETHERFS_API_KEY_FILE": "/f"]) == .file("/f"))
     }

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import termios
 import threading
 
 import pytest
@@ -105,12 +106,15 @@ def as_user(*owned, user=65534):
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
 
 
-def at_terminal(*arguments, server, typed, timeout=60):
-    """Runs `tetherfs ARGUMENTS…` at a terminal, types a line once something was asked; returns status and screen."""
+def at_terminal(*arguments, server=None, typed=(), env=None, timeout=60):
+    """Runs `tetherfs ARGUMENTS…` at a terminal and returns status and screen.
+
+    typed: a text for each question, typed once that was asked; or a function that is called with the process.
+    """
     master, terminal = pty.openpty()
     try:
         process = subprocess.Popen(
-            [binary("tetherfs"), *map(str, arguments)], env=environment(server),
+            [binary("tetherfs"), *map(str, arguments)], env=env or environment(server),
             stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
         )
     finally:
@@ -128,11 +132,15 @@ def at_terminal(*arguments, server, typed, timeout=60):
         return process.poll() is not None
 
     try:
-        poll(lambda: read_on() or screen.endswith(b": "), timeout, "question")
-        if process.poll() is None:
-            os.write(master, typed.encode())
+        for text in [typed] if isinstance(typed, str) or callable(typed) else typed:
+            seen = len(screen)
+            poll(lambda: read_on() or screen[seen:].endswith(b": "), timeout, "question")
+            if process.poll() is None:
+                text(process) if callable(text) else os.write(master, text.encode())
         poll(read_on, timeout, "end of the command")
-        return process.wait(timeout), screen.decode()
+        status = process.wait(timeout)
+        assert termios.tcgetattr(master)[3] & termios.ECHO, "the terminal shows no more what is typed"
+        return status, screen.decode()
     finally:
         process.kill()
         process.wait()

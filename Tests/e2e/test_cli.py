@@ -14,7 +14,7 @@ from serverkit import Server, binary, poll
 COMMANDS = [
     [], ["mount"], ["unmount"], ["filesystems"],
     ["filesystems", "list"], ["filesystems", "create"], ["filesystems", "delete"], ["filesystems", "share"],
-    ["ls"], ["mkdir"], ["rm"], ["du"],
+    ["ls"], ["mkdir"], ["rm"], ["du"], ["config"], ["config", "show"], ["login"], ["logout"],
 ]
 
 

@@ -16,7 +16,7 @@ struct ConfigurationFiles: Sendable {
     /// Where they may be: the user's and the system's; the first of them is stronger.
     private let paths: [String]
     /// Those that there are.
-    private let files: [ConfigurationFile]
+    let files: [ConfigurationFile]
 
     /// Reads them.
     ///
@@ -45,18 +45,21 @@ struct ConfigurationFiles: Sendable {
     /// - Throws: If there is none of a name that was given.
     func profile(named setting: Setting?) throws(UserError) -> Profile? {
         let setting = self.name(setting)
-        let name = setting?.text ?? Profile.standardName
-        let layers = self.files.compactMap { $0.profiles[name] }
-        guard !layers.isEmpty else {
-            guard let setting else { return nil }
-            let names = Set(self.files.flatMap { $0.profiles.keys }).sorted()
-            let others =
-                names.isEmpty
-                ? "no profiles are in \(self.paths.map { Printable.text($0) }.joined(separator: " or "))"
-                : "there are: \(names.joined(separator: ", "))"
-            throw UserError("\(setting.origin): no profile '\(Printable.text(name))'; \(others)")
-        }
-        return Profile(name: name, origin: setting, layers: layers)
+        if let profile = self.profile(setting) { return profile }
+        guard let setting else { return nil }
+        let names = Set(self.files.flatMap { $0.profiles.keys }).sorted()
+        let others =
+            names.isEmpty
+            ? "no profiles are in \(self.paths.map { Printable.text($0) }.joined(separator: " or "))"
+            : "there are: \(names.joined(separator: ", "))"
+        throw UserError("\(setting.origin): no profile '\(Printable.text(setting.text))'; \(others)")
+    }
+
+    /// The profile of a name, or of the standard one; nothing if there is none.
+    func profile(_ name: Setting?) -> Profile? {
+        let text = name?.text ?? Profile.standardName
+        let layers = self.files.compactMap { $0.profiles[text] }
+        return layers.isEmpty ? nil : Profile(name: text, origin: name, layers: layers)
     }
 
     /// The name of the profile to use, whether or not there is one of it.

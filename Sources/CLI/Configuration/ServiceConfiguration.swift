@@ -7,12 +7,15 @@ enum KeySource: Sendable, Equatable {
     case file(String)
     /// A variable of the environment that holds the key itself.
     case environment(String)
+    /// What was typed, or came on standard input.
+    case input
     /// Nobody has named a place.
     case missing
 
     /// The place, for an error's line.
     var place: String {
         switch self {
+        case .input: "standard input"
         case .missing: "nowhere"
         case .file(let path): Printable.text(path)
         case .environment(let name): name
@@ -138,7 +141,8 @@ struct ServiceConfiguration: Sendable {
     private static func keySource(_ file: Setting) throws(UserError) -> KeySource {
         guard !file.text.isEmpty else { throw UserError("\(file.origin) needs the path of a file") }
         // Not repeated: whoever takes it for the key's own place gives the key.
-        guard file.text.contains("/") || FileStatus(of: FilePath.absolute(file.text)) != nil else {
+        let isPath = file.line == nil && file.text.contains("/")
+        guard isPath || FileStatus(of: FilePath.absolute(file.text)) != nil else {
             throw UserError(
                 "\(file.origin) must be the path of a file that holds the key: there is no such file"
             )

@@ -73,7 +73,7 @@ struct SettingTable {
     /// Whether there is a key, and where.
     private static func key(_ source: KeySource) -> Row {
         switch source {
-        case .missing: Row(name: "api-key", value: nil, source: "default")
+        case .missing, .input: Row(name: "api-key", value: nil, source: "default")
         case .file(let path): Row(name: "api-key", value: Secrets.mask, source: path)
         case .environment(let name): Row(name: "api-key", value: Secrets.mask, source: name)
         }

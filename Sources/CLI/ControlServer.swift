@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// Answers on the control socket of a running driver, on threads of its own.
 final class ControlServer: Sendable {
@@ -14,14 +13,7 @@ final class ControlServer: Sendable {
 
     /// The socket's path.
     let path: String
-    private let handler: Handler
-    private let userID: UInt32
-    private let state: Mutex<State>
-
-    private struct State {
-        var listener: Int32?
-        var connectionCount = 0
-    }
+    private let listener: SocketListener
 
     /// Makes the socket and begins to answer. The directory is there and only the user's.
     ///
@@ -32,11 +24,15 @@ final class ControlServer: Sendable {
     /// - Throws: Also if another process answers there.
     init(path: String, userID: UInt32 = geteuid(), handler: @escaping Handler) throws(UserError) {
         self.path = path
-        self.handler = handler
-        self.userID = userID
-        let listener = try Self.listen(at: path)
-        self.state = Mutex(State(listener: listener))
-        DetachedThread.start { [self] in self.accept(from: listener) }
+        self.listener = SocketListener(
+            try Self.listen(at: path),
+            maximumCount: Self.maximumConnectionCount,
+            admits: { connection in
+                let peer = UnixSocket.peerUserID(connection)
+                return peer == userID || peer == 0
+            },
+            serve: { ControlConnection($0, handler).serve() }
+        )
     }
 
     /// Makes the socket of a mount, and its directory.
@@ -54,103 +50,16 @@ final class ControlServer: Sendable {
 
     /// Takes no more connections and removes the socket's name. Who is connected stays so until this process ends.
     func stop() {
-        let listener = self.state.withLock { state in
-            defer { state.listener = nil }
-            return state.listener
-        }
-        guard let listener else { return }
-        unlink(self.path)
-        // Wakes the thread that waits in accept, which closes it.
-        shutdown(listener, Int32(SHUT_RDWR))
+        if self.listener.stop() { unlink(self.path) }
     }
 
     private static func listen(at path: String) throws(UserError) -> Int32 {
         do {
-            return try self.listener(at: path)
+            return try UnixSocket.listen(at: path)
         } catch {
             let shown = Printable.text(path)
             if error.code == EADDRINUSE { throw UserError("another driver answers on \(shown)") }
             throw UserError("cannot make the control socket \(shown): \(error)")
         }
-    }
-
-    private static func listener(at path: String) throws(SystemError) -> Int32 {
-        let descriptor = try UnixSocket.make()
-        do throws(SystemError) {
-            try self.bind(descriptor, to: path)
-        } catch {
-            close(descriptor)
-            throw error
-        }
-        return descriptor
-    }
-
-    private static func bind(_ descriptor: Int32, to path: String) throws(SystemError) {
-        do {
-            try UnixSocket.bind(descriptor, to: path)
-        } catch {
-            // A name outlives its process; whether somebody listens shows only when one knocks.
-            guard error.code == EADDRINUSE, self.isAbandoned(path) else { throw error }
-            unlink(path)
-            try UnixSocket.bind(descriptor, to: path)
-        }
-        guard Glibc.listen(descriptor, 8) == 0 else { throw SystemError() }
-    }
-
-    private static func isAbandoned(_ path: String) -> Bool {
-        do {
-            close(try UnixSocket.connect(to: path))
-            return false
-        } catch {
-            return error.code == ECONNREFUSED
-        }
-    }
-
-    private func accept(from listener: Int32) {
-        while true {
-            let connection = Glibc.accept(listener, nil, nil)
-            if connection < 0 {
-                let code = errno
-                guard self.isListening else { break }
-                // Out of descriptors or memory, or a peer that was quicker: none of them is for ever.
-                if code != EINTR && code != ECONNABORTED { usleep(100_000) }
-                continue
-            }
-            Descriptor.closeOnExec(connection)
-            guard self.isListening, self.isTrusted(connection), self.enter() else {
-                close(connection)
-                continue
-            }
-            let isServed = DetachedThread.start { [self] in
-                ControlConnection(connection, self.handler).serve()
-                self.leave()
-            }
-            if !isServed {
-                close(connection)
-                self.leave()
-            }
-        }
-        close(listener)
-    }
-
-    private var isListening: Bool {
-        self.state.withLock { $0.listener != nil }
-    }
-
-    private func isTrusted(_ connection: Int32) -> Bool {
-        let peer = UnixSocket.peerUserID(connection)
-        return peer == self.userID || peer == 0
-    }
-
-    private func enter() -> Bool {
-        self.state.withLock { state in
-            guard state.connectionCount < Self.maximumConnectionCount else { return false }
-            state.connectionCount += 1
-            return true
-        }
-    }
-
-    private func leave() {
-        self.state.withLock { $0.connectionCount -= 1 }
     }
 }

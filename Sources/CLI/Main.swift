@@ -23,6 +23,7 @@ struct TetherfsCommand: ParsableCommand {
             StatusCommand.self,
             ListCommand.self,
             LogLevelCommand.self,
+            StatsCommand.self,
             RecoverCommand.self,
             FilesystemsCommand.self,
             ListFilesCommand.self,

@@ -159,6 +159,10 @@ struct MountRunner {
             self.logger.info("mounted", metadata: self.configuration.logMetadata)
             ready()
         }
+        let control = self.control(session)
+        // Before there is a mount, as somebody else may listen there.
+        let metrics = try self.metrics(control)
+        defer { metrics?.stop() }
         let isEnding = Ending()
         // Before there is a mount, so that none stays behind.
         signals.handle { [self] in
@@ -172,12 +176,12 @@ struct MountRunner {
         let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
         if let device { KernelReadAhead.raise(device, of: self.configuration.mountPoint) }
         let watcher = device.flatMap { self.startWatcher($0, environment) }
-        let control: ControlServer
+        let server: ControlServer
         do {
-            control = try ControlServer(
+            server = try ControlServer(
                 mountPoint: self.configuration.mountPoint,
                 environment: environment,
-                handler: self.control(session).answer
+                handler: control.answer
             )
         } catch {
             _ = Unmounting.unmount(self.configuration.mountPoint, .lazily)
@@ -190,7 +194,7 @@ struct MountRunner {
         )
         let code = session.run(device: device)
         _ = isEnding.begin()
-        control.stop()
+        server.stop()
         if code < 0 {
             self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
         }
@@ -209,6 +213,13 @@ struct MountRunner {
             log: self.log,
             logger: self.logger
         )
+    }
+
+    private func metrics(_ control: MountControl) throws(UserError) -> MetricsServer? {
+        guard let address = self.configuration.metricsAddress else { return nil }
+        let server = try MetricsServer(address) { MetricsText([control.status]).text }
+        self.logger.info("metrics are served", metadata: ["address": "\(server.address)"])
+        return server
     }
 
     private func startWatcher(_ device: String, _ environment: Environment) -> MountWatcher? {

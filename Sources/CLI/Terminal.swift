@@ -22,7 +22,12 @@ enum Terminal {
 
     /// An answer to the command: what a script reads.
     static func print(_ line: String) {
-        Descriptor.write(line + "\n", to: STDOUT_FILENO)
+        self.write(line + "\n")
+    }
+
+    /// Lines of an answer, with their ends.
+    static func write(_ text: String) {
+        Descriptor.write(text, to: STDOUT_FILENO)
     }
 
     /// A line about the command, after the program's name.

@@ -25,6 +25,39 @@ enum UnixSocket {
         guard self.withAddress(path, { Glibc.bind(descriptor, $0, $1) }) == 0 else { throw SystemError() }
     }
 
+    /// Makes a socket that listens, for its owner and root alone; one that a process left which is gone is replaced.
+    ///
+    /// - Throws: `EADDRINUSE` if somebody answers there.
+    static func listen(at path: String) throws(SystemError) -> Int32 {
+        let descriptor = try self.make()
+        do throws(SystemError) {
+            // Before it has a name: then there is no moment at which others may use it.
+            fchmod(descriptor, 0o600)
+            do throws(SystemError) {
+                try self.bind(descriptor, to: path)
+            } catch {
+                // A name outlives its process; whether somebody listens shows only when one knocks.
+                guard error.code == EADDRINUSE, self.isAbandoned(path) else { throw error }
+                unlink(path)
+                try self.bind(descriptor, to: path)
+            }
+            guard Glibc.listen(descriptor, 8) == 0 else { throw SystemError() }
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        return descriptor
+    }
+
+    private static func isAbandoned(_ path: String) -> Bool {
+        do {
+            close(try self.connect(to: path))
+            return false
+        } catch {
+            return error.code == ECONNREFUSED
+        }
+    }
+
     /// The user at the other end, as of its connecting or listening. Nothing if the kernel does not say.
     static func peerUserID(_ descriptor: Int32) -> UInt32? {
         // `struct ucred` of unix(7): pid, uid, gid.

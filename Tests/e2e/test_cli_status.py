@@ -107,7 +107,7 @@ def test_list_shows_a_mount_with_its_server_and_what_waits(server, filesystem):
         told = listed(mount)
         assert (told["filesystem"], told["server"], told["state"]) == (filesystem, server.url, "answers")
         assert (told["pendingFiles"], told["pendingBytes"], told["failedFiles"]) == (1, len(DATA), 0)
-        assert table_row(mount)[4] == "1 (293 KiB)"
+        assert table_row(mount)[4] == "1 (293K)"
 
 
 # Mounts that do not go well.

@@ -23,6 +23,8 @@ struct MountConfiguration: Sendable {
     var diskCacheByteCount: Int
     /// When what is written goes to the service, and what becomes of it there.
     var writes: WriteOptions
+    /// Where metrics are served by HTTP, if anywhere.
+    var metricsAddress: MetricsAddress?
     /// Whether the process stays in front.
     var isForeground: Bool
     /// Whether nothing can be changed.
@@ -80,6 +82,7 @@ struct MountConfiguration: Sendable {
         )
         self.diskCacheByteCount = try layers.byteCount(.diskCache, default: 10 << 30, in: 0...(1 << 50))
         self.writes = try Self.writes(layers)
+        self.metricsAddress = try layers.metricsAddress(.metricsListen)
         self.isForeground = layers.isOn(.foreground)
         self.isReadOnly = layers.isOn(.readOnly)
         self.allowsOthers = layers.isOn(.allowOther)

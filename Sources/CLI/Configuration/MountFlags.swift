@@ -81,6 +81,15 @@ struct MountFlags: ParsableArguments {
     )
     var renameLimit: String?
 
+    @Option(
+        name: .customLong("metrics-listen"),
+        help: ArgumentHelp(
+            "Serve metrics by HTTP: 127.0.0.1:PORT, [::1]:PORT or a socket's path (see stats).",
+            valueName: "address"
+        )
+    )
+    var metricsListen: String?
+
     @Flag(help: "Take the server's files for ones that never change.")
     var immutable = false
 
@@ -137,6 +146,7 @@ struct MountFlags: ParsableArguments {
         settings.take(.temporaryNames, self.temporaryNames)
         settings.take(.temporaryDelay, self.temporaryDelay)
         settings.take(.renameLimit, self.renameLimit)
+        settings.take(.metricsListen, self.metricsListen)
         settings.take(.immutable, self.immutable)
         settings.take(.foreground, self.foreground)
         settings.take(.readOnly, self.readOnly)

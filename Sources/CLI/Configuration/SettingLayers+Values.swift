@@ -92,6 +92,15 @@ extension SettingLayers {
         }
     }
 
+    /// Where to listen, on this machine alone.
+    func metricsAddress(_ name: SettingName) throws(UserError) -> MetricsAddress? {
+        guard let setting = self[name] else { return nil }
+        guard let address = MetricsAddress(setting.text) else {
+            throw self.refusal(setting, "127.0.0.1:PORT, [::1]:PORT or the absolute path of a socket")
+        }
+        return address
+    }
+
     private func refusal(_ setting: Setting, _ expectation: String) -> UserError {
         UserError("\(setting.origin) is '\(Printable.text(setting.text))' and must be \(expectation)")
     }

@@ -23,6 +23,7 @@ enum SettingName: String, CaseIterable, Sendable {
     case temporaryNames = "temporary-names"
     case temporaryDelay = "temporary-delay"
     case renameLimit = "rename-limit"
+    case metricsListen = "metrics-listen"
     case foreground
     case readOnly = "read-only"
     case allowOther = "allow-other"
@@ -58,7 +59,9 @@ enum SettingName: String, CaseIterable, Sendable {
     /// What its values are.
     var kind: Kind {
         switch self {
-        case .profile, .endpoint, .filesystem, .logLevel, .writes, .onConflict, .temporaryNames: .text
+        case .profile, .endpoint, .filesystem, .logLevel, .writes, .onConflict, .temporaryNames,
+            .metricsListen:
+            .text
         case .apiKeyFile, .caFile, .clientCertificate, .clientKey, .cacheDirectory: .path
         case .requestTimeout, .metadataTTL, .blockTTL, .temporaryDelay: .seconds
         case .retries, .uid, .gid: .count

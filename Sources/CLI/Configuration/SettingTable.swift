@@ -103,6 +103,7 @@ struct SettingTable {
         case .temporaryNames: return configuration.writes.temporaryNames.patterns.joined(separator: ":")
         case .temporaryDelay: return Self.text(configuration.writes.temporaryDelay)
         case .renameLimit: return Self.size(Int(configuration.writes.renameLimit))
+        case .metricsListen: return configuration.metricsAddress?.description
         case .foreground: return Self.text(configuration.isForeground)
         case .readOnly: return Self.text(configuration.isReadOnly)
         case .allowOther: return Self.text(configuration.allowsOthers)

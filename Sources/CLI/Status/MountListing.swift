@@ -61,7 +61,7 @@ struct MountListing: Encodable, Equatable {
         let pending = self.pendingFiles.map { files in
             guard files > 0 else { return "0" }
             let failed = self.failedFiles.map { $0 > 0 ? ", \($0) failed" : "" } ?? ""
-            return "\(files) (\(NumberText.bytes(Double(self.pendingBytes ?? 0)))\(failed))"
+            return "\(files) (\(ByteCountText.short(self.pendingBytes ?? 0))\(failed))"
         }
         let state =
             self.state == .unknown ? "user \(self.user.map(String.init) ?? "?")'s" : self.state.rawValue

@@ -14,7 +14,7 @@ extension MountStatus {
 
     private var throughputLines: [String] {
         guard let now = self.throughput else { return [] }
-        func rate(_ bytes: Double) -> String { "\(NumberText.bytes(bytes))/s" }
+        func rate(_ bytes: Double) -> String { "\(ByteCountText.short(UInt64(max(0, bytes))))B/s" }
         return [
             "programs now: \(rate(now.read)) read, \(rate(now.written)) written",
             "network now: \(rate(now.received)) down, \(rate(now.sent)) up",
@@ -30,9 +30,9 @@ extension MountStatus {
         if let share = NumberText.percent(cache.diskHits, of: cache.diskHits + cache.fetched) {
             parts.append("\(share) of the rest from disk")
         }
-        let memory = NumberText.bytes(Double(cache.memoryBytes))
-        let disk = NumberText.bytes(Double(cache.diskBytes))
-        parts.append("\(memory) in memory, \(disk) on disk")
+        let memory = ByteCountText.short(cache.memoryBytes)
+        let disk = ByteCountText.short(cache.diskBytes)
+        parts.append("\(memory)B in memory, \(disk)B on disk")
         return "cache: " + parts.joined(separator: ", ")
     }
 

@@ -17,7 +17,7 @@ enum FuseDevice {
                 status: .mountFailure
             )
         }
-        if allowsOthers, !self.allowsOthers(configuration: "/etc/fuse.conf") {
+        if allowsOthers, !self.allowsOthers() {
             throw UserError(
                 "--allow-other needs the line user_allow_other in /etc/fuse.conf, which only root can add",
                 status: .mountFailure
@@ -25,7 +25,10 @@ enum FuseDevice {
         }
     }
 
-    private static func checkDevice(isRoot: Bool) throws(UserError) {
+    /// Makes sure that the kernel's side is there.
+    ///
+    /// - Throws: Says what to do.
+    static func checkDevice(isRoot: Bool) throws(UserError) {
         let descriptor = open("/dev/fuse", O_RDWR | O_CLOEXEC)
         guard descriptor < 0 else {
             close(descriptor)
@@ -53,7 +56,8 @@ enum FuseDevice {
         }
     }
 
-    private static func allowsOthers(configuration path: String) -> Bool {
+    /// Whether users may give `--allow-other`, by fusermount3's configuration.
+    static func allowsOthers(configuration path: String = "/etc/fuse.conf") -> Bool {
         guard let bytes = try? Descriptor.readFile(path, limit: 1 << 20) else { return false }
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains { line in
             line.prefix { $0 != "#" }.split(whereSeparator: \.isWhitespace) == ["user_allow_other"]

@@ -24,6 +24,7 @@ struct TetherfsCommand: ParsableCommand {
             ListCommand.self,
             LogLevelCommand.self,
             StatsCommand.self,
+            DoctorCommand.self,
             RecoverCommand.self,
             FilesystemsCommand.self,
             ListFilesCommand.self,

@@ -11,6 +11,11 @@ enum Terminal {
     /// How many columns stdout has; nothing if it is no terminal, or does not say.
     static var width: Int? { self.size.map { Int($0.ws_col) } }
 
+    /// Whether stdout shows colours, and nobody asked for none (https://no-color.org).
+    static func hasColor(_ environment: Environment) -> Bool {
+        self.hasPersonAtStandardOutput && environment["NO_COLOR"] == nil && environment["TERM"] != "dumb"
+    }
+
     private static var size: winsize? {
         var size = winsize()
         guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }

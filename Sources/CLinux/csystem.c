@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/vfs.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -39,4 +40,11 @@ void csystem_limit_heaps(int count) {
 #else
     (void)count;
 #endif
+}
+
+int csystem_filesystem_type(const char *path, uint64_t *type) {
+    struct statfs status;
+    if (statfs(path, &status) != 0) return -1;
+    *type = (uint64_t)status.f_type;
+    return 0;
 }

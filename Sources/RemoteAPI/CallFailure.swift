@@ -113,10 +113,14 @@ enum AnswerText {
     /// request by it.
     static func message(_ response: HTTPResponse, hiding key: String) -> String {
         let line = self.firstLine(response.body, hiding: key)
-        let headers = self.requestIDHeaders.lazy
-        guard let id = headers.compactMap({ response.headers[$0] }).first else { return line }
+        guard let id = self.requestID(response) else { return line }
         let shown = self.firstLine(Array(id.utf8.prefix(100)), hiding: key)
         return shown.isEmpty ? line : line.isEmpty ? "request \(shown)" : "\(line) (request \(shown))"
+    }
+
+    /// The id that the service, or what stands before it, gave the request.
+    static func requestID(_ response: HTTPResponse) -> String? {
+        self.requestIDHeaders.lazy.compactMap { response.headers[$0] }.first
     }
 
     /// What gateways and frameworks call it; the API has no word on it.

@@ -22,6 +22,9 @@ int csystem_ioctl_int(int descriptor, unsigned long request, int value);
 /// O_DIRECT of open(2): behind _GNU_SOURCE, and another bit on each machine.
 int csystem_open_direct(void);
 
+/// f_type of statfs(2), which the Glibc module does not have. Returns 0, or -1 with errno set.
+int csystem_filesystem_type(const char *_Nonnull path, uint64_t *_Nonnull type);
+
 /// mallopt(3) for a process whose memory is bounded and whose threads need large buffers again and again: so many heaps at
 /// most (each thread may have one of its own otherwise, which keeps what it needed at most), each with 4 MiB kept for the
 /// next buffer, and a mapping of its own only for what is larger than 1 MiB.

@@ -1,0 +1,85 @@
+import ArgumentParser
+import Dispatch
+
+/// `tetherfs doctor`.
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Looks for what would keep a mount from working.",
+        usage: "tetherfs doctor [--json] [<options of mount>]",
+        discussion: """
+            A line for each thing it looks at: ok, warning or error, and what to do. The
+            status is 1 if there is an error. It changes nothing on the server.
+
+            Examples:
+              tetherfs doctor
+              tetherfs doctor --endpoint https://host/v1 --api-key-file ~/key
+            """
+    )
+
+    @Flag(help: "Print a JSON array.")
+    var json = false
+
+    @Option(name: .customLong("cache-dir"), help: ArgumentHelp("As for mount.", valueName: "dir"))
+    var cacheDirectory: String?
+
+    @Flag(help: "As for mount.")
+    var allowOther = false
+
+    @OptionGroup(title: "Connection")
+    var connection: ConnectionOptions
+
+    func run() throws {
+        let environment = Environment.current
+        var findings: [Finding] = []
+        let hasColor = Terminal.hasColor(environment)
+        func tell(_ finding: Finding) {
+            findings.append(finding)
+            if !self.json { Terminal.print(finding.line(hasColor: hasColor)) }
+        }
+        FuseCheck(environment: environment, allowsOthers: self.allowOther).findings.forEach(tell)
+        do throws(UserError) {
+            let layers = try SettingLayers(given: [self.settings], environment: environment)
+            self.cacheFindings(layers, environment).forEach(tell)
+            try self.service(layers, environment).run(tell)
+        } catch {
+            tell(.error("configuration", error.description))
+        }
+        if self.json { Terminal.print(try FilesystemTable.json(findings)) }
+        if findings.contains(where: { $0.level == .error }) { throw ExitCode(ExitStatus.failure.rawValue) }
+    }
+
+    private var settings: [SettingName: Setting] {
+        var settings = self.connection.settings
+        settings.take(.cacheDirectory, self.cacheDirectory)
+        return settings
+    }
+
+    private func cacheFindings(_ layers: SettingLayers, _ environment: Environment) -> [Finding] {
+        guard let path = layers[.cacheDirectory]?.text ?? environment.defaultCacheDirectory, !path.isEmpty
+        else {
+            return [.error("cache directory", "there is no home directory to keep it in", "give --cache-dir")]
+        }
+        let check = CacheDirectoryCheck(path: FilePath.absolute(path), userID: environment.userID)
+        // A disk that hangs holds whoever asks.
+        let answer = Answer<[Finding]>()
+        DetachedThread.start { answer.set(check.findings) }
+        return answer.value(within: .seconds(10))
+            ?? [.error("cache directory", "\(Printable.text(path)): its disk does not answer within 10 s")]
+    }
+
+    private func service(
+        _ layers: SettingLayers,
+        _ environment: Environment
+    ) throws(UserError) -> ServiceCheck {
+        var configuration = try ServiceConfiguration(layers, environment: environment)
+        // What is met once is what is told.
+        configuration.retries = 0
+        let logger = LineLog.logger(LogState(.critical), environment: environment)
+        return ServiceCheck(
+            configuration: configuration,
+            connection: try ServiceConnection(configuration, environment: environment, logger: logger),
+            environment: environment
+        )
+    }
+}

@@ -5,6 +5,11 @@ struct FilesystemsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "filesystems",
         abstract: "Lists, creates, deletes and shares filesystems.",
+        discussion: """
+            Examples:
+              tetherfs filesystems list
+              tetherfs filesystems create data
+            """,
         subcommands: [List.self, Create.self, Delete.self, Share.self]
     )
 
@@ -12,7 +17,12 @@ struct FilesystemsCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Lists those you own and those shared with you.",
-            usage: "tetherfs filesystems list [--json] [<connection options>]"
+            usage: "tetherfs filesystems list [--json] [<connection options>]",
+            discussion: """
+                Examples:
+                  tetherfs filesystems list
+                  tetherfs filesystems list --json --profile work
+                """
         )
 
         @Flag(help: "Print a JSON array.")
@@ -37,7 +47,11 @@ struct FilesystemsCommand: ParsableCommand {
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Creates a filesystem.",
-            usage: "tetherfs filesystems create <name> [--json] [<connection options>]"
+            usage: "tetherfs filesystems create <name> [--json] [<connection options>]",
+            discussion: """
+                Example:
+                  tetherfs filesystems create data && tetherfs mount data ~/data
+                """
         )
 
         @Argument(help: "Its name.")
@@ -66,7 +80,12 @@ struct FilesystemsCommand: ParsableCommand {
     struct Delete: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Deletes a filesystem with all that is in it.",
-            usage: "tetherfs filesystems delete <name> [--yes] [<connection options>]"
+            usage: "tetherfs filesystems delete <name> [--yes] [<connection options>]",
+            discussion: """
+                Examples:
+                  tetherfs filesystems delete data          asks for the name again
+                  tetherfs filesystems delete data --yes
+                """
         )
 
         @Argument(help: "Its name or id.")
@@ -103,7 +122,11 @@ struct FilesystemsCommand: ParsableCommand {
     struct Share: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Lets another user use a filesystem.",
-            usage: "tetherfs filesystems share <name> --with <user-id> [<connection options>]"
+            usage: "tetherfs filesystems share <name> --with <user-id> [<connection options>]",
+            discussion: """
+                Example:
+                  tetherfs filesystems share data --with 0b8e7c52-9a1f-4c3d-8e6f-12a4b7c9d0e1
+                """
         )
 
         @Argument(help: "Its name or id.")

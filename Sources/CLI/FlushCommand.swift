@@ -5,7 +5,12 @@ struct FlushCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flush",
         abstract: "Waits until everything that was written is uploaded.",
-        discussion: "Fails, saying why, if something cannot be uploaded; it is kept, and tried again."
+        discussion: """
+            Fails, saying why, if something cannot be uploaded; it is kept, and tried again.
+
+            Example:
+              tetherfs flush ~/data && ssh other-machine use-the-data
+            """
     )
 
     @Argument(help: "Where it is mounted.")

@@ -12,8 +12,10 @@ struct TetherfsCommand: ParsableCommand {
         discussion: """
             Examples:
               tetherfs login
-              tetherfs mount data /mnt/data
-              tetherfs unmount /mnt/data
+              tetherfs doctor
+              tetherfs mount data ~/data
+              tetherfs status ~/data
+              tetherfs unmount ~/data
             """,
         version: "0.1.0",
         subcommands: [

@@ -8,17 +8,17 @@ struct MountCommand: ParsableCommand {
         abstract: "Mounts a filesystem and returns once it answers.",
         discussion: """
             Examples:
-              tetherfs mount data /mnt/data --api-key-file ~/.tetherfs-key
-              tetherfs mount data /mnt/data --endpoint https://host/v1 --read-only
-              tetherfs mount data /mnt/data -o allow_other,umask=022,metadata_ttl=60
-              tetherfs mount --profile work /mnt/work
+              tetherfs mount data ~/data --api-key-file ~/.tetherfs-key
+              tetherfs mount data ~/data -o allow_other,umask=022,metadata_ttl=60
+              tetherfs mount --profile work ~/work
+            All options: tetherfs mount --help-hidden, and man tetherfs.
             """
     )
 
-    @Argument(help: "The filesystem's name or id; not needed if the profile has it.")
+    @Argument(help: "Its name or id; the profile may have it.")
     var filesystem: String
 
-    @Argument(help: "A directory to mount it on.")
+    @Argument(help: "A directory.")
     var mountpoint: String?
 
     @OptionGroup(title: "Connection")

@@ -22,8 +22,12 @@ struct RecoverCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Lists the files that are kept, and those that wait to be uploaded.",
-            usage:
-                "tetherfs recover list [<filesystem> ...] [--cache-dir <directory>] [--profile <name>] [--json]"
+            usage: "tetherfs recover list [<filesystem> ...] [--json] [<options>]",
+            discussion: """
+                Examples:
+                  tetherfs recover list
+                  tetherfs recover list --cache-dir /data/cache --json
+                """
         )
 
         @Argument(help: "Ids of filesystems, or their cache directories; without any all of them.")
@@ -54,8 +58,11 @@ struct RecoverCommand: ParsableCommand {
     struct Restore: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Writes a file's content to a new local file; it stays in the list.",
-            usage: """
-                tetherfs recover restore <number> <file> [--base <file> | --partial] [--cache-dir <directory>]
+            usage: "tetherfs recover restore <number> <file> [--base <file> | --partial]",
+            discussion: """
+                Examples, with a number of tetherfs recover list:
+                  tetherfs recover restore 1883092101693440 todo.txt
+                  tetherfs recover restore 1883092101693440 a.db --base ~/data/a.db
                 """
         )
 
@@ -112,7 +119,11 @@ struct RecoverCommand: ParsableCommand {
     struct Discard: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Deletes a file that is kept, for ever.",
-            usage: "tetherfs recover discard <number> [--yes] [--cache-dir <directory>]"
+            usage: "tetherfs recover discard <number> [--yes]",
+            discussion: """
+                Example, with a number of tetherfs recover list:
+                  tetherfs recover discard 1883092101693440
+                """
         )
 
         @Argument(help: "Its number in the list.")

@@ -5,8 +5,14 @@ struct UnmountCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "unmount",
         abstract: "Waits until everything is uploaded, then unmounts.",
-        discussion:
-            "Fails, saying why, and leaves the mount, if something cannot be uploaded or files are in use."
+        discussion: """
+            Fails, saying why, and leaves the mount, if something cannot be uploaded or
+            files are in use.
+
+            Examples:
+              tetherfs unmount ~/data
+              tetherfs unmount --lazy ~/data    who has files open keeps them
+            """
     )
 
     @Argument(help: "Where it is mounted.")

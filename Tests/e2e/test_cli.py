@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 
@@ -12,9 +14,10 @@ from servercalls import Calls
 from serverkit import Server, binary, poll
 
 COMMANDS = [
-    [], ["mount"], ["unmount"], ["filesystems"],
+    [], ["mount"], ["unmount"], ["flush"], ["status"], ["list"], ["stats"], ["log-level"], ["doctor"], ["filesystems"],
     ["filesystems", "list"], ["filesystems", "create"], ["filesystems", "delete"], ["filesystems", "share"],
-    ["ls"], ["mkdir"], ["rm"], ["du"], ["config"], ["config", "show"], ["login"], ["logout"],
+    ["ls"], ["mkdir"], ["rm"], ["du"], ["recover"], ["recover", "list"], ["recover", "restore"], ["recover", "discard"],
+    ["config"], ["config", "show"], ["login"], ["logout"],
 ]
 
 
@@ -350,11 +353,28 @@ def test_help_of_a_command_is_on_standard_output(command):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_of_a_command_fits_80_columns(command):
-    """And 40 lines, but for `mount`, which has too many options for that."""
+def test_help_of_a_command_fits_a_screen_and_has_an_example(command):
     lines = tetherfs(*command, "--help", env=environment()).stdout.rstrip("\n").split("\n")
     assert [line for line in lines if len(line) > 80] == []
-    assert len(lines) <= 40 or command == ["mount"]
+    assert len(lines) <= 40
+    assert any(re.fullmatch("Examples?(,.*)?:", line) for line in lines)
+    assert any(line.startswith(" ".join(["  tetherfs", *command])) for line in lines)
+
+
+def test_every_command_is_among_those_whose_help_is_looked_at():
+    def subcommands(*command):
+        text = tetherfs(*command, "--help", env=environment()).stdout.partition("SUBCOMMANDS:\n")[2]
+        return [[*command, name] for name in re.findall(r"^  (\S+)(?=  )", text, re.MULTILINE)]
+    top = subcommands()
+    assert top and sorted(COMMANDS[1:]) == sorted(top + [below for name in top for below in subcommands(*name)])
+
+
+def test_the_manual_page_has_every_option_of_mount():
+    text = tetherfs("mount", "--help-hidden", env=environment()).stdout
+    flags = set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
+    page = (pathlib.Path(__file__).parents[2] / "man" / "tetherfs.1").read_text().replace("\\-", "-")
+    assert len(flags) > 25
+    assert {flag for flag in flags if not re.search(rf"\\fB{flag}\\fR", page)} == {"--version"}
 
 
 @pytest.mark.parametrize("arguments, word", [

@@ -5,6 +5,10 @@ struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "config",
         abstract: "Shows settings and where they come from.",
+        discussion: """
+            Example:
+              tetherfs config show
+            """,
         subcommands: [Show.self]
     )
 

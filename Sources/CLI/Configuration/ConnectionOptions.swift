@@ -15,10 +15,16 @@ struct ConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Authorities to trust, PEM (or TETHERFS_CA_FILE).", valueName: "file"))
     var caFile: String?
 
-    @Option(help: ArgumentHelp("What to show to the server, PEM.", valueName: "file"))
+    @Option(help: ArgumentHelp("What to show to the server, PEM.", valueName: "file", visibility: .hidden))
     var clientCertificate: String?
 
-    @Option(help: ArgumentHelp("The certificate's key, if in another file.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "The certificate's key, if in another file.",
+            valueName: "file",
+            visibility: .hidden
+        )
+    )
     var clientKey: String?
 
     // Who needs it finds it in the manual, with what it means.

@@ -1,67 +1,55 @@
 import ArgumentParser
 
 /// The flags that only `mount` has.
+///
+/// Help has a line for each that many need, so that it fits a screen; `--help-hidden` has all, the manual says more.
 struct MountFlags: ParsableArguments {
     @Option(
         name: .customLong("cache-dir"),
-        help: ArgumentHelp(
-            "What was fetched, and the log (default /var/cache/tetherfs for root, else ~/.cache/tetherfs).",
-            valueName: "dir"
-        )
+        help: ArgumentHelp("Keeps what is not uploaded, what was read, the log.", valueName: "dir")
     )
     var cacheDirectory: String?
 
     @Option(
         name: .customLong("metadata-ttl"),
-        help: ArgumentHelp("How long listings and sizes are believed (default 10).", valueName: "seconds")
+        help: ArgumentHelp("How long names and sizes are believed (10).", valueName: "s")
     )
     var metadataTTL: String?
 
     @Option(
         name: .customLong("block-ttl"),
         help: ArgumentHelp(
-            "How long bytes are believed while a size stays (default 3600).",
-            valueName: "seconds"
+            "How long bytes are believed while a size stays (3600).",
+            valueName: "s",
+            visibility: .hidden
         )
     )
     var blockTTL: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "Memory for what is kept (default 128M, less on small machines).",
-            valueName: "size"
-        )
-    )
+    @Option(help: ArgumentHelp("Memory for what is kept (128M, or less).", valueName: "size"))
     var memory: String?
 
     @Option(
         name: .customLong("disk-cache"),
-        help: ArgumentHelp("Disk for what was fetched (default 10G; 0: none).", valueName: "size")
+        help: ArgumentHelp("Disk for what was read (10G; 0: none).", valueName: "size")
     )
     var diskCache: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "Whether close waits for the server: sync or write-back (default sync).",
-            valueName: "mode"
-        )
-    )
+    @Option(help: ArgumentHelp("sync: close waits for the server; or write-back.", valueName: "mode"))
     var writes: String?
 
     @Option(
         name: .customLong("on-conflict"),
-        help: ArgumentHelp(
-            "If the server's file changed meanwhile: keep-both or last-writer-wins (default keep-both).",
-            valueName: "choice"
-        )
+        help: ArgumentHelp("keep-both or last-writer-wins.", valueName: "choice", visibility: .hidden)
     )
     var onConflict: String?
 
     @Option(
         name: .customLong("temporary-names"),
         help: ArgumentHelp(
-            "Names of files that programs rename when they are done, with colons between them.",
-            valueName: "pattern[:pattern...]"
+            "Names that programs rename when done, with colons between them.",
+            valueName: "patterns",
+            visibility: .hidden
         )
     )
     var temporaryNames: String?
@@ -69,28 +57,30 @@ struct MountFlags: ParsableArguments {
     @Option(
         name: .customLong("temporary-delay"),
         help: ArgumentHelp(
-            "How long those wait here for that (default: 30 with write-back, else 0: not at all).",
-            valueName: "seconds"
+            "How long those wait here for that (30 with write-back, else 0).",
+            valueName: "s",
+            visibility: .hidden
         )
     )
     var temporaryDelay: String?
 
     @Option(
         name: .customLong("rename-limit"),
-        help: ArgumentHelp("The largest directory that is moved at once (default 1G).", valueName: "size")
+        help: ArgumentHelp(
+            "The largest directory that is moved at once (1G).",
+            valueName: "size",
+            visibility: .hidden
+        )
     )
     var renameLimit: String?
 
     @Option(
         name: .customLong("metrics-listen"),
-        help: ArgumentHelp(
-            "Serve metrics by HTTP: 127.0.0.1:PORT, [::1]:PORT or a socket's path (see stats).",
-            valueName: "address"
-        )
+        help: ArgumentHelp("Where to serve metrics, see: tetherfs stats --help.", valueName: "addr")
     )
     var metricsListen: String?
 
-    @Flag(help: "Take the server's files for ones that never change.")
+    @Flag(help: ArgumentHelp("Take the server's files for ones that never change.", visibility: .hidden))
     var immutable = false
 
     @Flag(help: "Stay in front and log to stderr.")
@@ -99,37 +89,41 @@ struct MountFlags: ParsableArguments {
     @Flag(help: "Allow no change.")
     var readOnly = false
 
-    @Flag(help: "Let other users in (needs user_allow_other in /etc/fuse.conf unless root).")
+    @Flag(help: "Let other users in, see: tetherfs doctor.")
     var allowOther = false
 
-    @Option(help: ArgumentHelp("The owner that files show (default: you).", valueName: "number"))
+    @Option(help: ArgumentHelp("The owner that files show (you).", valueName: "number", visibility: .hidden))
     var uid: String?
 
-    @Option(help: ArgumentHelp("The group that files show (default: yours).", valueName: "number"))
+    @Option(
+        help: ArgumentHelp("The group that files show (yours).", valueName: "number", visibility: .hidden)
+    )
     var gid: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "Permission bits that nothing has (files 0666, directories 0777).",
-            valueName: "octal"
-        )
-    )
+    @Option(help: ArgumentHelp("Permission bits that nothing has, such as 022.", valueName: "octal"))
     var umask: String?
 
     @Option(
-        help: ArgumentHelp("Permission bits that files lack, of 0777; beats --umask.", valueName: "octal")
+        help: ArgumentHelp(
+            "Permission bits that files lack, of 0777; beats --umask.",
+            valueName: "octal",
+            visibility: .hidden
+        )
     )
     var fmask: String?
 
-    @Option(help: ArgumentHelp("Permission bits that directories lack; beats --umask.", valueName: "octal"))
+    @Option(
+        help: ArgumentHelp(
+            "Permission bits that directories lack; beats --umask.",
+            valueName: "octal",
+            visibility: .hidden
+        )
+    )
     var dmask: String?
 
     @Option(
         name: .customShort("o", allowingJoined: true),
-        help: ArgumentHelp(
-            "The options above without dashes, and those of mount(8): -o ro,allow_other,umask=022.",
-            valueName: "option[,option...]"
-        )
+        help: ArgumentHelp("These without dashes, and mount(8)'s: ro,umask=022.", valueName: "options")
     )
     var options: [String] = []
 

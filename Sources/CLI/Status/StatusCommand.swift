@@ -5,7 +5,7 @@ import Glibc
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Says how a mount goes: server, speed, cache, uploads, trouble.",
+        abstract: "Says how a mount goes, and what goes wrong.",
         usage: "tetherfs status [<mountpoint>] [--json] [--watch]",
         discussion: """
             Examples:

@@ -40,6 +40,8 @@ struct FileStatus: Sendable {
 
     /// Whether it is a directory.
     var isDirectory: Bool { self.type == S_IFDIR }
+    /// Whether it is a regular file.
+    var isFile: Bool { self.type == S_IFREG }
     /// Whether it is a pipe.
     var isPipe: Bool { self.type == S_IFIFO }
 }

@@ -29,6 +29,7 @@ struct TetherfsCommand: ParsableCommand {
             DoctorCommand.self,
             RecoverCommand.self,
             FilesystemsCommand.self,
+            CopyCommand.self,
             ListFilesCommand.self,
             MakeDirectoryCommand.self,
             RemoveCommand.self,

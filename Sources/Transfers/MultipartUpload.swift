@@ -1,5 +1,4 @@
 import RemoteAPI
-import Synchronization
 import Transport
 import WireFormat
 
@@ -147,30 +146,11 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
     private func sendParts(of upload: EarlierUpload) async throws(UploadError<Source.Failure>) {
         let plan = PartPlan(size: self.size, partSize: upload.partSize)
         let missing = plan.indices.filter { !upload.sentParts.contains($0) }
-        let rest = PartList(missing)
         let place = self.lanes.makeUpload()
-        let failure = await withTaskGroup(of: UploadError<Source.Failure>?.self) { group in
-            for _ in 0..<min(missing.count, self.lanes.maximumCount) {
-                group.addTask {
-                    do throws(UploadError<Source.Failure>) {
-                        while let part = rest.next() {
-                            try await self.send(part, plan[part], of: upload.id, place)
-                        }
-                        return nil
-                    } catch {
-                        return error
-                    }
-                }
-            }
-            var first: UploadError<Source.Failure>?
-            for await ended in group {
-                guard let error = ended, first == nil else { continue }
-                first = error
-                group.cancelAll()
-            }
-            return first
+        try await PartCrew(missing, workerCount: self.lanes.maximumCount).run {
+            (part) async throws(UploadError<Source.Failure>) in
+            try await self.send(part, plan[part], of: upload.id, place)
         }
-        if let failure { throw failure }
     }
 
     private func send(
@@ -196,16 +176,6 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
         guard isSent != nil else { throw .remote(.cancelled) }
         self.source.didSend(part, of: upload)
     }
-}
-
-/// Parts that are left to send, which several tasks take from.
-private final class PartList: Sendable {
-    private let parts: Mutex<ArraySlice<Int>>
-
-    init(_ parts: [Int]) { self.parts = Mutex(parts[...]) }
-
-    /// The first that nobody has taken.
-    func next() -> Int? { self.parts.withLock { $0.popFirst() } }
 }
 
 extension RemoteError {

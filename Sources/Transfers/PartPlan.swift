@@ -26,6 +26,11 @@ public struct PartPlan: Sendable, Hashable, RandomAccessCollection {
         return Swift.min(Swift.max(mebibytes << 20, Self.minimumPartSize), Self.maximumPartSize)
     }
 
+    /// Plans parts for a download: of 8 MiB, and of more where that would be more than a thousand.
+    public init(downloadOf size: UInt64) {
+        self.init(size: size, partSize: Self.partSize(for: size, lanes: 1, bytesPerSecond: 0))
+    }
+
     /// Plans parts of a given size, which must not be 0.
     public init(size: UInt64, partSize: UInt64) {
         precondition(partSize > 0, "a part has at least one byte")

@@ -58,65 +58,42 @@ public final class RemoteWalk {
 
 /// The same without sizes.
 private final class NameWalk {
-    private typealias Answer = (RemotePath, Result<RemoteListing, RemoteError>)
-
-    private struct Level {
-        let path: RemotePath
-        var files: ArraySlice<FileName>
-        let directories: Lookahead<RemotePath, Answer>
-    }
-
-    private let remote: any RemoteFilesystem
-    private let options: RemoteWalk.Options
-    private var start: RemotePath?
-    private var levels: [Level] = []
+    private let tree: TreeWalk<RemotePath, Result<RemoteListing, RemoteError>>
+    private var files: (directory: RemotePath, names: ArraySlice<FileName>) = (.root, [])
 
     init(_ directory: RemotePath, _ remote: any RemoteFilesystem, _ options: RemoteWalk.Options) {
-        self.start = directory
-        self.remote = remote
-        self.options = options
+        self.tree = TreeWalk(directory, ahead: options.listingsAtOnce) {
+            await remote.sortedListing(of: $0)
+        } directories: { path, result in
+            guard options.isRecursive, case .success(let listing) = result else { return [] }
+            return listing.entries.filter { $0.kind == .directory }.map { path.appending($0.name) }
+        }
     }
 
     func next() async -> RemoteWalk.Step? {
-        if let start = self.start {
-            self.start = nil
-            return self.enter((start, await self.remote.listResult(start)))
+        if let name = self.files.names.popFirst() {
+            return .file(self.files.directory.appending(name), nil)
         }
-        guard let level = self.levels.last else { return nil }
-        if let name = self.levels[self.levels.count - 1].files.popFirst() {
-            return .file(level.path.appending(name), nil)
+        switch await self.tree.next() {
+        case .enter(let path, .success(let listing)):
+            self.files = (path, listing.entries.filter { $0.kind == .file }.map(\.name)[...])
+            return .enter(path, listing)
+        case .enter(let path, .failure(let error)):
+            _ = await self.tree.next()  // Its end: there is nothing in it.
+            return .failed(path, error)
+        case .leave(let path): return .leave(path)
+        case nil: return nil
         }
-        if let answer = await level.directories.next() { return self.enter(answer) }
-        self.levels.removeLast()
-        return .leave(level.path)
-    }
-
-    private func enter(_ answer: Answer) -> RemoteWalk.Step {
-        let (path, result) = answer
-        var listing: RemoteListing
-        switch result {
-        case .failure(let error): return .failed(path, error)
-        case .success(let found): listing = found
-        }
-        listing.entries.sort { $0.name < $1.name }
-        let directories = self.options.isRecursive ? listing.entries.filter { $0.kind == .directory } : []
-        let remote = self.remote
-        let level = Level(
-            path: path,
-            files: listing.entries.filter { $0.kind == .file }.map(\.name)[...],
-            directories: Lookahead(
-                self.options.listingsAtOnce,
-                over: directories.map { path.appending($0.name) }
-            ) { ($0, await remote.listResult($0)) }
-        )
-        self.levels.append(level)
-        return .enter(path, listing)
     }
 }
 
 extension RemoteFilesystem {
-    fileprivate func listResult(_ directory: RemotePath) async -> Result<RemoteListing, RemoteError> {
-        do throws(RemoteError) { return .success(try await self.list(directory)) } catch {
+    fileprivate func sortedListing(of directory: RemotePath) async -> Result<RemoteListing, RemoteError> {
+        do throws(RemoteError) {
+            var listing = try await self.list(directory)
+            listing.entries.sort { $0.name < $1.name }
+            return .success(listing)
+        } catch {
             return .failure(error)
         }
     }

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-pytest.register_assert_rewrite("mountkit", "servercalls")
+pytest.register_assert_rewrite("mountkit", "servercalls", "copykit")
 
 import mountkit  # noqa: E402
 from deployedserver import DeployedServer

@@ -16,7 +16,7 @@ from serverkit import Server, binary, poll
 COMMANDS = [
     [], ["mount"], ["unmount"], ["flush"], ["status"], ["list"], ["stats"], ["log-level"], ["doctor"], ["filesystems"],
     ["filesystems", "list"], ["filesystems", "create"], ["filesystems", "delete"], ["filesystems", "share"],
-    ["ls"], ["mkdir"], ["rm"], ["du"], ["recover"], ["recover", "list"], ["recover", "restore"], ["recover", "discard"],
+    ["cp"], ["ls"], ["mkdir"], ["rm"], ["du"], ["recover"], ["recover", "list"], ["recover", "restore"], ["recover", "discard"],
     ["config"], ["config", "show"], ["login"], ["logout"],
 ]
 

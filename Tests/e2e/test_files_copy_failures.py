@@ -1,0 +1,224 @@
+"""tetherfs cp: what is left when it fails, and how it goes on."""
+
+import os
+import signal
+
+import pytest
+
+import faultplan
+from copykit import MIB, cp, done, fails_with_summary, faulty, local_tree, make, started  # noqa: F401 (fixtures)
+from mountkit import counting, small_disk, without_uploads
+from servercalls import pattern
+from serverkit import poll
+
+
+def test_a_copy_keeps_the_permissions_of_the_file_it_replaces_and_others_follow_the_umask(cp, content, tmp_path):
+    content.write("f", b"new")
+    make(tmp_path, {"old": b"old"})
+    os.chmod(tmp_path / "old", 0o750)
+    done(cp(":/f", "old"))
+    done(cp(":/f", "fresh"))
+    assert (tmp_path / "old").read_bytes() == b"new"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert os.stat(tmp_path / "old").st_mode & 0o777 == 0o750
+    assert os.stat(tmp_path / "fresh").st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_download_that_breaks_leaves_the_old_file_and_nothing_else(faulty, tmp_path):
+    server, content, cp = faulty
+    content.write("f", pattern(3 * MIB))
+    content.write("g", b"fine")
+    make(tmp_path, {"f": b"old"})
+    server.faults.add("read", faultplan.cut(MIB), path="/?f", times=None)
+    result = cp(":/f", ":/g", ".")
+    assert result.returncode == 1 and "1 file copied, 1 failed" in result.stderr
+    assert local_tree(tmp_path) == {"f": b"old", "g": b"fine"}
+
+
+def test_an_upload_that_breaks_leaves_the_old_file(faulty, tmp_path):
+    server, content, cp = faulty
+    content.write("f", b"old")
+    make(tmp_path, {"f": pattern(MIB), "g": b"fine"})
+    server.faults.add("put", faultplan.status(500), path="/?f", times=None)
+    result = cp("f", "g", ":/")
+    assert result.returncode == 1 and "f: cannot reach" in result.stderr
+    assert without_uploads(content) == {"f": b"old", "g": b"fine"}
+
+
+def test_a_file_that_is_changed_while_it_is_uploaded_is_not_put_there(faulty, tmp_path):
+    server, content, cp = faulty
+    make(tmp_path, {"f": b"before"})
+
+    def change(exchange):
+        (tmp_path / "f").write_bytes(b"after!")
+        exchange.answer()
+    server.faults.add("put", change)
+    fails_with_summary(cp("f", ":/"), "f: it was changed while it was copied")
+    assert without_uploads(content) == {}
+    done(cp("f", ":/"))
+    assert without_uploads(content) == {"f": b"after!"}
+
+
+@pytest.mark.parametrize("size", [0, 10, 20 * MIB, 20 * MIB + 10])
+def test_a_file_that_is_replaced_by_one_of_another_size_while_it_comes_is_not_kept(faulty, tmp_path, size):
+    server, content, cp = faulty
+    content.write("f", bytes(20 * MIB + 5))
+
+    def replace(exchange):
+        exchange.answer()
+        content.write("f", pattern(size))
+    server.faults.add("read", replace)
+    fails_with_summary(cp(":/f", "g"), "/f: it was changed while it was copied")
+    assert local_tree(tmp_path) == {}
+
+
+def test_a_server_that_shows_another_size_after_the_upload_is_not_believed(faulty, tmp_path):
+    server, content, cp = faulty
+    make(tmp_path, {"f": b"12345"})
+    server.faults.add("size", faultplan.body(b'{"size": 4, "download_id": "x"}'))
+    fails_with_summary(cp("f", ":/"), "has 4 bytes instead of 5")
+
+
+def test_a_full_disk_ends_the_copy_and_leaves_nothing_under_the_files_name(faulty, tmp_path):
+    server, content, cp = faulty
+    for number in range(50):
+        content.write(f"d/{number:02}", bytes(MIB))
+    (tmp_path / "small").mkdir()
+    with small_disk(tmp_path / "small", 4 * MIB), counting(server) as seen:
+        result = cp("-r", ":/d", "small")
+        left = local_tree(tmp_path / "small/d")
+    assert result.returncode == 1 and "No space left on device" in result.stderr and "given up" in result.stderr
+    assert all(data == bytes(MIB) and not name.startswith(".") for name, data in left.items())
+    assert seen.calls["read"] < 50
+
+
+def test_a_server_that_is_gone_is_not_asked_for_every_file(faulty, tmp_path):
+    server, content, cp = faulty
+    make(tmp_path, {f"t/{number}": b"x" for number in range(300)})
+    server.faults.add("begin", faultplan.status(503), times=None)
+    with counting(server) as seen:
+        result = cp("-r", "t", ":/")
+    assert result.returncode == 1 and "given up, as the server does not answer" in result.stderr
+    assert seen.calls["post"] < 150
+
+
+def test_resume_leaves_files_of_the_same_size_and_copies_the_others(cp, server, content, tmp_path):
+    make(tmp_path, {"t/same": b"abc", "t/other": b"longer", "t/new": b"n"})
+    content.write("t/same", b"xyz")
+    content.write("t/other", b"short")
+    with counting(server) as seen:
+        done(cp("-r", "--resume", "t/.", ":/t"))
+    assert without_uploads(content) == {"t": None, "t/same": b"xyz", "t/other": b"longer", "t/new": b"n"}
+    assert seen.calls["put"] == 2
+    with counting(server) as seen:
+        done(cp("-r", "--resume", ":/t", "."))
+        done(cp("-r", "--resume", "t/.", ":/t"))
+    assert seen.calls["put"] == seen.calls["read"] == 0
+    done(cp("-r", "t/.", ":/t"))
+    assert content.read("t/same") == b"abc"
+
+
+def interrupted_download(faulty, tmp_path, size, lost):
+    """A download of several parts, of which one is not to be had."""
+    server, content, cp = faulty
+    content.write("f", pattern(size))
+
+    def without(exchange):
+        if not exchange.headers["Content-Range"].startswith(f"{lost}-"):
+            return exchange.answer()
+        # The others are here for certain: marked at the end of the file.
+        poll(lambda: part.read_bytes()[size + 32:].count(1) == (size - 1) // (8 * MIB), 30, "other parts")
+        exchange.send(500, b"no\n")
+    part = tmp_path / ".g.tetherfs-part"
+    rule = server.faults.add("read", without, times=None)
+    fails_with_summary(cp(":/f", "g"), "/f: cannot reach")
+    assert rule.hits
+    server.faults.clear()
+    assert [path.name for path in tmp_path.iterdir()] == [".g.tetherfs-part"]
+    return server, content, cp
+
+
+def test_a_download_goes_on_where_it_was_and_begins_anew_if_it_is_not_asked_to(faulty, tmp_path):
+    size = 40 * MIB
+    server, content, cp = interrupted_download(faulty, tmp_path, size, lost=32 * MIB)
+    (tmp_path / "copy").write_bytes((tmp_path / ".g.tetherfs-part").read_bytes())
+    with counting(server) as seen:
+        done(cp("--resume", ":/f", "g"))
+    assert local_tree(tmp_path).keys() == {"g", "copy"} and (tmp_path / "g").read_bytes() == pattern(size)
+    assert seen.bytes("read") < 9 * MIB
+    os.remove(tmp_path / "g")
+    os.rename(tmp_path / "copy", tmp_path / ".g.tetherfs-part")
+    with counting(server) as seen:
+        done(cp(":/f", "g"))
+    assert seen.bytes("read") == size and (tmp_path / "g").read_bytes() == pattern(size)
+
+
+@pytest.mark.parametrize("change", ["content", "size", "record"])
+def test_what_is_left_of_another_version_is_not_gone_on_with(faulty, tmp_path, change):
+    size = 20 * MIB
+    server, content, cp = interrupted_download(faulty, tmp_path, size, lost=16 * MIB)
+    new = pattern(size + (1 if change == "size" else 0), start=7)
+    content.write("f", new)
+    if change == "record":
+        with open(tmp_path / ".g.tetherfs-part", "r+b") as part:
+            part.truncate(size + 20)
+    done(cp("--resume", ":/f", "g"))
+    assert local_tree(tmp_path) == {"g": new}
+
+
+def test_a_copy_that_is_killed_goes_on_from_the_parts_that_it_had(faulty, deployed, tmp_path):
+    server, content, cp = faulty
+    size = 48 * MIB
+    content.write("f", pattern(size))
+    held = faultplan.Held(lambda exchange: exchange.headers["Content-Range"].startswith(f"{40 * MIB}-"))
+    server.faults.add("read", held, times=None)
+    process = started(server, "faulty", tmp_path, ":/f", "g")
+    try:
+        part = tmp_path / ".g.tetherfs-part"
+        # Five of six parts, and each of them marked.
+        poll(lambda: part.exists() and part.read_bytes()[size + 32:] == b"\1\1\1\1\1\0", 30, "five parts")
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    server.faults.clear()
+    assert not (tmp_path / "g").exists()
+    with counting(server) as seen:
+        done(cp("--resume", ":/f", "g"))
+    assert (tmp_path / "g").read_bytes() == pattern(size) and seen.bytes("read") < 9 * MIB
+
+
+def test_ctrl_c_ends_the_copy_and_says_what_was_done(faulty, tmp_path):
+    server, content, cp = faulty
+    make(tmp_path, {f"t/{number}": b"x" for number in range(5)})
+    held = faultplan.Held(lambda exchange: exchange.path.endswith("3"))
+    server.faults.add("put", held, times=None)
+    process = started(server, "faulty", tmp_path, "-r", "t", ":/")
+    try:
+        poll(lambda: held.count and len(set("01234") & set(content.names("t"))) == 4, 30, "four files")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert err.startswith("tetherfs: stopped: ") and "--resume goes on" in err and err.count("\n") == 1
+    assert "t/3" not in without_uploads(content)
+    server.faults.clear()
+    done(cp("-r", "--resume", "t/.", ":/t"))
+    assert content.read("t/3") == b"x"
+
+
+def test_two_copies_to_one_file_do_not_mix(faulty, tmp_path):
+    server, content, cp = faulty
+    content.write("f", pattern(MIB))
+    held = faultplan.Held()
+    server.faults.add("read", held, times=1)
+    process = started(server, "faulty", tmp_path, ":/f", "g")
+    try:
+        poll(lambda: held.count, 30, "first copy")
+        fails_with_summary(cp(":/f", "g"), "another copy writes it now")
+        server.faults.clear()
+        assert process.communicate(timeout=30) == ("", "")
+    finally:
+        process.kill()
+    assert local_tree(tmp_path) == {"g": pattern(MIB)}

@@ -98,7 +98,8 @@ extension StagedFile {
     public func takesQuickly(_ range: Range<UInt64>) -> Bool {
         self.state.withLock { state in
             guard state.upload == nil else { return false }
-            return !state.holdsPromise || state.isWhole || state.extents.pieces(of: range).allSatisfy(\.isHere)
+            if !state.holdsPromise || state.isWhole { return true }
+            return state.extents.pieces(of: range).allSatisfy(\.isHere)
         }
     }
 

@@ -50,10 +50,11 @@ extension FileSystem {
             copied.files.append($0)
         }
         for child in children where child.kind == .directory {
-            // Also makes the number known where nobody has looked it up yet.
-            guard self.namespace.known(child.name, in: directory)?.inode == child.inode else {
-                throw .changedOnServer
-            }
+            // Also makes the number known where nobody has looked it up yet; the kernel may forget it at any time.
+            guard self.namespace.known(child.name, in: directory)?.inode == child.inode,
+                self.namespace.pin(child.inode)
+            else { throw .changedOnServer }
+            defer { self.namespace.unpin(child.inode) }
             let below = CopiedDirectory(
                 child.inode,
                 from: copied.from.appending(child.name),
@@ -112,9 +113,10 @@ extension FileSystem {
         to target: RemotePath,
         unless wasCopied: @Sendable (UInt64) -> Bool
     ) async throws(FileSystemError) -> UInt64 {
-        guard self.namespace.known(file.name, in: directory)?.inode == file.inode else {
-            throw .changedOnServer
-        }
+        guard self.namespace.known(file.name, in: directory)?.inode == file.inode,
+            self.namespace.pin(file.inode)
+        else { throw .changedOnServer }
+        defer { self.namespace.unpin(file.inode) }
         let content = self.use(file.inode)
         defer { self.endUse(content) }
         return try await content.transfer.alone { () throws(FileSystemError) in

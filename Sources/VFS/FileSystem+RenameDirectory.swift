@@ -126,9 +126,10 @@ extension FileSystem {
         }
         for child in children where child.kind == .directory {
             // Also makes the number known where nobody has looked it up yet.
-            guard self.namespace.known(child.name, in: directory)?.inode == child.inode else {
-                throw .changedOnServer
-            }
+            guard self.namespace.known(child.name, in: directory)?.inode == child.inode,
+                self.namespace.pin(child.inode)
+            else { throw .changedOnServer }
+            defer { self.namespace.unpin(child.inode) }
             try await self.measure(child.inode, into: &total, limit: limit)
         }
     }

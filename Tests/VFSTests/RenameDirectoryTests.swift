@@ -234,6 +234,22 @@ struct RenameDirectoryTests {
         #expect(mount.remote.tree == ["b/", "b/a/", "b/a/f", "b/f"])
     }
 
+    @Test("A subdirectory that the kernel forgets while its directory is renamed moves with it")
+    func forgotten() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/s/f", [1])
+        // Replaced, so that the one directory that is made is the one below.
+        mount.remote.makeDirectory("e")
+        _ = try await mount.inode("d/s")
+        let hold = mount.remote.hold(.makeDirectory)
+        let renaming = Task { try await mount.rename("d", "e") }
+        await hold.reached()
+        mount.forgetAll()
+        hold.release()
+        try await renaming.value
+        #expect(mount.remote.tree == ["e/", "e/s/", "e/s/f"])
+    }
+
     @Test("Two directories that change places at once do not wait for each other")
     func besideEachOther() async throws {
         let mount = try Mount()

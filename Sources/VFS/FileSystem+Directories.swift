@@ -98,6 +98,8 @@ extension FileSystem {
             } catch .rejected(400, _) {
                 throw .noSuchFile
             } catch {
+                // It may be there all the same, or be a little later.
+                self.namespace.expireListing(parent)
                 throw FileSystemError(error)
             }
             let inode = self.namespace.addDirectory(name, in: parent, at: .now())

@@ -256,8 +256,9 @@ extension FileSystem {
             ) { content.staged?.snapshot == snapshot }
             guard isDone else { return nil }
         } catch {
-            // Whether the target was replaced is not known: nothing of it is believed any more.
+            // Whether the target was replaced, or made, is not known: nothing of it is believed any more.
             if let target { self.forgetVersion(of: target) }
+            self.namespace.expireListing(new.parent)
             throw error
         }
         guard let staged, let snapshot else { return Copied(staged: nil) }

@@ -6,6 +6,29 @@ import Testing
 
 @Suite("A service that fails", .timeLimit(.minutes(5)))
 struct FailureTests {
+    @Test("What a change made whose answer did not come is seen at once, not when the listing is too old")
+    func doubt() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        #expect(try await mount.list() == ["a"])
+        mount.faulty.loseAnswer(.makeDirectory, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.mkdir("d") } == .remote(.timedOut)
+        )
+        #expect(try await mount.list() == ["a", "d"])
+        mount.faulty.loseAnswer(.completeUpload, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.rename("a", "b") }
+                == .remote(.timedOut)
+        )
+        #expect(try await mount.list() == ["a", "b", "d"])
+        mount.faulty.loseAnswer(.delete, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.unlink("b") } == .remote(.timedOut)
+        )
+        #expect(try await mount.list() == ["a", "d"])
+    }
+
     @Test(
         "A close whose upload fails says so, the old file stays, and the bytes are kept for the next close",
         arguments: [.beginUpload, .putPart, .completeUpload] as [CallKind]

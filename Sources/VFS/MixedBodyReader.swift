@@ -16,6 +16,8 @@ final class MixedBodyReader: BodyReader {
         /// How far was asked for ahead of need, in the file.
         var aheadEnd: UInt64
         var isFailed = false
+        /// Whether the file was met once as shorter than it is known to be: believed at the second time.
+        var wasShort = false
     }
 
     let count: UInt64
@@ -129,6 +131,10 @@ final class MixedBodyReader: BodyReader {
             state.pending = (range, nil)
             state.resume = resume
         }
+        return self.request(range)
+    }
+
+    private func request(_ range: Range<UInt64>) -> Bool {
         let outcome = self.cache.read(self.base, range) { [weak self] in self?.received($0, range) }
         switch outcome {
         case .ready(let slices):
@@ -144,6 +150,10 @@ final class MixedBodyReader: BodyReader {
     }
 
     private func received(_ result: Result<[ByteSlice], BlockError>, _ range: Range<UInt64>) {
+        if case .failure(.changedOnServer) = result, self.isRepeated(range) {
+            Task { _ = self.request(range) }
+            return
+        }
         let (resume, failure): ((@Sendable () -> Void)?, FileSystemError?) = self.state.withLock { state in
             guard state.pending?.range == range else { return (nil, nil) }
             defer { state.resume = nil }
@@ -159,6 +169,15 @@ final class MixedBodyReader: BodyReader {
         }
         if let failure { self.onFailure(failure) }
         resume?()
+    }
+
+    /// Whether what is waited for is asked for once more.
+    private func isRepeated(_ range: Range<UInt64>) -> Bool {
+        self.state.withLock { state in
+            guard state.pending?.range == range, !state.wasShort else { return false }
+            state.wasShort = true
+            return true
+        }
     }
 
     /// Has the next missing bytes come in few requests, as far as the cache has room for what is ahead of need.

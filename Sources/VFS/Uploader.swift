@@ -154,9 +154,14 @@ struct Uploader: Sendable {
     ) async throws(FileSystemError) -> [ByteSlice] {
         guard !range.isEmpty else { return [] }
         guard let base = source.base else { throw .stale }
+        let version = BlockSource(content: base.content, size: base.size, path: source.path)
         do throws(BlockError) {
-            let version = BlockSource(content: base.content, size: base.size, path: source.path)
-            return try await self.cache.read(version, range)
+            do throws(BlockError) {
+                return try await self.cache.read(version, range)
+            } catch .changedOnServer {
+                // That it is shorter is believed when it is met a second time.
+                return try await self.cache.read(version, range)
+            }
         } catch {
             throw FileSystemError(error)
         }

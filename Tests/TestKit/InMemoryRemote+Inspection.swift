@@ -47,6 +47,9 @@ extension InMemoryRemote {
         return copy
     }
 
+    /// The next read that comes lacks so many bytes at its end, as if the file were shorter.
+    public func shortenNextRead(by count: Int) { self.state.withLock { $0.nextReadLacks = count } }
+
     /// Takes a file or a whole tree away.
     public func remove(_ text: String) {
         self.state.withLock { $0.remove(path(text)) }

@@ -49,6 +49,8 @@ public final class InMemoryRemote: RemoteFilesystem {
         var inFlight: [CallKind: Int] = [:]
         var inFlightMaximum: [CallKind: Int] = [:]
         var previousSizes: [UInt64?] = []
+        /// How many bytes the next read lacks at its end.
+        var nextReadLacks = 0
         var holds: [(kind: CallKind, moment: Moment, hold: Hold)] = []
     }
 
@@ -131,7 +133,9 @@ public final class InMemoryRemote: RemoteFilesystem {
         let text = "read \(file) \(range.lowerBound)-\(range.upperBound)"
         let part = try await self.call(.read, text, urgency) { state throws(RemoteError) in
             guard let bytes = state.files[file] else { throw .notFound }
-            let part = bytes[Range(range.clamped(to: 0..<UInt64(bytes.count)))]
+            let whole = bytes[Range(range.clamped(to: 0..<UInt64(bytes.count)))]
+            let part = whole.dropLast(state.nextReadLacks)
+            state.nextReadLacks = 0
             state.readByteCount += part.count
             return part
         }

@@ -101,6 +101,25 @@ struct MixedUploadTests {
         mount.fileSystem.release(handle)
     }
 
+    @Test("A file that is met once as shorter than it is goes up whole: renamed, changed, or cut")
+    func shortOnce() async throws {
+        let mount = try Mount()
+        for name in ["a", "b", "c"] { mount.remote.put(name, pattern(300_000)) }
+        mount.remote.shortenNextRead(by: 1)
+        try await mount.rename("a", "d")
+        #expect(mount.remote.bytes(of: "d") == pattern(300_000))
+        mount.remote.shortenNextRead(by: 1)
+        try await mount.truncate("b", to: 200_000)
+        #expect(mount.remote.bytes(of: "b") == pattern(200_000))
+        mount.remote.shortenNextRead(by: 1)
+        let handle = try await mount.open("c", writes: true)
+        try await mount.write(handle, [255], at: 100_000)
+        try await mount.close(handle)
+        var expected = pattern(300_000)
+        expected[100_000] = 255
+        #expect(mount.remote.bytes(of: "c") == expected)
+    }
+
     @Test("A download that fails for the upload is what the close fails with")
     func failedDownload() async throws {
         let mount = try Mount()

@@ -58,9 +58,6 @@ PASSING = {"all down for 2 s", "all down for 30 s"}
 # As it takes so long: in the midst of copying, of the first file's bytes.
 RARE = {"all down for 30 s": (["cp -r", "rsync -a"], ["put"])}
 HARMLESS = {"reset after the answer"}
-# Fewer bytes of a file than were asked for, under a right length, are what a file gives that has become shorter: a read
-# asks again, what needs the bytes for an upload fails.
-SHORT = {"answer shortened by a byte", "a web page as the answer", "garbage as the answer"}
 
 # What commands say for an errno.
 SPOKEN = {os.strerror(number): name for number, name in errno.errorcode.items()}
@@ -137,8 +134,7 @@ class Cell:
             if result not in {"ok", *FAULTS[self.fault][1]}:
                 self.problems.append(f"{result} although {call} met it for ever")
         for call, result in self.once.items():
-            is_short = self.fault in SHORT and call == "read" and result == "EIO"
-            if result != "ok" and not is_short:
+            if result != "ok":
                 self.problems.append(f"{result} although {call} met it only for a time")
 
     @staticmethod
@@ -264,9 +260,7 @@ Written by `make faults`; `Tests/e2e/test_faults.py` fails if it sees anything e
 
 - A row is a fault, a column an operation. Each fault was met **once** by the first request of each kind that the
   operation makes (a listing, a size, bytes, the start of an upload, a part, its completion, mkdir, delete): **each
-  operation then succeeds**, with the right bytes, since what failed is repeated or found out about. One exception: a
-  file's bytes that come short under a right length look like a file that has become shorter; `truncate` and `rename`,
-  which need them for an upload, then fail with EIO and change nothing.
+  operation then succeeds**, with the right bytes, since what failed is repeated or found out about.
 - The cells say what happens when the fault **stays**: for all requests of one kind, for each kind in turn, and then for
   all requests. Where several results stand in a cell it depends on which kind it is; `ok` is a success all the same.
   An outage passes, and what comes after a whole answer does no harm: there the cells say what happened at once.

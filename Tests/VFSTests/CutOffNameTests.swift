@@ -72,6 +72,18 @@ struct CutOffNameTests {
         #expect(try await mount.leftByCrash().isEmpty)
     }
 
+    @Test("A file that is renamed while it is open and changed comes back under its new name")
+    func renamedOpen() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, [1])
+        try await mount.rename("a", "b")
+        try await mount.write(handle, [2], at: 10)
+        try await mount.fileSystem.fsync(handle)
+        #expect(try await mount.leftByCrash() == ["b": [1] + pattern(10)[1...] + [2]])
+    }
+
     @Test("An acknowledged rename over an older file that waits is not undone by a crash")
     func renamedLocally() async throws {
         let mount = try Mount(writes: .waiting)

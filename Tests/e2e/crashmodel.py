@@ -10,8 +10,8 @@ once the driver (and the server) are back and all is uploaded, through the mount
   driver keeps it aside (`tetherfs recover`) for a person to look at. So it does not count among the allowed contents.
   In write-back mode there is one exception, as what was promised may be on the local disk alone, in one copy: a program
   that writes in place into such a file changes that copy, as on any local disk; then the file may be as promised, or as
-  it was after any of the writes that followed, in their order. (Such a write is no more than one request of the kernel,
-  so not torn.) What a program writes after it has emptied the file (O_TRUNC) is no such write.
+  it was after any of the writes that followed, in their order, the last one perhaps in part: SIGKILL cuts a write(2) off
+  at a page. What a program writes after it has emptied the file (O_TRUNC) is no such write.
 - What a mount shows after a crash stays, also if the next crash comes before it is uploaded; unless, in sync mode, it
   was no promise and is written to meanwhile: then the file may also be as before, or as after any of those writes.
 - A rename under way, or one that failed, leaves at least one of the two names with what was moved, and the other name
@@ -139,9 +139,12 @@ class Model:
             got, allowed = files.get(name), self.allowed.get(name, {None})
             drafts = self.drafts.get(name, [])
             if self.is_here_alone(name):
-                allowed = allowed | set(itertools.takewhile(lambda draft: draft != EMPTY, drafts))
+                in_place = [*itertools.takewhile(lambda draft: draft != EMPTY, drafts)]
+                allowed = allowed | set(in_place)
+                if in_place == drafts:
+                    allowed = allowed | self.torn(name)
             if drafts and self.mode == "sync" and name in self.fallback:
-                allowed = allowed | self.fallback[name] | set(drafts)
+                allowed = allowed | self.fallback[name] | set(drafts) | self.torn(name)
             if got not in allowed:
                 told = self.told_of(name.partition(".conflict-")[0])
                 problems.append(f"{name} is {got}, not one of {sorted(map(str, allowed))}: {told}")
@@ -168,6 +171,11 @@ class Model:
         if self.mode == "sync":
             return name in self.fallback
         return self.is_here_alone(name) and EMPTY not in self.drafts.get(name, [])
+
+    def torn(self, name):
+        """What a file may hold after a write that was cut off."""
+        cut_off = [*self.under_way.values(), *(line for _, line in self.errors)]
+        return {content for line in cut_off if line["name"] == name for content in line.get("torn", [])}
 
     def is_here_alone(self, name):
         """Whether what was promised of a file may be on the local disk alone."""

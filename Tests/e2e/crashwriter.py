@@ -5,7 +5,8 @@
 It says on its standard output, a JSON line each, what it is about to do and then how that ended: what is acknowledged
 is what its reader has seen, which outlives any crash of the driver. Contents are named by their hash (`digest`):
 
-    {"n": 4, "do": "write", "name": "w0-a", "hash": "…"}     what the file will hold, as programs here see it
+    {"n": 4, "do": "write", "name": "w0-a", "hash": "…"}     what the file will hold, as programs here see it; `torn` is
+                                                             what it may hold if the write is cut off
     {"n": 4, "errno": 0}
     {"n": 5, "do": "commit", "by": "close", "name": "w0-a", "hash": "…"}
 
@@ -61,6 +62,12 @@ class Said:
             raise (DriverGone if error.errno in GONE else Failed)(errno.errorcode[error.errno]) from None
         self.line(n=number, errno=0)
         return value
+
+
+def torn(old, data, offset):
+    """What a file may hold after a write that was cut off: pages of it, the first ones first."""
+    ends = range(4096 - offset % 4096, len(data), 4096)
+    return [digest(old[:offset] + data[:end] + old[offset + end:]) for end in ends]
 
 
 def write_all(descriptor, data, offset):
@@ -151,9 +158,11 @@ class Worker:
     def data(self):
         return self.chance.randbytes(self.chance.choice(self.sizes))
 
-    def some_data(self):
-        """What one request of the kernel takes, and a change for sure."""
-        return self.chance.randbytes(min(max(1, self.chance.choice(self.sizes)), 60_000))
+    def some_data(self, name):
+        """What one request of the kernel takes, and a change for sure; of a large file less than a page, as it takes long
+        to tell what else is left of it."""
+        most = 60_000 if len(self.contents[name]) < 1 << 20 else 100
+        return self.chance.randbytes(min(max(1, self.chance.choice(self.sizes)), most))
 
     def changing(self, name, call, **event):
         """A step after whose failure nobody can say what the name holds."""
@@ -193,7 +202,8 @@ class Worker:
     def put(self, name, data, offset):
         old = self.contents[name]
         new = old[:offset] + data + old[offset + len(data):]
-        self.changing(name, lambda: write_all(self.open[name], data, offset), do="write", hash=digest(new))
+        parts = torn(old, data, offset) if old else []
+        self.changing(name, lambda: write_all(self.open[name], data, offset), do="write", hash=digest(new), torn=parts)
         self.contents[name] = new
         self.dirty.add(name)
 
@@ -201,10 +211,10 @@ class Worker:
         """Writes somewhere in the file, perhaps beyond its end."""
         size = len(self.contents[name])
         offset = self.chance.randrange(size + 1)
-        self.put(name, self.some_data(), offset)
+        self.put(name, self.some_data(name), offset)
 
     def append(self, name):
-        self.put(name, self.some_data(), len(self.contents[name]))
+        self.put(name, self.some_data(name), len(self.contents[name]))
 
     def cut(self, name):
         size = self.chance.randint(self.smallest, max(self.smallest, len(self.contents[name])))

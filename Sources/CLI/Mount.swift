@@ -82,7 +82,7 @@ struct Mount {
         )
         // Two seconds less than the starter waits, so that it hears why.
         let limit = self.configuration.startLimit - .seconds(2)
-        let filesystem = try connection.filesystem(self.configuration.sourceName, limit: limit)
+        let filesystem = try connection.filesystem(self.configuration.filesystemName, limit: limit)
         let pipe = self.pipe
         let runner = try MountRunner(
             self.configuration,

@@ -15,7 +15,7 @@ struct MountCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Its name or id; the profile may have it.")
+    @Argument(help: "Its name, id or URL; a profile may have it.")
     var filesystem: String
 
     @Argument(help: "A directory.")
@@ -57,14 +57,26 @@ struct MountCommand: ParsableCommand {
 
     /// What the flags, `-o`, the environment and the profile come to, in this order.
     func configuration(_ environment: Environment) throws(UserError) -> MountConfiguration {
-        let (layers, kernelOptions) = try self.flags.layers(self.connection, environment)
-        guard let filesystem = self.mountpoint == nil ? layers[.filesystem]?.text : self.filesystem else {
+        var source: MountSource?
+        if self.mountpoint != nil { source = try MountSource(self.filesystem) }
+        let (layers, kernelOptions) = try self.flags.layers(
+            self.connection,
+            environment,
+            endpoint: source?.endpoint
+        )
+        if source == nil, let setting = layers[.filesystem] {
+            source = try MountSource(setting.text)
+            guard source?.endpoint == nil else {
+                throw UserError("\(setting.origin) must be a name or an id: the URL is for endpoint")
+            }
+        }
+        guard let source else {
             throw UserError(
                 "there is only one operand: give filesystem and mountpoint, or a profile that has a filesystem"
             )
         }
         return try MountConfiguration(
-            filesystem: filesystem,
+            source: source,
             mountPoint: MountPoint(self.mountpoint ?? self.filesystem).path,
             layers: layers,
             kernelOptions: kernelOptions,

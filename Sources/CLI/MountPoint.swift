@@ -25,6 +25,10 @@ struct MountPoint: Sendable {
     /// - Throws: Says what is missing and how to make it.
     init(_ text: String) throws(UserError) {
         guard !text.isEmpty else { throw UserError("MOUNTPOINT is empty", status: .mountFailure) }
+        // mount.fuse3 has mounted it then, where this process does not know.
+        guard !text.hasPrefix("/dev/fd/") else {
+            throw UserError("-o drop_privileges is not possible: leave it out", status: .mountFailure)
+        }
         do {
             let path = try FilePath.realInParent(text)
             let table = try? MountTable.current()

@@ -181,4 +181,50 @@ struct MountConfigurationTests {
     func warnings(url: String, count: Int) throws {
         #expect(try self.resolve(["--endpoint", url]).service.warnings.count == count)
     }
+
+    @Test(
+        "A URL in place of a name says where the service is too, and is the mount's source as it was typed",
+        arguments: [
+            ("https://host/v1/data", "https://host/v1", "data"),
+            ("https://host/data/", "https://host", "data"),
+            ("HTTP://host:81/a/b/c%20d%2Fe", "HTTP://host:81/a/b", "c d/e"),
+            ("https://host/v1/%C3%BC", "https://host/v1", "ü"), ("https://[::1]:8/x", "https://[::1]:8", "x"),
+        ]
+    )
+    func url(text: String, endpoint: String, name: String) throws {
+        var environment = Self.user
+        environment.variables["TETHERFS_ENDPOINT"] = "https://environment/v1"
+        let configuration = try MountCommand.parse([text, "/"]).configuration(environment)
+        #expect(configuration.service.endpoint.url == endpoint)
+        #expect((configuration.filesystemName, configuration.sourceName) == (name, text))
+    }
+
+    @Test(
+        "A URL that no filesystem can be at is refused, without what it holds",
+        arguments: [
+            "https://host", "https://", "https:///x", "https://joe:word@host/x", "https://host/v1/x?word",
+            "https://host/x#word", "https://host/word%2", "https://host/word%zz", "https://host/word%FF",
+        ]
+    )
+    func badURL(text: String) {
+        let error = #expect(throws: UserError.self) {
+            try MountCommand.parse([text, "/"]).configuration(Self.user)
+        }
+        #expect(error?.description.contains("word") == false)
+    }
+
+    @Test("A URL and another endpoint beside it are one too many", arguments: [["--endpoint"], ["-o"]])
+    func twoEndpoints(flag: [String]) throws {
+        let value = flag == ["-o"] ? "endpoint=https://b" : "https://b"
+        let command = try MountCommand.parse(["https://a/x", "/"] + flag + [value])
+        #expect(throws: UserError.self) { try command.configuration(Self.user) }
+    }
+
+    @Test("A mount point that mount.fuse3 made for drop_privileges is refused by that name")
+    func droppedPrivileges() throws {
+        let error = #expect(throws: UserError.self) {
+            try MountCommand.parse(["data", "/dev/fd/4"]).configuration(Self.user)
+        }
+        #expect(error?.description.contains("drop_privileges") == true)
+    }
 }

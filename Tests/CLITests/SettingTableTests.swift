@@ -16,7 +16,7 @@ struct SettingTableTests {
         let command = try ConfigCommand.Show.parse(arguments)
         let layers = try command.flags.layers(command.connection, self.environment).layers
         let configuration = try MountConfiguration(
-            filesystem: "-",
+            source: MountSource("-"),
             mountPoint: "/",
             layers: layers,
             kernelOptions: [],

@@ -33,7 +33,7 @@ def environment(server=None, api_key=None, endpoint=None, **variables):
     result = {
         "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8",
         # Not what whoever runs the tests has there.
-        "XDG_CONFIG_HOME": "/nonexistent",
+        "XDG_CONFIG_HOME": "/dev/null",
     }
     if server:
         result["TETHERFS_ENDPOINT"] = server.url

@@ -78,7 +78,7 @@ def environment(**more):
         name: value for name, value in os.environ.items()
         if not name.startswith("TETHERFS_") and name != "ET_ENGINE_API_KEY"
     }
-    return {**kept, "XDG_CONFIG_HOME": "/nonexistent", **more}
+    return {**kept, "XDG_CONFIG_HOME": "/dev/null", **more}
 
 
 def tetherfs(*arguments, timeout=60, env=None):

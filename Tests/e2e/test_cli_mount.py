@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from clikit import MOUNT_FAILURE, as_user, environment, fails, needs_root, open_directory, tetherfs
-from serverkit import Server
+from mountkit import run
+from serverkit import Server, binary
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_an_unknown_filesystem_comes_with_the_names_that_exist(refused, server, 
         for name in ("two words", "b,c"):
             own.create_filesystem(name)
         refused("data", place, "no filesystem 'data'; there are: b,c, two words", env=environment(own))
-        refused("Two words", place, "no filesystem 'Two words'; there are: b,c, two words", env=environment(own))
+        refused("Two words", place, "no filesystem 'Two words'", "there are: b,c, two words", env=environment(own))
     fails(mount("", place, cache=place.parent / "cache", server=server), "FILESYSTEM is empty")
 
 
@@ -222,3 +223,15 @@ def test_unmount_of_what_is_no_mount_of_ours_fails_and_leaves_it(tmpfs, folder):
     result = fails(tetherfs("unmount", folder / "missing", env=env), f"{folder}/missing", "does not exist", status=1)
     assert "mkdir" not in result.stderr
     fails(tetherfs("unmount", "", env=env), status=1)
+
+
+def test_drop_privileges_of_mount_fuse3_is_refused_by_name(server, place):
+    needs_root("lets mount.fuse3 mount")
+    env = environment(server)
+    env["PATH"] = f"{os.path.dirname(binary('tetherfs'))}:{env['PATH']}"
+    command = ["/sbin/mount.fuse3", "data", place, "-t", "fuse.tetherfs", "-o", "drop_privileges"]
+    result = run(command, env=env)
+    # It has made the mount before it starts the driver, and leaves it.
+    subprocess.run(["umount", place], timeout=30, check=True)
+    assert result.returncode == MOUNT_FAILURE
+    assert "tetherfs: -o drop_privileges is not possible" in result.stderr

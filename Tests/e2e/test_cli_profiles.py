@@ -193,6 +193,32 @@ def test_what_is_kept_is_looked_for_where_the_profile_keeps_it(home, tmp_path):
     fails(result, f"in {tmp_path}/cache")
 
 
+# FILESYSTEM as a URL.
+
+
+def test_a_filesystem_is_mounted_by_a_url_through_mount_too(home, server, tmp_path):
+    identifier = server.create_filesystem("a b/c")
+    server.content(identifier).write("f", b"data")
+    url = server.url + "/a%20b%2Fc"
+    (tmp_path / "mount.fuse.tetherfs").symlink_to(binary("tetherfs"))
+    for command in ([binary("tetherfs"), "mount"], [tmp_path / "mount.fuse.tetherfs"], [binary("tetherfs")]):
+        mount = Mount(server, url)
+        options = f"api_key_file={mount.key_file},cache_dir={mount.cache_dir}"
+        with mounted(mount, *command, url, mount.path, "-o", options, env=environment()):
+            assert read(mount / "f") == b"data"
+            with open("/proc/self/mounts") as table:
+                assert any(line.startswith(f"{url} {mount.path} fuse.tetherfs ") for line in table)
+
+
+def test_a_url_without_a_filesystem_or_with_an_endpoint_beside_it_is_refused(server, tmp_path):
+    env = environment(server)
+    (tmp_path / "mnt").mkdir()
+    fails(tetherfs("mount", server.url + "/nope", tmp_path / "mnt", env=env), "no filesystem 'nope'", status=32)
+    result = tetherfs("mount", server.url + "/first", tmp_path / "mnt", "--endpoint", server.url, env=env)
+    fails(result, "--endpoint and the URL in FILESYSTEM both say where the service is")
+    fails(tetherfs("mount", "https://joe:word@host/x", tmp_path / "mnt", env=env), "the URL in FILESYSTEM must be")
+
+
 # The system's file, in a mount namespace where /etc has one.
 
 

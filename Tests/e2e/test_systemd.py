@@ -98,14 +98,20 @@ def test_lines_of_fstab_are_mounted_at_boot_and_one_whose_server_is_gone_does_no
         until_true '! mounted /mnt/auto'
         until_true '[ $(systemctl is-active mnt-auto.mount) != active ]'
         test "$(cat /mnt/auto/f)" = hello
+        # The server may be named by a URL with the filesystem at its end, which is the source then.
+        mounted /mnt/url; test "$(cat /mnt/url/f)" = hello
+        grep -q '^http://127.0.0.1:8080/v1/d%61ta /mnt/url fuse.tetherfs ' /proc/self/mounts
         # mount -a finds everything mounted; umount(8) and mount(8) by hand.
         mount -a -t fuse.tetherfs || true
         test $(grep -c ' /mnt/data fuse.tetherfs ' /proc/self/mounts) = 1
+        test $(grep -c ' /mnt/url fuse.tetherfs ' /proc/self/mounts) = 1
         umount /mnt/data; ! mounted /mnt/data; mount /mnt/data; mounted /mnt/data
         ! mount -t fuse.tetherfs data /mnt/other -o bogus 2> /tmp/errors
         grep -q 'unknown option -o bogus' /tmp/errors; test $(wc -l < /tmp/errors) = 1
         """, machine_files | fstab(
         f"data /mnt/data fuse.tetherfs _netdev,{ENDPOINT},api_key_file=/etc/tetherfs/key",
+        "http://127.0.0.1:8080/v1/d%61ta /mnt/url fuse.tetherfs _netdev,cache_dir=/var/cache/url,"
+        "api_key_file=/etc/tetherfs/key",
         "gone /mnt/gone fuse.tetherfs _netdev,nofail,endpoint=http://127.0.0.1:9/v1,api_key_file=/etc/tetherfs/key,"
         "request_timeout=2,retries=0",
         f"data /mnt/auto fuse.tetherfs _netdev,nofail,noauto,x-systemd.automount,cache_dir=/var/cache/auto,{ENDPOINT},"

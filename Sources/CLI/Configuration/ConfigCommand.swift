@@ -41,7 +41,7 @@ struct ConfigCommand: ParsableCommand {
             let environment = Environment.current
             let layers = try self.flags.layers(self.connection, environment).layers
             let configuration = try MountConfiguration(
-                filesystem: layers[.filesystem]?.text ?? "-",
+                source: MountSource(layers[.filesystem]?.text ?? "-"),
                 mountPoint: "/",
                 layers: layers,
                 kernelOptions: [],

@@ -6,11 +6,14 @@ import RemoteAPI
 struct LoginCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "login",
-        abstract: "Asks for the API key, checks it, and stores it for you alone.",
+        abstract: "Asks for the API key, tries it and stores it.",
         usage: "tetherfs login [--profile <name>] [--endpoint <url>] [<options>]",
         discussion: """
             What is given becomes part of the profile. Without a terminal the key is
-            read from standard input:
+            read from standard input.
+
+            Examples:
+              tetherfs login
               pass show tetherfs | tetherfs login --endpoint https://host/v1
             """
     )
@@ -116,7 +119,13 @@ struct LoginCommand: ParsableCommand {
 struct LogoutCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "logout",
-        abstract: "Removes a key that login stored. The service still knows it."
+        abstract: "Removes a key that login stored.",
+        discussion: """
+            The service still knows it.
+
+            Example:
+              tetherfs logout --profile work
+            """
     )
 
     @Option(help: ArgumentHelp("Its profile (or TETHERFS_PROFILE).", valueName: "name"))

@@ -6,9 +6,10 @@ import VFS
 struct MountConfiguration: Sendable {
     /// How the service is reached.
     var service: ServiceConfiguration
-    /// FILESYSTEM as it was typed, byte for byte: a name or an id, and the mount's source in /proc/self/mounts.
-    // With any other source `mount -a` run twice stacks a second mount.
+    /// FILESYSTEM as it was typed, byte for byte: the mount's source in /proc/self/mounts.
     var sourceName: String
+    /// The filesystem's name or id.
+    var filesystemName: String
     /// The mount point's absolute path, links followed.
     var mountPoint: String
     /// Where the driver may keep what can be fetched again, and its log. Absolute; it may not exist yet.
@@ -49,7 +50,7 @@ struct MountConfiguration: Sendable {
     /// Resolves the layers.
     ///
     /// - Parameters:
-    ///   - filesystem: FILESYSTEM as it was typed.
+    ///   - source: FILESYSTEM.
     ///   - mountPoint: An absolute path, links followed.
     ///   - layers: The settings.
     ///   - kernelOptions: What `-o` had for the kernel.
@@ -57,16 +58,16 @@ struct MountConfiguration: Sendable {
     ///   - needsKey: Whether it is an error that no key is named.
     /// - Throws: Names the setting that cannot be, and where it was made.
     init(
-        filesystem: String,
+        source: MountSource,
         mountPoint: String,
         layers: SettingLayers,
         kernelOptions: [String],
         environment: Environment,
         needsKey: Bool = true
     ) throws(UserError) {
-        guard !filesystem.isEmpty else { throw UserError("FILESYSTEM is empty: give a name or an id") }
         self.service = try ServiceConfiguration(layers, environment: environment, needsKey: needsKey)
-        self.sourceName = filesystem
+        self.sourceName = source.text
+        self.filesystemName = source.filesystem
         self.mountPoint = mountPoint
         guard let cache = layers[.cacheDirectory]?.text ?? environment.defaultCacheDirectory, !cache.isEmpty
         else {

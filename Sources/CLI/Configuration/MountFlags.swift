@@ -155,14 +155,25 @@ struct MountFlags: ParsableArguments {
 
     /// The layers of settings: these flags and those of the connection, `-o`, the environment, the profile.
     ///
+    /// - Parameters:
+    ///   - connection: The other flags.
+    ///   - environment: Whose command it is.
+    ///   - endpoint: The service's URL, if it stands in FILESYSTEM.
     /// - Returns: Them, and what `-o` had for the kernel.
-    /// - Throws: If `-o` or a configuration file has a mistake.
+    /// - Throws: If `-o` or a configuration file has a mistake, or the endpoint is given twice.
     func layers(
         _ connection: ConnectionOptions,
-        _ environment: Environment
+        _ environment: Environment,
+        endpoint: Setting? = nil
     ) throws(UserError) -> (layers: SettingLayers, kernelOptions: [String]) {
         let options = try MountOptionsParser(self.options)
-        let flags = connection.settings.merging(self.settings) { $1 }
+        var flags = connection.settings.merging(self.settings) { $1 }
+        if let endpoint {
+            if let other = flags[.endpoint] ?? options.settings[.endpoint] {
+                throw UserError("\(other.origin) and \(endpoint.origin) both say where the service is")
+            }
+            flags[.endpoint] = endpoint
+        }
         let layers = try SettingLayers(given: [flags, options.settings], environment: environment)
         return (layers, options.kernelOptions)
     }

@@ -15,7 +15,7 @@ chmod 755 "$tree"
 # /sbin is a link to it on Debian 12, which a package must not replace.
 mv "$tree/sbin" "$tree/usr/sbin"
 strip "$tree/usr/bin/tetherfs" "$tree/usr/bin/tetherfs-server"
-gzip -9n "$tree"/usr/share/man/man1/*.1
+gzip -9n "$tree"/usr/share/man/man[15]/*.[15]
 
 install -d "$tree/DEBIAN"
 cat >"$tree/DEBIAN/control" <<CONTROL

@@ -14,6 +14,8 @@ for program in tetherfs tetherfs-server; do
     to 755 "$bin/$program" "$prefix/bin/$program"
     to 644 "man/$program.1" "$prefix/share/man/man1/$program.1"
 done
+to 644 man/tetherfs.toml.5 "$prefix/share/man/man5/tetherfs.toml.5"
+to 644 examples/config.toml "$prefix/share/doc/tetherfs/examples/config.toml"
 install -d "$destination/sbin"
 for helper in mount umount; do
     ln -sf "$prefix/bin/tetherfs" "$destination/sbin/$helper.fuse.tetherfs"

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from clikit import as_user, environment, fails, needs_root, open_directory, public_binary, tetherfs
+from clikit import as_user, environment, fails, needs_root, open_directory, private, public_binary, tetherfs
 from mountkit import Mount, check, read, run
 from serverkit import REPOSITORY, Server, binary
 
@@ -183,7 +183,8 @@ def test_a_switch_of_a_profile_is_turned_off_by_o_rw(home, server):
 def test_without_a_filesystem_in_the_profile_it_must_be_named(home, tmp_path):
     home.write(WORK)
     (tmp_path / "mnt").mkdir()
-    fails(tetherfs("mount", "--profile", "work", tmp_path / "mnt", env=home.env), "give filesystem and mountpoint, or a profile that has a filesystem")
+    result = tetherfs("mount", "--profile", "work", tmp_path / "mnt", env=home.env)
+    fails(result, "give filesystem and mountpoint, or a profile that has a filesystem")
 
 
 def test_what_is_kept_is_looked_for_where_the_profile_keeps_it(home, tmp_path):
@@ -191,6 +192,33 @@ def test_what_is_kept_is_looked_for_where_the_profile_keeps_it(home, tmp_path):
     home.write(WORK + f'cache-dir = "{tmp_path}/cache"\n')
     result = tetherfs("recover", "list", "--profile", "work", "some-id", env=home.env)
     fails(result, f"in {tmp_path}/cache")
+
+
+def test_the_example_has_every_setting_and_no_mistake_and_shows_the_defaults(home):
+    text = (REPOSITORY / "examples" / "config.toml").read_text()
+    home.write(text)
+    for name in ("work.key", "archive.key"):
+        private(home.folder / name)
+    show = ["config", "show", "--json", "--profile"]
+    defaults = json.loads(works(tetherfs(*show, "work", env=home.env)).stdout)
+    # With each # before a key taken away too.
+    home.write(re.sub(r"^# (?=[a-z-]+ = )", "", text, flags=re.MULTILINE))
+    shown = json.loads(works(tetherfs(*show, "archive", env=home.env)).stdout)
+    places = {name for name, entry in shown.items() if entry["source"].startswith(f"{home.path}:")}
+    assert places == shown.keys() - {"profile", "filesystem", "api-key"}
+    for line in re.findall(r"^# (?:[a-z-]+ = )", text, flags=re.MULTILINE):
+        name = line[2:-3]
+        if defaults[name].get("value") and name not in ("cache-dir", "temporary-names", "uid", "gid"):
+            assert shown[name]["value"] == defaults[name]["value"], name
+
+
+def test_make_install_brings_the_manual_and_the_example(tmp_path):
+    check([REPOSITORY / "scripts" / "install.sh", os.path.dirname(binary("tetherfs")), tmp_path, "/usr"])
+    for installed, source in (
+        ("man/man5/tetherfs.toml.5", "man/tetherfs.toml.5"), ("man/man1/tetherfs.1", "man/tetherfs.1"),
+        ("doc/tetherfs/examples/config.toml", "examples/config.toml"),
+    ):
+        assert (tmp_path / "usr" / "share" / installed).read_bytes() == (REPOSITORY / source).read_bytes()
 
 
 # FILESYSTEM as a URL.

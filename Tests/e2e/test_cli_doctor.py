@@ -24,9 +24,8 @@ def doctor(*options, server=None, prefix=(), **env):
     with open_directory() as cache:
         # For whoever `prefix` makes the caller.
         os.chmod(cache, 0o777)
-        result = tetherfs(
-            "doctor", "--json", "--cache-dir", cache / "cache", *options, env=environment(server, **env), prefix=prefix
-        )
+        env = environment(server, **{"XDG_CONFIG_HOME": str(cache), **env})
+        result = tetherfs("doctor", "--json", "--cache-dir", cache / "cache", *options, env=env, prefix=prefix)
     assert result.stderr == "", result
     return {finding["check"]: finding for finding in json.loads(result.stdout)}, result.returncode
 

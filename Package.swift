@@ -139,7 +139,7 @@ let package = Package(
         .testTarget(name: "TransportTests", dependencies: ["TestKit", "Transport"], swiftSettings: settings),
         .testTarget(
             name: "CLITests",
-            dependencies: ["CLI", "RemoteAPI", "Transport", "VFS", "WireFormat", logging],
+            dependencies: ["CLI", "RemoteAPI", "Transport", "VFS", "WireFormat", argumentParser, logging],
             swiftSettings: settings
         ),
         .testTarget(

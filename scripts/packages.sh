@@ -9,7 +9,7 @@ for purpose in "$@"; do
         run) packages+=(fuse3 libcurl4 libsqlite3-0 libxxhash0 ca-certificates) ;;
         test)
             packages+=(rsync git sqlite3 python3 python3-venv tar openssl mount util-linux nginx fio stress-ng)
-            packages+=(systemd-sysv systemd-container dbus)
+            packages+=(systemd-sysv systemd-container dbus zsh fish)
             ;;
         bench) packages+=(fuse3 libfuse3-dev curl python3 tar) ;;
         peers) packages+=(rclone sshfs openssh-sftp-server) ;;

@@ -88,7 +88,7 @@ struct FilesystemsCommand: ParsableCommand {
                 """
         )
 
-        @Argument(help: "Its name or id.")
+        @Argument(help: "Its name or id.", completion: CommandCompletion.filesystems)
         var name: String
 
         @Flag(help: "Do not ask for the name again.")
@@ -129,7 +129,7 @@ struct FilesystemsCommand: ParsableCommand {
                 """
         )
 
-        @Argument(help: "Its name or id.")
+        @Argument(help: "Its name or id.", completion: CommandCompletion.filesystems)
         var name: String
 
         @Option(help: ArgumentHelp("The other user's id, a UUID.", valueName: "user-id"))

@@ -13,7 +13,7 @@ struct FlushCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Where it is mounted.")
+    @Argument(help: "Where it is mounted.", completion: CommandCompletion.mountPoints)
     var mountpoint: String
 
     func run() throws {

@@ -69,7 +69,13 @@ struct TetherfsCommand: ParsableCommand {
         } catch {
             let code = self.exitCode(for: error)
             // Help is no error, and a status alone has no words.
-            guard !code.isSuccess, !(error is ExitCode) else { self.exit(withError: error) }
+            guard !code.isSuccess, !(error is ExitCode) else {
+                guard arguments.dropFirst().first == "--generate-completion-script" else {
+                    self.exit(withError: error)
+                }
+                Terminal.print(CompletionScript.amended(self.fullMessage(for: error)))
+                return code.rawValue
+            }
             let words = self.message(for: error).split(whereSeparator: \.isNewline).first ?? "wrong use"
             Terminal.note("\(Printable.text(String(words))); see: tetherfs --help")
             return code.rawValue

@@ -15,10 +15,10 @@ struct MountCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Its name, id or URL; a profile may have it.")
+    @Argument(help: "Its name, id or URL; a profile may have it.", completion: CommandCompletion.filesystems)
     var filesystem: String
 
-    @Argument(help: "A directory.")
+    @Argument(help: "A directory.", completion: .directory)
     var mountpoint: String?
 
     @OptionGroup(title: "Connection")

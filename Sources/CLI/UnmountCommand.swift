@@ -15,7 +15,7 @@ struct UnmountCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Where it is mounted.")
+    @Argument(help: "Where it is mounted.", completion: CommandCompletion.mountPoints)
     var mountpoint: String
 
     @Flag(

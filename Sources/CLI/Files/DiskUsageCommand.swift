@@ -33,7 +33,10 @@ struct DiskUsageCommand: ParsableCommand {
     @Flag(help: "Print a JSON array.")
     var json = false
 
-    @Argument(help: ArgumentHelp("Files or directories.", valueName: "NAME:/path"))
+    @Argument(
+        help: ArgumentHelp("Files or directories.", valueName: "NAME:/path"),
+        completion: CommandCompletion.places
+    )
     var places: [String]
 
     @OptionGroup(title: "Connection")

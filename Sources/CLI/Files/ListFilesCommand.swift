@@ -25,7 +25,10 @@ struct ListFilesCommand: ParsableCommand {
     @Flag(name: [.customShort("R"), .customLong("recursive")], help: "List the directories below too.")
     var recursive = false
 
-    @Argument(help: ArgumentHelp("Files or directories.", valueName: "NAME:/path"))
+    @Argument(
+        help: ArgumentHelp("Files or directories.", valueName: "NAME:/path"),
+        completion: CommandCompletion.places
+    )
     var places: [String]
 
     @OptionGroup(title: "Connection")

@@ -21,7 +21,10 @@ struct MakeDirectoryCommand: ParsableCommand {
     )
     var parents = false
 
-    @Argument(help: ArgumentHelp("The directories.", valueName: "NAME:/path"))
+    @Argument(
+        help: ArgumentHelp("The directories.", valueName: "NAME:/path"),
+        completion: CommandCompletion.places
+    )
     var places: [String]
 
     @OptionGroup(title: "Connection")

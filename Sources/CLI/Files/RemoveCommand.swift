@@ -22,7 +22,10 @@ struct RemoveCommand: ParsableCommand {
     @Flag(name: [.customShort("f"), .customLong("force")], help: "What is not there is no error.")
     var force = false
 
-    @Argument(help: ArgumentHelp("What to delete.", valueName: "NAME:/path"))
+    @Argument(
+        help: ArgumentHelp("What to delete.", valueName: "NAME:/path"),
+        completion: CommandCompletion.places
+    )
     var places: [String]
 
     @OptionGroup(title: "Connection")

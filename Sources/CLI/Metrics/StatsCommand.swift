@@ -19,7 +19,10 @@ struct StatsCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Where it is mounted (default: all of your mounts).")
+    @Argument(
+        help: "Where it is mounted (default: all of your mounts).",
+        completion: CommandCompletion.mountPoints
+    )
     var mountpoint: String?
 
     func run() throws {

@@ -18,7 +18,7 @@ struct LogLevelCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Where it is mounted.")
+    @Argument(help: "Where it is mounted.", completion: CommandCompletion.mountPoints)
     var mountpoint: String
 
     @Argument(help: "The least level that is logged from now on.")

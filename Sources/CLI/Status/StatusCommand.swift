@@ -15,7 +15,10 @@ struct StatusCommand: ParsableCommand {
             """
     )
 
-    @Argument(help: "Where it is mounted (default: all of your mounts).")
+    @Argument(
+        help: "Where it is mounted (default: all of your mounts).",
+        completion: CommandCompletion.mountPoints
+    )
     var mountpoint: String?
 
     @Flag(help: "Print a JSON object; an array of them without a mount point.")

@@ -31,7 +31,10 @@ struct CopyCommand: ParsableCommand {
     @Flag(help: "Leave files that are there with the same size, and go on with halves of downloads.")
     var resume = false
 
-    @Argument(help: ArgumentHelp("What to copy, and where to: the last one.", valueName: "source"))
+    @Argument(
+        help: ArgumentHelp("What to copy, and where to: the last one.", valueName: "source"),
+        completion: CommandCompletion.placesAndFiles
+    )
     var places: [String]
 
     @OptionGroup(title: "Connection")

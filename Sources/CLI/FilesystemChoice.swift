@@ -27,7 +27,7 @@ struct FilesystemChoice {
                 "no filesystem '\(shown)': there are none; make it with: tetherfs filesystems create \(shown)"
             )
         }
-        let near = NearMiss.of(text, among: self.filesystems.map(\.filesystemName))
+        let near = NearSpelling.of(text, among: self.filesystems.map(\.filesystemName))
         let question = near.map { "; did you mean '\(Printable.text($0, limit: 60))'?" } ?? ";"
         throw UserError("no filesystem '\(shown)'\(question) there are: \(self.names)")
     }

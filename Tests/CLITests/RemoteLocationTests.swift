@@ -47,7 +47,7 @@ struct RemoteLocationTests {
         ]
     )
     func near(text: String, found: String?) {
-        #expect(NearMiss.of(text, among: ["backup", "data", "y"]) == found)
+        #expect(NearSpelling.of(text, among: ["backup", "data", "y"]) == found)
     }
 
     @Test(

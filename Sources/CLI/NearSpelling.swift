@@ -1,5 +1,10 @@
 /// What somebody may have meant by a name that does not exist.
-enum NearMiss {
+enum NearSpelling {
+    /// `; did you mean NAME?` if one is near; else nothing.
+    static func hint(_ text: String, among names: [String]) -> String {
+        self.of(text, among: names).map { "; did you mean \($0)?" } ?? ""
+    }
+
     /// The name that is nearest to a text: other letters' case, or a letter or two more, less or other.
     ///
     /// - Returns: Nothing if none is near, or the text is too short to tell.

@@ -211,6 +211,7 @@ extension FuseOperations {
                 fuse_reply_write(request, count)
                 return
             }
+            let announced = self.fileSystem.announceWrite(file.handle, offset..<offset + UInt64(count))
             // libfuse's buffer lives only as long as this call.
             let copy = ByteBuffer(count: count)
             copy.uninitialized.copyMemory(from: bytes)
@@ -219,6 +220,7 @@ extension FuseOperations {
                 "write",
                 changes: true,
                 { () throws(FileSystemError) in
+                    defer { withExtendedLifetime(announced) {} }
                     try await self.fileSystem.write(file.handle, copy, at: offset, by: process)
                     self.activity.didWrite(count)
                 },

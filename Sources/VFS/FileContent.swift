@@ -65,6 +65,8 @@ final class FileContent: Sendable {
     let transfer = AsyncGate()
     /// Shared by writers for the time of a write; held alone by an upload that writers have outrun before.
     let writers = AsyncGate()
+    /// Writes that are not among its bytes yet.
+    let pendingWrites = PendingWrites()
     /// What goes up of it while it is written.
     let early = EarlyUploads()
     /// How far its upload is.

@@ -59,6 +59,7 @@ extension FileSystem {
         completion: @escaping ReadCompletion
     ) throws(FileSystemError) -> ReadOutcome {
         let content = handle.content
+        if content.pendingWrites.hold(range) { return self.readAfterWrites(handle, range, completion) }
         let known = self.namespace.knownVersion(of: content.inode)
         if let (staged, base) = content.currentStaged(known: known) {
             if staged.pieces(of: range).allSatisfy(\.isHere) {
@@ -96,6 +97,30 @@ extension FileSystem {
                 completion(.failure(FileSystemError(BlockError.cancelled)))
             } else if case .ready(let slices) = self.read(handle, source, range, attempts, completion) {
                 completion(.success(slices))
+            }
+        }
+        attempts.begin { task.cancel() }
+        return .pending(cancel: attempts.cancel)
+    }
+
+    private func readAfterWrites(
+        _ handle: FileHandle,
+        _ range: Range<UInt64>,
+        _ completion: @escaping ReadCompletion
+    ) -> ReadOutcome {
+        let attempts = ReadAttempts()
+        let task = Task {
+            await handle.content.pendingWrites.wait(for: range)
+            guard !Task.isCancelled else {
+                return completion(.failure(FileSystemError(BlockError.cancelled)))
+            }
+            do throws(FileSystemError) {
+                switch try self.read(handle, range, completion: completion) {
+                case .ready(let slices): completion(.success(slices))
+                case .pending(let cancel): attempts.begin(cancel)
+                }
+            } catch {
+                completion(.failure(error))
             }
         }
         attempts.begin { task.cancel() }

@@ -1,3 +1,4 @@
+import Primitives
 import RemoteAPI
 import TestKit
 import Testing
@@ -40,6 +41,52 @@ struct RunningUploadTests {
         var expected = pattern(100)
         expected[50] = 255
         #expect(mount.remote.bytes(of: "a") == expected)
+    }
+
+    @Test("A read of what a write waits to change waits for it, as the kernel keeps what it reads")
+    func readAfterWrite() async throws {
+        let mount = try Mount()
+        try await mount.put("a", pattern(100))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, [1], at: 99)
+        let answer = OneShot<Result<[ByteSlice], FileSystemError>>()
+        let writing = try await handle.content.writers.alone {
+            let byte = ByteBuffer(count: 1)
+            byte.uninitialized.copyBytes(from: [255])
+            #expect(try !mount.fileSystem.writeNow(handle, byte.bytes, at: 50, by: Mount.process))
+            let announced = mount.fileSystem.announceWrite(handle, 50..<51)
+            let isPending =
+                if case .pending = try mount.fileSystem.read(
+                    handle,
+                    0..<100,
+                    completion: { answer.resolve($0) }
+                ) { true } else { false }
+            #expect(isPending)
+            #expect(try await mount.read(handle, 0..<50) == pattern(50))
+            return Task {
+                defer { withExtendedLifetime(announced) {} }
+                try await mount.fileSystem.write(handle, byte, at: 50, by: Mount.process)
+            }
+        }
+        try await writing.value
+        var expected = pattern(99) + [1]
+        expected[50] = 255
+        #expect(try await answer.wait()?.get().flatMap { Array($0.bytes) } == expected)
+        try await mount.close(handle)
+    }
+
+    @Test("A read that is given up while it waits for a write is answered")
+    func cancelledReadAfterWrite() async throws {
+        let mount = try Mount()
+        try await mount.put("a", pattern(100))
+        let handle = try await mount.open("a", writes: true)
+        let announced = mount.fileSystem.announceWrite(handle, 0..<1)
+        let answer = OneShot<Result<[ByteSlice], FileSystemError>>()
+        let outcome = try mount.fileSystem.read(handle, 0..<100) { answer.resolve($0) }
+        if case .pending(let cancel) = outcome { cancel() }
+        #expect(await answer.wait().map { if case .failure = $0 { true } else { false } } == true)
+        withExtendedLifetime(announced) {}
+        try await mount.close(handle)
     }
 
     @Test(

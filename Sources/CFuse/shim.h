@@ -1,7 +1,7 @@
 // libfuse3's low-level API as Swift can call it: typed inlines for what is a macro, variadic or a bit field.
 #pragma once
 #define FUSE_USE_VERSION 314
-#include <errno.h>
+#include "loop.h"
 #include <fcntl.h>
 #include <fuse3/fuse_log.h>
 #include <fuse3/fuse_lowlevel.h>
@@ -20,18 +20,6 @@ static inline struct fuse_session *_Nullable cfuse_session_new(
     struct fuse_session *session = fuse_session_new(&args, operations, sizeof *operations, context);
     fuse_opt_free_args(&args);
     return session;
-}
-
-/// fuse_session_loop_mt with its configuration: a macro that stands for one of several versions.
-static inline int cfuse_session_loop(struct fuse_session *_Nonnull session, unsigned int maximum_threads) {
-    struct fuse_loop_config *config = fuse_loop_cfg_create();
-    if (!config) return -ENOMEM;
-    fuse_loop_cfg_set_clone_fd(config, 0);
-    fuse_loop_cfg_set_max_threads(config, maximum_threads);
-    fuse_loop_cfg_set_idle_threads(config, maximum_threads);
-    int result = fuse_session_loop_mt(session, config);
-    fuse_loop_cfg_destroy(config);
-    return result;
 }
 
 /// Sets what open and create answer of the page cache: bit fields, which Swift reads and writes only one by one.

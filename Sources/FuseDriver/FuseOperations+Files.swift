@@ -202,6 +202,9 @@ extension FuseOperations {
     ) {
         self.now(request, "write") { () throws(FileSystemError) in
             guard let file = OpenFile.at(info.pointee.fh) else { throw .badHandle }
+            // Until then reads that came later wait.
+            let announced = file.announcedWrite(offset, count: bytes.count)
+            defer { withExtendedLifetime(announced) {} }
             // From the page cache, on behalf of some mapping: nobody in particular.
             let isPage = cfuse_is_writepage(info) != 0
             let process = isPage ? 0 : file.process(ofWriter: Self.thread(request))
@@ -211,7 +214,6 @@ extension FuseOperations {
                 fuse_reply_write(request, count)
                 return
             }
-            let announced = self.fileSystem.announceWrite(file.handle, offset..<offset + UInt64(count))
             // libfuse's buffer lives only as long as this call.
             let copy = ByteBuffer(count: count)
             copy.uninitialized.copyMemory(from: bytes)

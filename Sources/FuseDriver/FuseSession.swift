@@ -48,20 +48,16 @@ public struct FuseMountOptions: Sendable {
 ///
 /// Its memory stays until the process ends: tasks may answer requests until then.
 public final class FuseSession: Sendable {
-    /// Unchecked: libfuse's functions that are used from other threads (exit, reply, notify) may be.
+    /// Unchecked: libfuse's functions that are used from other threads (exit, reply, notify) may be, and so may the
+    /// loop's, which locks.
     private struct Pointer: @unchecked Sendable {
         let session: OpaquePointer
-    }
-
-    private enum Phase {
-        case idle
-        case running(pthread_t)
-        case ended
+        let loop: UnsafeMutablePointer<cfuse_loop>
     }
 
     private let pointer: Pointer
     private let operations: FuseOperations
-    private let phase = Mutex(Phase.idle)
+    private let isRunning = Mutex(false)
 
     /// Makes a session; nothing is mounted yet.
     ///
@@ -88,7 +84,11 @@ public final class FuseSession: Sendable {
         guard let session = cfuse_session_new(Int32(arguments.count), &arguments, &table, context) else {
             throw FuseSessionError(description: FuseLog.lastLine ?? "libfuse does not take the options")
         }
-        self.pointer = Pointer(session: session)
+        // A read that comes after a write must not be answered before it.
+        guard let loop = cfuse_loop_new(session, { OpenFile.at($0)?.willWrite($1, count: $2) }) else {
+            throw FuseSessionError(description: String(cString: strerror(ENOMEM)))
+        }
+        self.pointer = Pointer(session: session, loop: loop)
         self.operations.notifier.attach(session)
     }
 
@@ -111,14 +111,14 @@ public final class FuseSession: Sendable {
     /// - Returns: 0, or the negative errno that ended it.
     public func run(device: String?) -> Int32 {
         self.operations.device.withLock { $0 = device }
-        // Does nothing but end the wait that libfuse's loop is in; without SA_RESTART, as signal(2) would have it.
+        // Does nothing but end the wait that the loop is in; without SA_RESTART, as signal(2) would have it.
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in }
-        sigaction(Self.wakeSignal, &action, nil)
-        self.phase.withLock { $0 = .running(pthread_self()) }
+        sigaction(SIGUSR2, &action, nil)
+        self.isRunning.withLock { $0 = true }
         // Measured: more than 4 bring nothing measurable; some may wait for the local disk.
-        let code = cfuse_session_loop(self.pointer.session, 8)
-        self.phase.withLock { $0 = .ended }
+        let code = cfuse_loop_run(self.pointer.loop, 8)
+        self.isRunning.withLock { $0 = false }
         return code
     }
 
@@ -127,17 +127,14 @@ public final class FuseSession: Sendable {
         fuse_session_exit(self.pointer.session)
         // The loop looks at the flag and then waits: a signal that comes between the two is lost, so it is repeated.
         while true {
-            let isRunning = self.phase.withLock { phase in
-                guard case .running(let thread) = phase else { return false }
-                pthread_kill(thread, Self.wakeSignal)
-                return true
+            let isRunning = self.isRunning.withLock { isRunning in
+                if isRunning { cfuse_loop_wake(self.pointer.loop) }
+                return isRunning
             }
             if !isRunning { return }
             usleep(20_000)
         }
     }
-
-    private static let wakeSignal = SIGUSR2
 }
 
 /// libfuse's own messages: the last one says why a mount did not come to be.

@@ -19,6 +19,16 @@ final class OpenFile: Sendable {
 
     deinit { self.counters.openFiles.subtract(1, ordering: .relaxed) }
 
+    /// Takes note of a write that arrived, before any later request is taken.
+    func willWrite(_ offset: UInt64, count: UInt32) {
+        self.handle.announceWrite(offset..<offset + UInt64(count))
+    }
+
+    /// The write that is told of above.
+    func announcedWrite(_ offset: UInt64, count: Int) -> PendingWrite {
+        self.handle.announcedWrite(offset..<offset + UInt64(count))
+    }
+
     /// The process of a thread that writes: the kernel names threads, and another one than wrote may close.
     func process(ofWriter thread: Int32) -> Int32 {
         if let known = self.processes.withLock({ $0[thread] }) { return known }

@@ -332,16 +332,6 @@ extension FileSystem {
         return true
     }
 
-    /// Tells of a write that waits, before it does: reads of the same bytes wait for it from now on.
-    ///
-    /// - Parameters:
-    ///   - handle: The handle.
-    ///   - range: Where it writes, in bytes from the file's start, end exclusive.
-    /// - Returns: To be kept until it is done or has failed.
-    public func announceWrite(_ handle: FileHandle, _ range: Range<UInt64>) -> PendingWrite {
-        handle.content.pendingWrites.begin(range)
-    }
-
     /// Writes bytes to a file, waiting for an upload that holds it still.
     ///
     /// - Parameters:

@@ -7,26 +7,17 @@ import Synchronization
 /// and asks for it again: what it gets then stays its page. So a read waits for the writes that arrived before it.
 final class PendingWrites: Sendable {
     private struct State {
-        var nextID: UInt64 = 0
-        /// By id, end exclusive.
-        var ranges: [UInt64: Range<UInt64>] = [:]
+        /// End exclusive; equal ones stand for each other.
+        var ranges: [Range<UInt64>] = []
         var waiters: [(range: Range<UInt64>, signal: OneShot<Void>)] = []
 
-        func hold(_ range: Range<UInt64>) -> Bool {
-            self.ranges.values.contains { $0.overlaps(range) }
-        }
+        func hold(_ range: Range<UInt64>) -> Bool { self.ranges.contains { $0.overlaps(range) } }
     }
 
     private let state = Mutex(State())
 
-    /// Counts a write until ``PendingWrite`` ends.
-    func begin(_ range: Range<UInt64>) -> PendingWrite {
-        let id = self.state.withLock { state in
-            state.nextID += 1
-            state.ranges[state.nextID] = range
-            return state.nextID
-        }
-        return PendingWrite(self, id: id)
+    func begin(_ range: Range<UInt64>) {
+        self.state.withLock { $0.ranges.append(range) }
     }
 
     /// Whether a read of a range has to wait.
@@ -45,9 +36,9 @@ final class PendingWrites: Sendable {
         if waits { _ = await signal.wait() }
     }
 
-    fileprivate func end(_ id: UInt64) {
+    fileprivate func end(_ range: Range<UInt64>) {
         let free = self.state.withLock { state in
-            state.ranges[id] = nil
+            if let index = state.ranges.firstIndex(of: range) { state.ranges.remove(at: index) }
             let waiters = state.waiters
             state.waiters = waiters.filter { state.hold($0.range) }
             return waiters.filter { !state.hold($0.range) }
@@ -56,15 +47,29 @@ final class PendingWrites: Sendable {
     }
 }
 
-/// One write on its way: it is over when nobody has this any more.
+/// A write that was announced: it is over when nobody has this any more.
 public final class PendingWrite: Sendable {
     private let writes: PendingWrites
-    private let id: UInt64
+    private let range: Range<UInt64>
 
-    fileprivate init(_ writes: PendingWrites, id: UInt64) {
+    fileprivate init(_ writes: PendingWrites, _ range: Range<UInt64>) {
         self.writes = writes
-        self.id = id
+        self.range = range
     }
 
-    deinit { self.writes.end(self.id) }
+    deinit { self.writes.end(self.range) }
+}
+
+extension FileHandle {
+    /// Tells of a write that arrived: reads of the same bytes that arrive later wait for it.
+    ///
+    /// - Parameter range: Where it writes, in bytes from the file's start, end exclusive.
+    public func announceWrite(_ range: Range<UInt64>) {
+        self.content.pendingWrites.begin(range)
+    }
+
+    /// A write that was announced, to be had once and kept until it is done or has failed.
+    public func announcedWrite(_ range: Range<UInt64>) -> PendingWrite {
+        PendingWrite(self.content.pendingWrites, range)
+    }
 }

@@ -54,7 +54,7 @@ struct RunningUploadTests {
             let byte = ByteBuffer(count: 1)
             byte.uninitialized.copyBytes(from: [255])
             #expect(try !mount.fileSystem.writeNow(handle, byte.bytes, at: 50, by: Mount.process))
-            let announced = mount.fileSystem.announceWrite(handle, 50..<51)
+            handle.announceWrite(50..<51)
             let isPending =
                 if case .pending = try mount.fileSystem.read(
                     handle,
@@ -63,6 +63,7 @@ struct RunningUploadTests {
                 ) { true } else { false }
             #expect(isPending)
             #expect(try await mount.read(handle, 0..<50) == pattern(50))
+            let announced = handle.announcedWrite(50..<51)
             return Task {
                 defer { withExtendedLifetime(announced) {} }
                 try await mount.fileSystem.write(handle, byte, at: 50, by: Mount.process)
@@ -80,12 +81,12 @@ struct RunningUploadTests {
         let mount = try Mount()
         try await mount.put("a", pattern(100))
         let handle = try await mount.open("a", writes: true)
-        let announced = mount.fileSystem.announceWrite(handle, 0..<1)
+        handle.announceWrite(0..<1)
         let answer = OneShot<Result<[ByteSlice], FileSystemError>>()
         let outcome = try mount.fileSystem.read(handle, 0..<100) { answer.resolve($0) }
         if case .pending(let cancel) = outcome { cancel() }
         #expect(await answer.wait().map { if case .failure = $0 { true } else { false } } == true)
-        withExtendedLifetime(announced) {}
+        _ = handle.announcedWrite(0..<1)
         try await mount.close(handle)
     }
 

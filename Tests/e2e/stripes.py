@@ -3,10 +3,10 @@
     python stripes.py FILE SEED PROCESSES INDEX COUNT
 
 The file is of stripes that share pages. Each process writes stripes of its own, and knows what is in them whatever the
-others do. None maps the file: what several processes write through mappings is not always seen at once. It ends with
-1 where a read was wrong; otherwise it prints its bytes of the file, zeros for those of others.
+others do. It ends with 1 where that is not so; otherwise it prints its bytes of the file, zeros for those of others.
 """
 
+import mmap
 import os
 import random
 import sys
@@ -22,11 +22,11 @@ class Stripes:
         self.path, self.chance = path, chance
         self.own = range(index, COUNT, processes)
         self.wanted = bytearray(SIZE)
-        self.descriptor = None
+        self.descriptor = self.mapping = None
         self.do_reopen()
 
     def step(self):
-        kinds = {"read": 40, "write": 40, "forget": 5, "sync": 1, "reopen": 1}
+        kinds = {"read": 40, "write": 40, "map_read": 30, "map_write": 20, "forget": 5, "sync": 1, "reopen": 1}
         (kind,) = self.chance.choices(list(kinds), list(kinds.values()))
         getattr(self, "do_" + kind)()
 
@@ -43,10 +43,18 @@ class Stripes:
         start, end = self.range()
         self.compare(os.pread(self.descriptor, end - start, start), start, end)
 
+    def do_map_read(self):
+        start, end = self.range()
+        self.compare(self.mapping[start:end], start, end)
+
     def do_write(self):
         start, end = self.range()
         self.wanted[start:end] = data = pattern(end - start, self.chance.randrange(251))
         assert os.pwrite(self.descriptor, data, start) == end - start
+
+    def do_map_write(self):
+        start, end = self.range()
+        self.wanted[start:end] = self.mapping[start:end] = pattern(end - start, self.chance.randrange(251))
 
     def do_forget(self):
         os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -55,15 +63,18 @@ class Stripes:
         os.fsync(self.descriptor)
 
     def do_reopen(self):
-        if self.descriptor is not None:
+        if self.mapping:
+            self.mapping.close()
             os.close(self.descriptor)
         self.descriptor = os.open(self.path, os.O_RDWR)
+        self.mapping = mmap.mmap(self.descriptor, SIZE)
 
 
 def main(path, seed, processes, index, count):
     stripes = Stripes(path, random.Random(int(seed) + int(index)), int(processes), int(index))
     for _ in range(int(count)):
         stripes.step()
+    stripes.mapping.close()
     os.close(stripes.descriptor)
     sys.stdout.buffer.write(stripes.wanted)
 

@@ -1,0 +1,107 @@
+// A loop of several threads that take the kernel's requests in their order, which libfuse's own does not.
+#pragma once
+#include <errno.h>
+#include <fuse3/fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+/// Told of each write before any later request is taken: the file handle's number, offset and count in bytes.
+typedef void (*cfuse_write_callback)(uint64_t handle, uint64_t offset, uint32_t count);
+
+/// What the threads of one session share.
+struct cfuse_loop {
+    struct fuse_session *_Nonnull session;
+    cfuse_write_callback _Nonnull arrived;
+    /// Held from before a request is taken until it was looked at: one thread waits for the kernel at a time.
+    pthread_mutex_t taking;
+    /// Guards the two below.
+    pthread_mutex_t waiting;
+    pthread_t waiter;
+    int waits;
+    /// 0, or the first negative errno.
+    int result;
+};
+
+/// Makes one, which stays until the process ends; nothing if there is no memory.
+static inline struct cfuse_loop *_Nullable cfuse_loop_new(
+    struct fuse_session *_Nonnull session, cfuse_write_callback _Nonnull arrived) {
+    struct cfuse_loop *loop = calloc(1, sizeof *loop);
+    if (!loop) return NULL;
+    loop->session = session;
+    loop->arrived = arrived;
+    pthread_mutex_init(&loop->taking, NULL);
+    pthread_mutex_init(&loop->waiting, NULL);
+    return loop;
+}
+
+static inline void cfuse_loop_set_waiter(struct cfuse_loop *_Nonnull loop, int waits) {
+    pthread_mutex_lock(&loop->waiting);
+    loop->waiter = pthread_self();
+    loop->waits = waits;
+    pthread_mutex_unlock(&loop->waiting);
+}
+
+/// Takes the next request. Returns its length in bytes, 0 at the end, or a negative errno.
+static inline int cfuse_loop_take(struct cfuse_loop *_Nonnull loop, struct fuse_buf *_Nonnull buffer) {
+    pthread_mutex_lock(&loop->taking);
+    int count = 0;
+    if (!fuse_session_exited(loop->session)) {
+        cfuse_loop_set_waiter(loop, 1);
+        count = fuse_session_receive_buf(loop->session, buffer);
+        cfuse_loop_set_waiter(loop, 0);
+    }
+    const struct fuse_in_header *header = buffer->mem;
+    if (count >= (int)(sizeof *header + sizeof(struct fuse_write_in)) && header->opcode == FUSE_WRITE) {
+        const struct fuse_write_in *write = (const void *)(header + 1);
+        loop->arrived(write->fh, write->offset, write->size);
+    }
+    pthread_mutex_unlock(&loop->taking);
+    return count;
+}
+
+/// Serves requests on the calling thread until the session's end.
+static inline void *_Nullable cfuse_loop_serve(void *_Nullable argument) {
+    struct cfuse_loop *loop = argument;
+    struct fuse_buf buffer = {.mem = NULL};
+    while (!fuse_session_exited(loop->session)) {
+        int count = cfuse_loop_take(loop, &buffer);
+        if (count > 0) fuse_session_process_buf(loop->session, &buffer);
+        if (count > 0 || count == -EINTR) continue;
+        if (count < 0) __atomic_store_n(&loop->result, count, __ATOMIC_RELAXED);
+        fuse_session_exit(loop->session);
+    }
+    free(buffer.mem);
+    return NULL;
+}
+
+/// Serves requests on a number of threads, this one among them, until the session's end.
+///
+/// Returns 0, or the negative errno that ended it.
+static inline int cfuse_loop_run(struct cfuse_loop *_Nonnull loop, unsigned int thread_count) {
+    pthread_t threads[64];
+    unsigned int started = 0;
+    // Signals are for the threads that there were before.
+    sigset_t all, before;
+    sigfillset(&all);
+    sigdelset(&all, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    // With fewer it is slower, no more.
+    while (started + 1 < thread_count && started < 64 &&
+           pthread_create(&threads[started], NULL, cfuse_loop_serve, loop) == 0)
+        started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    cfuse_loop_serve(loop);
+    while (started > 0) pthread_join(threads[--started], NULL);
+    return __atomic_load_n(&loop->result, __ATOMIC_RELAXED);
+}
+
+/// Ends the wait of the thread that waits for a request, by SIGUSR2; to be repeated until the loop has ended, as one
+/// that comes just before the wait is lost.
+static inline void cfuse_loop_wake(struct cfuse_loop *_Nonnull loop) {
+    pthread_mutex_lock(&loop->waiting);
+    if (loop->waits) pthread_kill(loop->waiter, SIGUSR2);
+    pthread_mutex_unlock(&loop->waiting);
+}

@@ -114,7 +114,7 @@ extension StagedFile {
         do throws(Errno) {
             let descriptor = try self.duplicate()
             defer { try? descriptor.close() }
-            return fdatasync(descriptor.rawValue) == 0 ? nil : Errno(rawValue: errno)
+            return self.store.syncFile(descriptor.rawValue) == 0 ? nil : Errno(rawValue: errno)
         } catch {
             return error
         }

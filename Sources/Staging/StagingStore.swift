@@ -16,6 +16,8 @@ public final class StagingStore: Sendable {
     let directory: FilePath
     /// Frees so many bytes of the disk: whether it did.
     let makeRoom: @Sendable (Int) -> Bool
+    /// fdatasync(2).
+    let syncFile: @Sendable (Int32) -> Int32
     /// What earlier mounts left to be uploaded, until it is taken.
     private let leftovers = Mutex<[Journal.Record]>([])
     /// Counted up from the time of the start, so that no name that an earlier mount left is met again.
@@ -48,15 +50,17 @@ public final class StagingStore: Sendable {
         )
     }
 
-    /// As the public one, for a test that tells which start of the machine this is.
+    /// As the public one, for a test that tells which start of the machine this is, and how its disk fails.
     init(
         in cache: CacheDirectory,
         recovers: Bool,
         makeRoom: @escaping @Sendable (Int) -> Bool,
         boot: String,
+        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
         logger: Logger
     ) throws(CacheDirectoryError) {
         self.makeRoom = makeRoom
+        self.syncFile = syncFile
         self.directory = try cache.makeSubdirectory("staging")
         self.recoveryDirectory = try cache.makeSubdirectory("recovered")
         self.journal = try Journal(

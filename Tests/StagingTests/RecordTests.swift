@@ -1,3 +1,5 @@
+import Glibc
+import Synchronization
 import SystemPackage
 import TestKit
 import Testing
@@ -124,6 +126,26 @@ struct RecordTests {
         #expect(!file.didUpload(StagedFile.Snapshot(size: 30, changeCount: snapshot.changeCount + 1)))
         record = try #require(try await self.record())
         #expect(!record.isPromised && record.synced == nil)
+    }
+
+    @Test("A disk that fails to sync is told to whoever waits, then and later, and nothing is promised")
+    func failingDisk() async throws {
+        let isBroken = Atomic(true)
+        let fixture = try StoreFixture(syncFile: { descriptor in
+            guard isBroken.load(ordering: .relaxed) else { return fdatasync(descriptor) }
+            errno = EIO
+            return -1
+        })
+        let file = try fixture.written()
+        for _ in 0..<2 {
+            await #expect(throws: Errno.ioError) { try await file.makeDurable() }
+            // What the disk has of it is not known any more, whatever it says later.
+            isBroken.store(false, ordering: .relaxed)
+        }
+        #expect(file.stage == .open && file.isDirty)
+        let record = try #require(try await fixture.records().first)
+        #expect(record.state == .open && !record.isPromised && record.synced == nil)
+        #expect(try content(file) == pattern(100))
     }
 
     @Test("Making a clean file durable does nothing")

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import SystemPackage
 import TestKit
 import Testing
@@ -23,11 +24,13 @@ final class StoreFixture {
     ///   - directory: With what an earlier one left.
     ///   - boot: Names the start of the machine.
     ///   - recovers: Whether it looks at what was left.
+    ///   - syncFile: What fdatasync(2) does.
     /// - Throws: If there can be none.
     init(
         in directory: TemporaryDirectory = TemporaryDirectory(),
         boot: String = "first",
-        recovers: Bool = true
+        recovers: Bool = true,
+        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) }
     ) throws {
         self.directory = directory
         self.store = try StagingStore(
@@ -38,6 +41,7 @@ final class StoreFixture {
             recovers: recovers,
             makeRoom: { _ in false },
             boot: boot,
+            syncFile: syncFile,
             logger: self.log.logger
         )
     }

@@ -261,6 +261,31 @@ def test_who_waits_for_uploads_is_told_which_file_cannot_be_uploaded_and_why(
     assert files_on(content) == {"precious": DATA}
 
 
+def test_a_close_that_finds_no_room_for_its_promise_says_so_and_its_bytes_go_up_later(
+    server, filesystem, content, tmp_path
+):
+    names = [f"f-{number}" for number in range(50)]
+    with small_disk(tmp_path, "8M"), Mount(server, filesystem, *WAITING, cache_dir=tmp_path / "cache") as mount:
+        descriptors = [os.open(mount / name, os.O_WRONLY | os.O_CREAT) for name in names]
+        for descriptor in descriptors:
+            os.write(descriptor, DATA[:1000])
+        filler = tmp_path / "filler"
+        with pytest.raises(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        failures = []
+        for descriptor in descriptors:
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                failures.append(error.errno)
+        assert set(failures) == {errno.ENOSPC}
+        assert all(read(mount / name) == DATA[:1000] for name in names)
+        filler.unlink()
+        flush(mount)
+        assert files_on(content) == {name: DATA[:1000] for name in names}
+
+
 def test_a_full_local_disk_is_told_at_write_and_reads_go_on(server, filesystem, content, tmp_path):
     content.write("there", DATA)
     with small_disk(tmp_path, "8M"), Mount(server, filesystem, *WAITING, cache_dir=tmp_path / "cache") as mount:

@@ -108,8 +108,11 @@ struct Walk {
             self.passed.remove(at: index)
             self.grow()
         } else {
-            let searched = self.stops.suffix(Self.searchedCount)
-            guard let index = searched.lastIndex(where: { $0.directory == directory }) else { return nil }
+            // By its indices: a slice would have the whole array copied below.
+            let searched = self.stops.indices.suffix(Self.searchedCount)
+            guard let index = searched.last(where: { self.stops[$0].directory == directory }) else {
+                return nil
+            }
             let opened = self.stops[index]
             (nameCount, isExpanded) = (opened.nameCount, opened.isExpanded)
             self.pass(self.stops[(index + 1)...])

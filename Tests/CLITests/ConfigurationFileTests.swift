@@ -167,12 +167,17 @@ struct ProfileTests {
             named: self.named
         )
         let given: [SettingName: Setting] = [
-            .retries: Setting(text: "7", origin: "--retries"),
-            .readOnly: Setting(text: SettingLayers.off, origin: "-o rw"),
+            .retries: Setting(text: "7", origin: "--retries")
         ]
         let layers = SettingLayers([given], profile: profile)
         #expect(layers[.retries]?.text == "7")
-        #expect(!layers.isOn(.readOnly))
+        #expect(layers.isOn(.readOnly))
+    }
+
+    @Test("A switch that the user's file turns off is off, whatever the system's says")
+    func turnedOff() throws {
+        let files = try self.files("[profile.b]\nread-only = false", "[profile.b]\nread-only = true")
+        #expect(!SettingLayers([], profile: try files.profile(named: self.named)).isOn(.readOnly))
     }
 
     @Test("Without a name the user's default is used, then the system's, then the one called default")

@@ -10,6 +10,12 @@ from serverkit import REPOSITORY, Server, binary
 
 UNITS = REPOSITORY / "systemd"
 ENDPOINT = "endpoint=http://127.0.0.1:8080/v1"
+PROFILE = """
+[profile.site]
+endpoint = "http://127.0.0.1:8080/v1"
+api-key-file = "key"
+read-only = true
+"""
 
 SERVER_UNIT = """\
 [Unit]
@@ -101,6 +107,9 @@ def test_lines_of_fstab_are_mounted_at_boot_and_one_whose_server_is_gone_does_no
         # The server may be named by a URL with the filesystem at its end, which is the source then.
         mounted /mnt/url; test "$(cat /mnt/url/f)" = hello
         grep -q '^http://127.0.0.1:8080/v1/d%61ta /mnt/url fuse.tetherfs ' /proc/self/mounts
+        # A profile of the system's file has server, key and options.
+        test "$(cat /mnt/profile/f)" = hello; ! touch /mnt/profile/g 2> /tmp/errors
+        grep -q 'Read-only file system' /tmp/errors
         # mount -a finds everything mounted; umount(8) and mount(8) by hand.
         mount -a -t fuse.tetherfs || true
         test $(grep -c ' /mnt/data fuse.tetherfs ' /proc/self/mounts) = 1
@@ -112,11 +121,12 @@ def test_lines_of_fstab_are_mounted_at_boot_and_one_whose_server_is_gone_does_no
         f"data /mnt/data fuse.tetherfs _netdev,{ENDPOINT},api_key_file=/etc/tetherfs/key",
         "http://127.0.0.1:8080/v1/d%61ta /mnt/url fuse.tetherfs _netdev,cache_dir=/var/cache/url,"
         "api_key_file=/etc/tetherfs/key",
+        "data /mnt/profile fuse.tetherfs _netdev,profile=site,cache_dir=/var/cache/profile",
         "gone /mnt/gone fuse.tetherfs _netdev,nofail,endpoint=http://127.0.0.1:9/v1,api_key_file=/etc/tetherfs/key,"
         "request_timeout=2,retries=0",
         f"data /mnt/auto fuse.tetherfs _netdev,nofail,noauto,x-systemd.automount,cache_dir=/var/cache/auto,{ENDPOINT},"
         "api_key_file=/etc/tetherfs/key",
-    ))
+    ) | {"/etc/tetherfs/config.toml": PROFILE})
 
 
 def test_a_stop_of_a_mount_unit_uploads_what_could_not_be_uploaded_before(machine_files):

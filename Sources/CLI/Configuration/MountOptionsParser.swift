@@ -88,9 +88,10 @@ struct MountOptionsParser {
     /// - Returns: Whether it is one.
     private mutating func takeGeneric(_ name: String) -> Bool {
         switch name {
-        case "ro", "rw":
-            let text = name == "ro" ? SettingLayers.on : SettingLayers.off
-            self.settings[.readOnly] = Setting(text: text, origin: "-o \(name)")
+        case "ro": self.settings[.readOnly] = Setting(text: SettingLayers.on, origin: "-o ro")
+        // It takes an earlier `ro` back and no more: mount(8) writes it where nobody did, which must not open what a profile
+        // protects.
+        case "rw": self.settings[.readOnly] = nil
         case "nodev", "nosuid", "noexec", "noatime", "nodiratime", "sync", "dirsync", "default_permissions":
             if !self.kernelOptions.contains(name) { self.kernelOptions.append(name) }
         // The opposite of those, each the kernel's default: the last word counts.

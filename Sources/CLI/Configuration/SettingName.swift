@@ -138,6 +138,6 @@ struct SettingLayers: Sendable {
 
     /// What a switch's text is when it is on.
     static let on = "on"
-    /// What a switch's text is when it was turned off, as by `-o rw`.
+    /// What a switch's text is when a profile turns it off.
     static let off = "off"
 }

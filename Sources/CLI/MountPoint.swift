@@ -82,7 +82,7 @@ struct MountPoint: Sendable {
     /// Takes a dead mount away, and the ones below it.
     func clearDeadMount() throws(UserError) {
         let owner = try MountTable.current().mount(at: self.path)?.userID
-        let outcome = Unmounting.unmount(self.path, .lazily)
+        let outcome = Unmounting.unmount(self.path, .ifDead)
         // Its watcher may have been faster.
         guard case .refused(let reason) = outcome, try MountTable.current().mount(at: self.path) != nil else {
             // Its driver could not take the name of its control socket away.

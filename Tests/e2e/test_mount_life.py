@@ -149,7 +149,7 @@ def test_a_driver_that_is_killed_leaves_no_dead_mount(prepared, content):
     fails(errno.ENOTCONN, os.read, descriptor, 1)
     fails(errno.ENOTCONN, os.close, descriptor)
     assert os.listdir(prepared.path) == []
-    assert "the driver died; its mount was taken away" in prepared.log
+    poll(lambda: "the driver died; its mount was taken away" in prepared.log, what="line of the log")
     assert prepared.mount().returncode == 0
     assert read(prepared / "f") == DATA
     watcher = prepared.watcher

@@ -12,7 +12,8 @@ struct CacheOption: ParsableArguments {
     var directory: String?
 
     @Option(
-        help: ArgumentHelp("A profile that names that directory (or TETHERFS_PROFILE).", valueName: "name")
+        help: ArgumentHelp("A profile that names that directory (or TETHERFS_PROFILE).", valueName: "name"),
+        completion: CommandCompletion.profiles
     )
     var profile: String?
 

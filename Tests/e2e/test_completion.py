@@ -120,6 +120,15 @@ each_shell = pytest.mark.parametrize("name", SHELLS)
 
 
 @each_shell
+def test_tab_completes_the_name_of_a_profile(name, shell, tmp_path):
+    (tmp_path / "configuration" / "tetherfs").mkdir(parents=True)
+    (tmp_path / "configuration" / "tetherfs" / "config.toml").write_text("[profile.archive]\n[profile.work]\n")
+    here = shell(name, XDG_CONFIG_HOME=str(tmp_path / "configuration"))
+    here.tab("tetherfs ls --profile wo", "profile work")
+    here.tab("tetherfs logout --profile ar", "profile archive")
+
+
+@each_shell
 def test_tab_completes_the_name_of_a_filesystem(name, shell, named):
     here = shell(name, named)
     here.tab("tetherfs mount al", "mount alpha")

@@ -21,6 +21,9 @@ enum CommandCompletion {
         return files + ((try? Self.places(line)) ?? [])
     }
 
+    /// Profiles of the configuration files.
+    static let profiles = Self.kind { _ in try ConfigurationFiles(.current).names }
+
     /// Where filesystems are mounted.
     static let mountPoints = Self.kind { _ in
         try MountTable.current().entries.filter(\.isTetherfs).map(\.mountPoint)

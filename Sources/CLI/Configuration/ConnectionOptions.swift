@@ -3,7 +3,10 @@ import ArgumentParser
 /// The flags of every command that talks to the service.
 struct ConnectionOptions: ParsableArguments {
     // One line each: the help of every command fits a screen. The manual says more.
-    @Option(help: ArgumentHelp("Settings of config.toml, see tetherfs.toml(5).", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("Settings of config.toml, see tetherfs.toml(5).", valueName: "name"),
+        completion: CommandCompletion.profiles
+    )
     var profile: String?
 
     @Option(help: ArgumentHelp("Where the service is (or TETHERFS_ENDPOINT).", valueName: "url"))

@@ -128,7 +128,10 @@ struct LogoutCommand: ParsableCommand {
             """
     )
 
-    @Option(help: ArgumentHelp("Its profile (or TETHERFS_PROFILE).", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("Its profile (or TETHERFS_PROFILE).", valueName: "name"),
+        completion: CommandCompletion.profiles
+    )
     var profile: String?
 
     func run() throws {

@@ -47,13 +47,16 @@ struct ConfigurationFiles: Sendable {
         let setting = self.name(setting)
         if let profile = self.profile(setting) { return profile }
         guard let setting else { return nil }
-        let names = Set(self.files.flatMap { $0.profiles.keys }).sorted()
+        let names = self.names
         let others =
             names.isEmpty
             ? "no profiles are in \(self.paths.map { Printable.text($0) }.joined(separator: " or "))"
             : "there are: \(names.joined(separator: ", "))"
         throw UserError("\(setting.origin): no profile '\(Printable.text(setting.text))'; \(others)")
     }
+
+    /// The names of all profiles, in order.
+    var names: [String] { Set(self.files.flatMap(\.profiles.keys)).sorted() }
 
     /// The profile of a name, or of the standard one; nothing if there is none.
     func profile(_ name: Setting?) -> Profile? {

@@ -35,7 +35,9 @@ final class CurlLoop: Sendable {
     /// How many connections there are at most.
     let connectionCount: Int
     let multi: Multi
-    let counters = Mutex(TransportCounters())
+    /// All but the bytes.
+    private let counters = Mutex(TransportCounters())
+    let traffic = TrafficCounters()
     private let inbox = Mutex(Inbox())
 
     private init(_ options: TransportOptions, connections count: Int, _ multi: Multi) {
@@ -94,6 +96,14 @@ final class CurlLoop: Sendable {
         }
     }
 
+    /// What was done so far.
+    var currentCounters: TransportCounters {
+        var counters = self.counters.withLock { $0 }
+        counters.bytesReceived = self.traffic.received.load(ordering: .relaxed)
+        counters.bytesSent = self.traffic.sent.load(ordering: .relaxed)
+        return counters
+    }
+
     /// Tells who waits for a transfer, and counts it.
     func complete(_ transfer: CurlTransfer, _ result: Result<HTTPResponse, TransportError>) {
         self.counters.withLock { counters in
@@ -104,9 +114,11 @@ final class CurlLoop: Sendable {
             case .failure: counters.failures += 1
             }
             guard let easy = transfer.easy?.handle else { return }
-            counters.bytesReceived += UInt64(max(0, ccurl_info_offset(easy, CURLINFO_SIZE_DOWNLOAD_T)))
-            counters.bytesSent += UInt64(max(0, ccurl_info_offset(easy, CURLINFO_SIZE_UPLOAD_T)))
             counters.connections += UInt64(max(0, ccurl_info_long(easy, CURLINFO_NUM_CONNECTS)))
+            // curl sends these by itself.
+            guard case .bytes = transfer.request.body else { return }
+            let count = UInt64(max(0, ccurl_info_offset(easy, CURLINFO_SIZE_UPLOAD_T)))
+            self.traffic.sent.add(count, ordering: .relaxed)
         }
         transfer.complete(result)
     }

@@ -49,6 +49,7 @@ final class CurlTransfer: @unchecked Sendable {
     private var headers: [String: String] = [:]
     private var body: [UInt8] = []
     private var bytesSent: UInt64 = 0
+    private let traffic: TrafficCounters
     private let sink: (any BodySink)?
     private let maximumAnswerByteCount: Int
     private let continuation: Continuation
@@ -58,6 +59,7 @@ final class CurlTransfer: @unchecked Sendable {
         request: HTTPRequest,
         sink: (any BodySink)?,
         maximumAnswerByteCount: Int,
+        traffic: TrafficCounters,
         cancellation: CancellationFlag,
         resumption: @escaping @Sendable () -> Void,
         continuation: Continuation
@@ -66,6 +68,7 @@ final class CurlTransfer: @unchecked Sendable {
         self.request = request
         self.sink = sink
         self.maximumAnswerByteCount = maximumAnswerByteCount
+        self.traffic = traffic
         self.cancellation = cancellation
         self.resumption = resumption
         self.end = .now + request.deadline
@@ -160,6 +163,7 @@ final class CurlTransfer: @unchecked Sendable {
         if bytes.isEmpty { return true }
         self.hasMoved = true
         self.request.handle?.note(received: bytes.count)
+        self.traffic.received.add(UInt64(bytes.count), ordering: .relaxed)
         if self.status == 200, let sink = self.sink {
             if sink.receive(bytes) { return true }
             self.stop = .refusedBySink
@@ -207,6 +211,7 @@ final class CurlTransfer: @unchecked Sendable {
             return .nothing
         }
         self.bytesSent += UInt64(count)
+        self.traffic.sent.add(UInt64(count), ordering: .relaxed)
         self.hasMoved = true
         return .bytes(count)
     }

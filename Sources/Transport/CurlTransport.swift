@@ -58,7 +58,7 @@ public final class CurlTransport: HTTPTransport {
 
     /// What was done so far.
     public var counters: TransportCounters {
-        self.loop.counters.withLock { $0 } + self.sharing.counters.withLock { $0 }
+        self.loop.currentCounters + self.sharing.currentCounters
     }
 
     /// Ends the threads; requests on their way, and all later ones, fail with `.cancelled`.
@@ -113,6 +113,7 @@ public final class CurlTransport: HTTPTransport {
                         request: request,
                         sink: sink,
                         maximumAnswerByteCount: loop.options.maximumAnswerByteCount,
+                        traffic: loop.traffic,
                         cancellation: cancellation,
                         resumption: { loop.resume(id) },
                         continuation: continuation

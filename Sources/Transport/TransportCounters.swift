@@ -1,3 +1,11 @@
+import Synchronization
+
+/// The bytes of bodies, counted as they go: a large one takes seconds, in which something is to be seen.
+final class TrafficCounters: Sendable {
+    let received = Atomic<UInt64>(0)
+    let sent = Atomic<UInt64>(0)
+}
+
 /// What a transport has done so far.
 public struct TransportCounters: Sendable, Hashable {
     /// Requests handed to it.
@@ -10,9 +18,9 @@ public struct TransportCounters: Sendable, Hashable {
     public var cancellations: UInt64 = 0
     /// Connections opened.
     public var connections: UInt64 = 0
-    /// Bytes of bodies received.
+    /// Bytes of bodies received, those of requests on their way too.
     public var bytesReceived: UInt64 = 0
-    /// Bytes of bodies sent.
+    /// Bytes of bodies sent, those of requests on their way too; small bodies only when they are over.
     public var bytesSent: UInt64 = 0
     /// Requests in flight now.
     public var inFlight: Int = 0

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -154,6 +155,21 @@ def test_a_server_that_does_not_answer_shows_in_status_and_list_and_the_log_says
         assert listed(mount)["state"] == "answers"
         assert mount.log.count("the service does not answer") == 1
         assert mount.log.count("the service answers again") == 1
+
+
+@with_faults
+def test_bytes_of_an_answer_that_goes_on_show_before_it_is_over(server, filesystem, content):
+    content.write("f", DATA)
+    with Mount(server, filesystem) as mount:
+        before = status(mount)["server"]["receivedBytes"]
+        server.faults.add("read", faultplan.within_answer("stall"), times=100)
+        reader = subprocess.Popen(["cat", mount / "f"], stdout=subprocess.DEVNULL)
+        try:
+            poll(lambda: status(mount)["server"]["receivedBytes"] - before > 50_000, what="bytes in the status")
+            assert reader.poll() is None
+        finally:
+            server.faults.clear()
+            assert reader.wait(60) == 0
 
 
 @with_faults

@@ -7,7 +7,7 @@ import pytest
 
 import faultplan
 from copykit import MIB, cp, done, fails_with_summary, faulty, local_tree, make, started  # noqa: F401 (fixtures)
-from mountkit import counting, small_disk, without_uploads
+from mountkit import call_name, counting, small_disk, without_uploads
 from servercalls import pattern
 from serverkit import poll
 
@@ -119,6 +119,15 @@ def test_resume_leaves_files_of_the_same_size_and_copies_the_others(cp, server, 
     assert content.read("t/same") == b"abc"
 
 
+# What is looked at of the parts that are here, from their end.
+SAMPLE = 64 << 10
+
+
+def first_byte(seen):
+    """The first byte that was asked for: how much is asked for twice is up to the client."""
+    return min(int(entry.content_range.split("-")[0]) for entry in seen.entries if call_name(entry) == "read")
+
+
 def interrupted_download(faulty, tmp_path, size, lost):
     """A download of several parts, of which one is not to be had."""
     server, content, cp = faulty
@@ -146,12 +155,12 @@ def test_a_download_goes_on_where_it_was_and_begins_anew_if_it_is_not_asked_to(f
     with counting(server) as seen:
         done(cp("--resume", ":/f", "g"))
     assert local_tree(tmp_path).keys() == {"g", "copy"} and (tmp_path / "g").read_bytes() == pattern(size)
-    assert seen.bytes("read") < 9 * MIB
+    assert first_byte(seen) == 32 * MIB - SAMPLE
     os.remove(tmp_path / "g")
     os.rename(tmp_path / "copy", tmp_path / ".g.tetherfs-part")
     with counting(server) as seen:
         done(cp(":/f", "g"))
-    assert seen.bytes("read") == size and (tmp_path / "g").read_bytes() == pattern(size)
+    assert first_byte(seen) == 0 and (tmp_path / "g").read_bytes() == pattern(size)
 
 
 @pytest.mark.parametrize("change", ["content", "size", "record"])
@@ -185,7 +194,8 @@ def test_a_copy_that_is_killed_goes_on_from_the_parts_that_it_had(faulty, deploy
     assert not (tmp_path / "g").exists()
     with counting(server) as seen:
         done(cp("--resume", ":/f", "g"))
-    assert (tmp_path / "g").read_bytes() == pattern(size) and seen.bytes("read") < 9 * MIB
+    assert (tmp_path / "g").read_bytes() == pattern(size)
+    assert first_byte(seen) == 40 * MIB - SAMPLE
 
 
 def test_ctrl_c_ends_the_copy_and_says_what_was_done(faulty, tmp_path):

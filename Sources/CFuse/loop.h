@@ -83,11 +83,12 @@ static inline void *_Nullable cfuse_loop_serve(void *_Nullable argument) {
 static inline int cfuse_loop_run(struct cfuse_loop *_Nonnull loop, unsigned int thread_count) {
     pthread_t threads[64];
     unsigned int started = 0;
-    // Signals are for the threads that there were before.
-    sigset_t all, before;
-    sigfillset(&all);
-    sigdelset(&all, SIGUSR2);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    // Signals are for the threads that there were before, but for the faults of a thread itself.
+    sigset_t others, before;
+    sigfillset(&others);
+    const int own[] = {SIGUSR2, SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT};
+    for (size_t index = 0; index < sizeof own / sizeof *own; index++) sigdelset(&others, own[index]);
+    pthread_sigmask(SIG_BLOCK, &others, &before);
     // With fewer it is slower, no more.
     while (started + 1 < thread_count && started < 64 &&
            pthread_create(&threads[started], NULL, cfuse_loop_serve, loop) == 0)

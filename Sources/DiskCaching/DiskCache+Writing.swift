@@ -47,7 +47,7 @@ extension DiskCache {
 
     /// How fast the disk took blocks in the last moments, in bytes a second: without end if that is not known, and nothing
     /// while it seems to take none.
-    public var bytesPerSecond: Double { self.pace.bytesPerSecond }
+    public var bytesPerSecond: Double { self.pace.bytesPerSecond() }
 
     /// Has a block written some time later.
     ///

@@ -17,10 +17,10 @@ final class WritePace: Sendable {
 
     /// Bytes per second in the last moments: the most that there is if nothing was written yet, and nothing if the disk
     /// has not taken any for a while. Asked while something waits.
-    var bytesPerSecond: Double {
+    func bytesPerSecond(at now: ContinuousClock.Instant = .now) -> Double {
         self.state.withLock { state in
-            guard let rate = state.bytesPerSecond, let last = state.last else { return .infinity }
-            return ContinuousClock.now - last > Self.longestPiece ? 0 : rate
+            guard let last = state.last else { return .infinity }
+            return now - last > Self.longestPiece ? 0 : state.bytesPerSecond ?? .infinity
         }
     }
 

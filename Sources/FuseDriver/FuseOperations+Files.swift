@@ -204,13 +204,13 @@ extension FuseOperations {
             guard let file = OpenFile.at(info.pointee.fh) else { throw .badHandle }
             // Until then reads that came later wait.
             let announced = file.announcedWrite(offset, count: bytes.count)
-            defer { withExtendedLifetime(announced) {} }
             // From the page cache, on behalf of some mapping: nobody in particular.
             let isPage = cfuse_is_writepage(info) != 0
             let process = isPage ? 0 : file.process(ofWriter: Self.thread(request))
             let count = bytes.count
             if try self.fileSystem.writeNow(file.handle, bytes, at: offset, by: process) {
                 self.activity.didWrite(count)
+                announced.end()
                 fuse_reply_write(request, count)
                 return
             }
@@ -222,7 +222,7 @@ extension FuseOperations {
                 "write",
                 changes: true,
                 { () throws(FileSystemError) in
-                    defer { withExtendedLifetime(announced) {} }
+                    defer { announced.end() }
                     try await self.fileSystem.write(file.handle, copy, at: offset, by: process)
                     self.activity.didWrite(count)
                 },

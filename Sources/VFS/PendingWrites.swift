@@ -47,17 +47,23 @@ final class PendingWrites: Sendable {
     }
 }
 
-/// A write that was announced: it is over when nobody has this any more.
+/// A write that was announced: it is over when it is ended, or nobody has this any more.
 public final class PendingWrite: Sendable {
     private let writes: PendingWrites
     private let range: Range<UInt64>
+    private let isOver = Atomic(false)
 
     fileprivate init(_ writes: PendingWrites, _ range: Range<UInt64>) {
         self.writes = writes
         self.range = range
     }
 
-    deinit { self.writes.end(self.range) }
+    deinit { self.end() }
+
+    /// The bytes are in the file, before anybody is told so.
+    public func end() {
+        if !self.isOver.exchange(true, ordering: .relaxed) { self.writes.end(self.range) }
+    }
 }
 
 extension FileHandle {

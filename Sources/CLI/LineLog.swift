@@ -90,10 +90,12 @@ struct LineLog: LogHandler {
     }
 
     private static func quoted(_ text: String) -> String {
-        guard text.isEmpty || text.contains(where: { $0.isWhitespace || $0 == "\"" || $0 == "=" }) else {
-            return text
+        // Scalars: a mark may combine with a quote, a blank or an equals sign.
+        let needsQuotes = text.unicodeScalars.contains {
+            $0.properties.isWhitespace || $0 == "\"" || $0 == "="
         }
-        return "\"\(text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""
+        guard text.isEmpty || needsQuotes else { return text }
+        return "\"\(Printable.escaped(text) { $0 == "\\" || $0 == "\"" })\""
     }
 
     /// The numbers of syslog(3).

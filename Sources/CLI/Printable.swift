@@ -17,6 +17,17 @@ enum Printable {
         return result
     }
 
+    /// Puts a backslash before what is special. Scalar by scalar: programs look at bytes, where a quote is one also if a
+    /// mark combines with it to another character.
+    static func escaped(_ text: some StringProtocol, where isSpecial: (Unicode.Scalar) -> Bool) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if isSpecial(scalar) { result.unicodeScalars.append("\\") }
+            result.unicodeScalars.append(scalar)
+        }
+        return result
+    }
+
     private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
         // Format characters among them: they turn the direction of writing, so that a name shows as another.

@@ -56,4 +56,24 @@ struct CompletionTests {
         #expect(CommandCompletion.fit(names, for: whole, .zsh) == ["data\\:/a $(b)`c`\\\\\\:d"])
         #expect(CommandCompletion.fit(names, for: whole, .fish) == ["data:/a $(b)`c`\\:d"])
     }
+
+    @Test("A special character that a mark combines with is escaped too, so that no shell runs what follows")
+    func combined() {
+        let line = self.line(["tetherfs", "ls", "data", ":", "/a"])
+        let names = ["data:/a\u{d4e}`\u{d4e};b\u{301};\u{301}`\u{301}", "data:/a\u{d4e}:\u{301}"]
+        #expect(
+            CommandCompletion.fit(names, for: line, .bash) == [
+                "/a\u{d4e}\\`\u{d4e}\\;b\u{301}\\;\u{301}\\`\u{301}", "/a\u{d4e}\\:\u{301}",
+            ]
+        )
+        let whole = self.line(["tetherfs", "ls", "data:/a"], isBash: false)
+        #expect(CommandCompletion.fit([names[1]], for: whole, .zsh) == ["data\\:/a\u{d4e}\\:\u{301}"])
+    }
+
+    @Test("A name that begins with a combining mark is looked for in the directory that is typed before it")
+    func mark() {
+        let (above, name) = CommandCompletion.split("data:/d/\u{301}x")
+        #expect(above.unicodeScalars.elementsEqual("data:/d/".unicodeScalars))
+        #expect(name.unicodeScalars.elementsEqual("\u{301}x".unicodeScalars))
+    }
 }

@@ -29,6 +29,19 @@ struct LineLogTests {
         #expect(log == "<4>it broke a=1?2 b=\"two words\"\n")
     }
 
+    @Test(
+        "A value forges no other, also if a mark combines with its quote, blank or equals sign",
+        arguments: [
+            ("1\" b=2", "\"1\\\" b=2\""), ("1\"\u{301}", "\"1\\\"\u{301}\""),
+            ("1 \u{301}b", "\"1 \u{301}b\""),
+            ("b=\u{301}2", "\"b=\u{301}2\""), ("1 \\\u{301}", "\"1 \\\\\u{301}\""),
+        ]
+    )
+    func forged(value: String, quoted: String) {
+        let log = self.written(.journal) { $0.warning("it broke", metadata: ["a": "\(value)"]) }
+        #expect(log == "<4>it broke a=\(quoted)\n")
+    }
+
     @Test("Outside the journal a line begins with the time in UTC and the level")
     func time() {
         let handler = LineLog(LogState(.info), format: .plain)

@@ -82,6 +82,17 @@ struct MetricsTests {
         )
     }
 
+    @Test("A mount point is quoted byte by byte: what a quote or a line's end combines with does not hide it")
+    func combined() {
+        var status = MountStatusTests.status()
+        status.mountPoint = "/a\"\u{301}\\\u{301}\r\n"
+        let lines = MetricsText([status]).text.utf8.split(separator: UInt8(ascii: "\n")).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+        let label = "/a\\\"\u{301}\\\\\u{301}\r\\n"
+        #expect(lines.contains("tetherfs_requests_total{mountpoint=\"\(label)\"} 7"))
+    }
+
     @Test("A counter's name ends in _total, and no other's does")
     func names() {
         for family in MetricsText.families {

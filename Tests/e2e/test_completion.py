@@ -175,6 +175,21 @@ def test_tab_runs_nothing_that_a_name_says_and_offers_it_whole(name, shell, name
 
 
 @each_shell
+@pytest.mark.parametrize("place", ["local", "remote"])
+def test_tab_runs_nothing_that_a_name_says_in_characters_that_marks_combine_with(name, place, shell, named, tmp_path):
+    evil = "aa\u0d4e`\u0d4e;pwn;\u0301`\u0301"
+    if place == "local":
+        (tmp_path / evil).write_bytes(b"x")
+    else:
+        content_of(named, "alpha").write(evil, b"x")
+    here = shell(name, named)
+    (tmp_path / "bin" / "pwn").write_text("#!/bin/sh\necho > hacked\n")
+    (tmp_path / "bin" / "pwn").chmod(0o755)
+    here.tab("tetherfs ls alpha:/a" if place == "remote" else "tetherfs cp aa", "pwn")
+    assert not (tmp_path / "hacked").exists()
+
+
+@each_shell
 def test_tab_offers_mount_points(name, shell, our_server, tmp_path):
     with Mount(our_server, our_server.create_filesystem(str(uuid.uuid4()))) as mount:
         here = shell(name)

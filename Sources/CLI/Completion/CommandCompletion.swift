@@ -45,21 +45,23 @@ enum CommandCompletion {
     /// Those that go on with what is typed, as the shell's script takes them. Names that would upset a terminal are not
     /// offered.
     static func fit(_ candidates: [String], for line: TypedLine, _ shell: CompletionShell?) -> [String] {
-        candidates.filter { $0.hasPrefix(line.current) && Printable.text($0, limit: .max) == $0 }.map {
-            candidate in
-            let rest = String(candidate.dropFirst(line.taken.count))
+        candidates.filter {
+            $0.unicodeScalars.starts(with: line.current.unicodeScalars)
+                && Printable.text($0, limit: .max) == $0
+        }.map { candidate in
+            let rest = String(candidate.unicodeScalars.dropFirst(line.taken.unicodeScalars.count))
             return switch shell {
             // The script's compgen(1) takes words as a shell does: `$(…)` in a name would be run.
-            case .bash?: Self.escape(rest) { $0.isASCII && !$0.isLetter && !$0.isNumber && $0 != "/" }
+            case .bash?: Printable.escaped(rest) { $0.isASCII && !Self.isPlain($0) }
             // The script's _describe: what follows a colon is a description.
-            case .zsh?: Self.escape(rest) { $0 == ":" || $0 == "\\" }
+            case .zsh?: Printable.escaped(rest) { $0 == ":" || $0 == "\\" }
             default: rest
             }
         }
     }
 
-    private static func escape(_ text: String, where isSpecial: (Character) -> Bool) -> String {
-        text.reduce(into: "") { $0 += isSpecial($1) ? "\\\($1)" : "\($1)" }
+    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.properties.isAlphabetic || ("0"..."9").contains(scalar) || scalar == "/"
     }
 
     private static func connection(_ line: TypedLine) throws -> ServiceConnection {
@@ -82,7 +84,7 @@ enum CommandCompletion {
         guard let directory = try RemoteLocation(above) else { return [] }
         let remote = connection.client.filesystem(try connection.filesystem(directory.filesystem).checkedID)
         let entries = try connection.call { try await remote.list(directory.path) }.entries
-        let start = above.hasSuffix(":") ? above + "/" : above
+        let start = above.unicodeScalars.last == ":" ? above + "/" : above
         return entries.sorted { $0.name < $1.name }.map {
             start + $0.name.string + ($0.kind == .directory ? "/" : "")
         }
@@ -97,16 +99,19 @@ enum CommandCompletion {
             directory = home + directory.dropFirst()
         }
         let entries = (try? LocalDisk.list(directory))?.entries ?? []
-        return entries.filter { name.hasPrefix(".") || !$0.name.string.hasPrefix(".") }.map { entry in
+        func isHidden(_ name: String) -> Bool { name.unicodeScalars.first == "." }
+        return entries.filter { isHidden(name) || !isHidden($0.name.string) }.map { entry in
             let isDirectory =
                 (try? LocalDisk.kind(of: "\(directory)/\(entry.name)", followsLinks: true)) == .directory
             return above + entry.name.string + (isDirectory ? "/" : "")
         }
     }
 
-    /// The part up to the last slash, or the colon, and what follows.
-    private static func split(_ typed: String) -> (above: String, name: Substring) {
-        let end = typed.lastIndex { $0 == "/" || $0 == ":" }.map(typed.index(after:)) ?? typed.startIndex
-        return (String(typed[..<end]), typed[end...])
+    /// The part up to the last slash, or the colon, and what follows, which may begin with a mark that combines with it.
+    static func split(_ typed: String) -> (above: String, name: String) {
+        let scalars = typed.unicodeScalars
+        let end = scalars.lastIndex { $0 == "/" || $0 == ":" }.map(scalars.index(after:))
+        let start = end ?? scalars.startIndex
+        return (String(scalars[..<start]), String(scalars[start...]))
     }
 }

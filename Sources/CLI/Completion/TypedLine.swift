@@ -26,7 +26,8 @@ struct TypedLine: Equatable, Sendable {
         }
         self.current = whole.removeLast()
         self.words = whole
-        self.taken = isBash && Self.isBreak(last) ? self.current : String(self.current.dropLast(last.count))
+        let before = self.current.unicodeScalars.dropLast(last.unicodeScalars.count)
+        self.taken = isBash && Self.isBreak(last) ? self.current : String(before)
     }
 
     private static func isBreak(_ piece: String) -> Bool {

@@ -57,7 +57,10 @@ struct MetricsText {
 
     /// Backslashes, quotes and line ends, as the format has it.
     private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+        // Lines first, by scalars: "\r\n" is one character.
+        text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            Printable.escaped(Substring(line)) { $0 == "\\" || $0 == "\"" }
+        }.joined(separator: "\\n")
     }
 
     /// Whole numbers without a point, up to where they are exact.

@@ -44,4 +44,6 @@ struct FileStatus: Sendable {
     var isFile: Bool { self.type == S_IFREG }
     /// Whether it is a pipe.
     var isPipe: Bool { self.type == S_IFIFO }
+    /// Whether it is a socket.
+    var isSocket: Bool { self.type == S_IFSOCK }
 }

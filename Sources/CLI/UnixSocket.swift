@@ -50,6 +50,8 @@ enum UnixSocket {
     }
 
     private static func isAbandoned(_ path: String) -> Bool {
+        // Whatever else is there refuses connections too, and is somebody's file.
+        guard FileStatus(of: path)?.isSocket == true else { return false }
         do {
             close(try self.connect(to: path))
             return false

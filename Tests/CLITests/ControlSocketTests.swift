@@ -54,6 +54,19 @@ struct ControlSocketTests {
         }
     }
 
+    @Test("A file in the place of a socket is left as it is, and so is a link to one")
+    func fileInPlace() throws {
+        let place = try Place()
+        let target = place.directory + "/file"
+        defer { unlink(target) }
+        let file = open(target, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+        #expect(Descriptor.write("kept", to: file) && close(file) == 0)
+        #expect(throws: SystemError(EADDRINUSE)) { try UnixSocket.listen(at: target) }
+        #expect(symlink(target, place.socket) == 0)
+        #expect(throws: SystemError(EADDRINUSE)) { try UnixSocket.listen(at: place.socket) }
+        #expect(FileStatus(of: target)?.isFile == true && FileStatus(of: place.socket) != nil)
+    }
+
     @Test("The socket of a process that is gone is replaced, that of a living one is not")
     func staleSocket() async throws {
         let place = try Place()

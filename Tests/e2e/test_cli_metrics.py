@@ -160,6 +160,14 @@ def test_a_port_that_is_taken_is_told_and_nothing_is_mounted(prepared, server):
     assert not prepared.is_mounted
 
 
+def test_a_file_in_the_place_of_the_metrics_socket_is_kept_and_nothing_is_mounted(prepared, server, tmp_path):
+    (tmp_path / "notes").write_bytes(DATA)
+    prepared.options += ["--metrics-listen", tmp_path / "notes"]
+    fails(prepared.mount(), "cannot serve metrics on", "Address already in use", status=MOUNT_FAILURE)
+    assert (tmp_path / "notes").read_bytes() == DATA
+    assert not prepared.is_mounted
+
+
 def test_stats_of_a_stopped_driver_fails_and_does_not_hang(server, filesystem):
     with Mount(server, filesystem) as mount:
         pid = mount.pid

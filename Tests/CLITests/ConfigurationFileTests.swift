@@ -229,6 +229,21 @@ struct ProfileTests {
         #expect(try resolve("https://b/v1", key).keySource == .file("/l"))
     }
 
+    @Test("The key of a profile without an endpoint goes to the default endpoint alone")
+    func keyOfTheDefaultEndpoint() throws {
+        let environment = Environment(variables: [:], userID: 1, groupID: 1, homeDirectory: nil)
+        let profile = try self.files("[profile.b]\napi-key-file = \"/dev/null\"", "").profile(
+            named: self.named
+        )
+        func resolve(_ url: String) throws -> KeySource {
+            let given = [SettingName.endpoint: Setting(text: url, origin: "--endpoint")]
+            let layers = SettingLayers([given], profile: profile)
+            return try ServiceConfiguration(layers, environment: environment).keySource
+        }
+        #expect(try resolve(ServiceConfiguration.defaultEndpoint) == .file("/dev/null"))
+        #expect(throws: UserError.self) { try resolve("https://b/v1") }
+    }
+
     @Test("A key in the environment goes before a profile's, and a file in the environment before that")
     func keyOrder() throws {
         let profile = try self.files("[profile.b]\napi-key-file = \"/dev/null\"", "").profile(

@@ -223,7 +223,7 @@ def test_a_key_file_that_others_can_read_is_refused_with_what_to_run(server, tmp
     key.write_text(server.api_key)
     (tmp_path / "tetherfs").mkdir()
     config = private(tmp_path / "tetherfs" / "config.toml")
-    config.write_text(f'[profile.test]\napi-key-file = "{key}"\n')
+    config.write_text(f'[profile.test]\nendpoint = "{server.url}"\napi-key-file = "{key}"\n')
     flags, variables = {
         "flag": (["--api-key-file", key], {}), "-o": (["-o", f"api_key_file={key}"], {}),
         "variable": ([], {"TETHERFS_API_KEY_FILE": str(key)}), "profile": (["--profile", "test"], {}),

@@ -126,12 +126,13 @@ struct ServiceConfiguration: Sendable {
         return .missing
     }
 
-    /// Makes sure that a profile's key goes to no other service than the profile's.
+    /// Makes sure that a profile's key goes to no other service than the profile's, which is the default one if the
+    /// profile names none.
     private static func checkAim(of file: Setting, _ layers: SettingLayers) throws(UserError) {
-        guard let endpoint = layers[.endpoint], endpoint.line == nil, let profile = layers.profile,
-            let own = SettingLayers([], profile: profile)[.endpoint],
-            Endpoint(own.text) != Endpoint(endpoint.text)
+        guard let endpoint = layers[.endpoint], endpoint.line == nil, let profile = layers.profile
         else { return }
+        let own = SettingLayers([], profile: profile)[.endpoint]?.text ?? self.defaultEndpoint
+        guard Endpoint(own) != Endpoint(endpoint.text) else { return }
         throw UserError(
             "\(endpoint.origin) is another service than that of profile \(profile.name), whose key is not for it: "
                 + "name a file with --api-key-file, or another profile"

@@ -50,6 +50,17 @@ struct Unmount {
         throw UserError("cannot unmount \(self.shown): \(reason)")
     }
 
+    /// Takes the mount away if its driver is dead; else, or if there is none, does nothing.
+    ///
+    /// - Throws: Says why the dead mount is still there.
+    func runIfDead() throws(UserError) {
+        let mountPoint = try MountPoint(self.mountPoint)
+        guard let mount = try MountTable.current().mount(at: self.mountPoint), mount.isTetherfs,
+            mountPoint.state(within: .seconds(5)) == .dead
+        else { return }
+        try mountPoint.clearDeadMount()
+    }
+
     /// Waits until the driver has uploaded everything.
     ///
     /// - Returns: The driver's process id.

@@ -24,8 +24,15 @@ struct UnmountCommand: ParsableCommand {
     )
     var lazy = false
 
+    // For the end of a service, whatever it ended of.
+    @Flag(
+        help: ArgumentHelp("Take the mount away if its driver is dead, else do nothing.", visibility: .hidden)
+    )
+    var ifDead = false
+
     func run() throws {
         let unmount = try Unmount(self.mountpoint, environment: .current)
+        if self.ifDead { return try unmount.runIfDead() }
         try self.lazy ? unmount.runLazily() : unmount.run()
     }
 }

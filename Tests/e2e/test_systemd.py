@@ -143,6 +143,19 @@ def test_a_stop_of_a_mount_unit_uploads_what_could_not_be_uploaded_before(machin
         """, machine_files | unit_file("mnt-data.mount", Options=options))
 
 
+def test_a_service_that_cannot_start_leaves_the_mount_that_is_in_its_way(machine_files):
+    succeeds(f"""
+        mkdir -p /mnt/data
+        mount -t fuse.tetherfs data /mnt/data -o {ENDPOINT},api_key_file=/etc/tetherfs/key,cache_dir=/var/cache/other
+        ! systemctl start tetherfs@mnt-data
+        journalctl -u tetherfs@mnt-data | grep 'mount point /mnt/data is busy'
+        until_true 'systemctl is-failed -q tetherfs@mnt-data'
+        mounted /mnt/data; test "$(cat /mnt/data/f)" = hello
+        """, machine_files | unit_file("tetherfs@.service", Restart="no") | {
+        "/etc/tetherfs/mnt-data.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT}\n",
+    })
+
+
 def test_a_service_takes_its_key_as_a_credential_restarts_after_a_crash_and_uploads_at_its_stop(machine_files):
     output = succeeds("""
         mkdir -p /mnt/data

@@ -1,35 +1,37 @@
+import Dispatch
 import Glibc
 import Synchronization
 
 /// A socket that listens, and whose connections are served on threads of their own, a few at once.
 final class SocketListener: Sendable {
-    private let maximumCount: Int
+    private let places: DispatchSemaphore
+    private let isPatient: Bool
     private let admits: @Sendable (Int32) -> Bool
     private let serve: @Sendable (Int32) -> Void
-    private let state: Mutex<State>
-
-    private struct State {
-        var listener: Int32?
-        var connectionCount = 0
-    }
+    /// The descriptor, until it is stopped.
+    private let listener: Mutex<Int32?>
 
     /// Begins to take connections.
     ///
     /// - Parameters:
     ///   - descriptor: The socket, which listens already, and is closed in the end.
-    ///   - maximumCount: How many may be connected at once; one more is turned away.
+    ///   - maximumCount: How many may be connected at once.
+    ///   - isPatient: Whether one more waits for a place, each being served for a short time only; else it is turned
+    ///     away.
     ///   - admits: Whether a connection is one to serve.
     ///   - serve: Serves one, and closes it.
     init(
         _ descriptor: Int32,
         maximumCount: Int,
+        isPatient: Bool = false,
         admits: @escaping @Sendable (Int32) -> Bool = { _ in true },
         serve: @escaping @Sendable (Int32) -> Void
     ) {
-        self.maximumCount = maximumCount
+        self.places = DispatchSemaphore(value: maximumCount)
+        self.isPatient = isPatient
         self.admits = admits
         self.serve = serve
-        self.state = Mutex(State(listener: descriptor))
+        self.listener = Mutex(descriptor)
         DetachedThread.start { [self] in self.accept(from: descriptor) }
     }
 
@@ -38,9 +40,9 @@ final class SocketListener: Sendable {
     /// - Returns: Whether it took some until now.
     @discardableResult
     func stop() -> Bool {
-        let listener = self.state.withLock { state in
-            defer { state.listener = nil }
-            return state.listener
+        let listener = self.listener.withLock { listener in
+            defer { listener = nil }
+            return listener
         }
         guard let listener else { return false }
         // Wakes the thread that waits in accept, which closes it.
@@ -76,18 +78,12 @@ final class SocketListener: Sendable {
     }
 
     private var isListening: Bool {
-        self.state.withLock { $0.listener != nil }
+        self.listener.withLock { $0 != nil }
     }
 
     private func enter() -> Bool {
-        self.state.withLock { state in
-            guard state.connectionCount < self.maximumCount else { return false }
-            state.connectionCount += 1
-            return true
-        }
+        self.places.wait(timeout: self.isPatient ? .distantFuture : .now()) == .success
     }
 
-    private func leave() {
-        self.state.withLock { $0.connectionCount -= 1 }
-    }
+    private func leave() { self.places.signal() }
 }

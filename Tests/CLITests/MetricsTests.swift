@@ -37,6 +37,18 @@ struct MetricsTests {
         #expect(self.request("GET /metrics HTTP/1.0\r\n\r\n") == .metrics)
     }
 
+    @Test("A request for another host is refused, but on a unix socket, which no page's scripts reach")
+    func host() {
+        for host in ["a", "a:80", "127.a", "192.0.2.1", "", "localhost.a"] {
+            let text = "GET /metrics HTTP/1.1\r\nHost: \(host)\r\n\r\n"
+            #expect(self.request(text) == .refused(.misdirected))
+            #expect(MetricsRequest(Array(text.utf8), takesAnyHost: true) == .metrics)
+        }
+        for host in ["localhost", "LOCALHOST:1", "127.9.0.1:1", "[::1]", "[::1]:1"] {
+            #expect(self.request("GET /metrics HTTP/1.1\r\nHost: \(host) \r\n\r\n") == .metrics)
+        }
+    }
+
     @Test(
         "Anything else is refused, for what it is",
         arguments: [

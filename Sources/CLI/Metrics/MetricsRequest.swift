@@ -1,3 +1,5 @@
+import RemoteAPI
+
 /// A request for metrics, as far as it has come in (RFC 9112).
 enum MetricsRequest: Equatable {
     /// More is to come.
@@ -19,6 +21,8 @@ enum MetricsRequest: Equatable {
         case methodNotAllowed = "405 Method Not Allowed"
         /// It did not come to its end.
         case timedOut = "408 Request Timeout"
+        /// Another name led to this machine: some page's, whose scripts a browser would give the answer.
+        case misdirected = "421 Misdirected Request"
         /// The request line is too long.
         case lineTooLong = "414 URI Too Long"
         /// The headers are.
@@ -32,7 +36,11 @@ enum MetricsRequest: Equatable {
     static let maximumHeadByteCount = 8 << 10
 
     /// Reads what has come in.
-    init(_ bytes: [UInt8]) {
+    ///
+    /// - Parameters:
+    ///   - bytes: That.
+    ///   - takesAnyHost: Whether it may be meant for any host: a page's scripts do not get at unix sockets.
+    init(_ bytes: [UInt8], takesAnyHost: Bool = false) {
         guard let head = Self.head(bytes) else {
             let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
             if line.count > Self.maximumLineByteCount {
@@ -42,7 +50,7 @@ enum MetricsRequest: Equatable {
             }
             return
         }
-        self = Self.request(head)
+        self = Self.request(head, takesAnyHost: takesAnyHost)
     }
 
     /// The head without the empty line at its end; nothing if that has not come yet.
@@ -53,7 +61,7 @@ enum MetricsRequest: Equatable {
         return start.flatMap { $0 > Self.maximumHeadByteCount ? nil : bytes[..<$0] }
     }
 
-    private static func request(_ head: ArraySlice<UInt8>) -> MetricsRequest {
+    private static func request(_ head: ArraySlice<UInt8>, takesAnyHost: Bool) -> MetricsRequest {
         // "\r\n" is one character.
         let lines = String(decoding: head, as: UTF8.self)
             .split(separator: "\r\n", omittingEmptySubsequences: false)
@@ -63,23 +71,27 @@ enum MetricsRequest: Equatable {
         }
         guard lines[0].utf8.count <= Self.maximumLineByteCount else { return .refused(.lineTooLong) }
         guard ["HTTP/1.1", "HTTP/1.0"].contains(words[2]) else { return .refused(.version) }
-        guard let names = Self.names(lines.dropFirst()) else { return .refused(.malformed) }
-        let hosts = names.count { $0 == "host" }
-        guard hosts == 1 || (hosts == 0 && words[2] == "HTTP/1.0") else { return .refused(.malformed) }
+        guard let fields = Self.fields(lines.dropFirst()) else { return .refused(.malformed) }
+        let hosts = fields.filter { $0.name == "host" }.map(\.value)
+        guard hosts.count == 1 || (hosts.isEmpty && words[2] == "HTTP/1.0") else {
+            return .refused(.malformed)
+        }
         guard words[1] == "/metrics" else { return .refused(.notFound) }
-        return words[0] == "GET" ? .metrics : .refused(.methodNotAllowed)
+        guard words[0] == "GET" else { return .refused(.methodNotAllowed) }
+        let isOurs = hosts.allSatisfy { Endpoint("http://\($0)")?.isLoopback == true }
+        return takesAnyHost || isOurs ? .metrics : .refused(.misdirected)
     }
 
-    /// The headers' names in lower case; nothing if one is none.
-    private static func names(_ lines: ArraySlice<Substring>) -> [String]? {
-        var names: [String] = []
+    /// The headers, their names in lower case; nothing if one is none.
+    private static func fields(_ lines: ArraySlice<Substring>) -> [(name: String, value: String)]? {
+        var fields: [(name: String, value: String)] = []
         for line in lines {
             guard let colon = line.firstIndex(of: ":"), colon > line.startIndex,
                 line[..<colon].allSatisfy({ $0.isASCII && !$0.isWhitespace })
             else { return nil }
-            names.append(line[..<colon].lowercased())
+            fields.append((line[..<colon].lowercased(), String(line[line.index(after: colon)...]).trimmed))
         }
-        return names
+        return fields
     }
 
     /// An answer, after which the connection ends.

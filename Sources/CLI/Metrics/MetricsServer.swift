@@ -8,10 +8,10 @@ final class MetricsServer: Sendable {
     let address: MetricsAddress
     private let listener: SocketListener
 
-    /// How many may be connected at once: who scrapes is one, or two.
-    private static let maximumConnectionCount = 4
-    /// How long one may take.
-    private static let timeLimit = Duration.seconds(5)
+    /// How many may be connected at once: who scrapes is one, or two; others may be silent. More wait for a place.
+    private static let maximumConnectionCount = 16
+    /// How long a request may take to come in.
+    private static let timeLimit = Duration.seconds(1)
 
     /// Begins to serve.
     ///
@@ -23,10 +23,13 @@ final class MetricsServer: Sendable {
         do throws(SystemError) {
             let (descriptor, actual) = try address.listen()
             self.address = actual
-            self.listener = SocketListener(descriptor, maximumCount: Self.maximumConnectionCount) {
-                connection in
-                Self.serve(connection, metrics)
-            }
+            let takesAnyHost = if case .unix = actual { true } else { false }
+            self.listener = SocketListener(
+                descriptor,
+                maximumCount: Self.maximumConnectionCount,
+                isPatient: true,
+                serve: { Self.serve($0, takesAnyHost, metrics) }
+            )
         } catch {
             throw UserError(
                 "cannot serve metrics on \(Printable.text(address.description)): \(error)",
@@ -40,19 +43,21 @@ final class MetricsServer: Sendable {
         if self.listener.stop(), case .unix(let path) = self.address { unlink(path) }
     }
 
-    private static func serve(_ connection: Int32, _ metrics: () -> String) {
+    private static func serve(_ connection: Int32, _ takesAnyHost: Bool, _ metrics: () -> String) {
         defer { close(connection) }
         UnixSocket.limitSending(connection, seconds: 5)
-        let response = self.response(to: connection, metrics)
+        let response = self.response(to: connection, takesAnyHost, metrics)
         guard UnixSocket.send(response, to: connection) else { return }
         shutdown(connection, Int32(SHUT_WR))
     }
 
-    private static func response(to connection: Int32, _ metrics: () -> String) -> [UInt8] {
+    private static func response(to connection: Int32, _ takesAnyHost: Bool, _ metrics: () -> String)
+        -> [UInt8]
+    {
         let deadline = ContinuousClock.now + Self.timeLimit
         var bytes: [UInt8] = []
         while true {
-            switch MetricsRequest(bytes) {
+            switch MetricsRequest(bytes, takesAnyHost: takesAnyHost) {
             case .metrics: return MetricsRequest.response(.ok, metrics())
             case .refused(let status): return MetricsRequest.response(status, status.rawValue + "\n")
             case .incomplete: break

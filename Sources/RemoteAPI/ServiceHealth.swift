@@ -18,10 +18,13 @@ public struct ServiceHealth: Sendable, Hashable {
     public private(set) var lastAnswer: Int64?
     /// The last trouble.
     public private(set) var lastFailure: Failure?
-    /// Since when no request was answered, in seconds since 1970; nothing if the last one was.
-    public private(set) var silentSince: Int64?
+    /// Since when no request was answered, in seconds since 1970; nothing as long as fewer than three in a row were not.
+    public var silentSince: Int64? {
+        self.unansweredCount >= Self.silenceCount ? self.unansweredSince : nil
+    }
     /// Whether the last answer was that the key is not accepted.
     public private(set) var isKeyRefused = false
+    private var unansweredSince: Int64?
     private var unansweredCount = 0
 
     /// Nothing is known yet.
@@ -54,7 +57,7 @@ public struct ServiceHealth: Sendable, Hashable {
             self.lastFailure = Failure(call: call, reason: failure.error.description, time: time)
         }
         guard failure?.isUnanswered != true else {
-            self.silentSince = self.silentSince ?? time
+            self.unansweredSince = self.unansweredSince ?? time
             self.unansweredCount += 1
             return self.unansweredCount == Self.silenceCount ? .fallenSilent : nil
         }
@@ -62,10 +65,10 @@ public struct ServiceHealth: Sendable, Hashable {
         self.lastAnswer = time
         self.isKeyRefused = failure?.error == .unauthorized
         defer {
-            self.silentSince = nil
+            self.unansweredSince = nil
             self.unansweredCount = 0
         }
-        guard let silentSince, self.unansweredCount >= Self.silenceCount else { return nil }
+        guard let silentSince = self.silentSince else { return nil }
         return .answersAgain(afterSeconds: time - silentSince)
     }
 }

@@ -30,7 +30,7 @@ extension MetricsText {
     ]
 
     private static let server = [
-        gauge("tetherfs_server_up", "Whether the server answered the last request.") {
+        gauge("tetherfs_server_up", "Whether the server answers: 0 after three requests without an answer.") {
             $0.server.silentSince == nil ? 1 : 0
         },
         gauge("tetherfs_server_key_refused", "Whether the server last refused the API key.") {

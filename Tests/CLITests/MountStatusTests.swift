@@ -99,6 +99,24 @@ struct MountStatusTests {
         #expect(ControlLine.decode(ControlReply.self, line.dropLast())?.status == status)
     }
 
+    @Test("A driver that cannot be asked is listed as unknown with the reason, not as silent")
+    func listing() throws {
+        let entry = MountTable.Entry(
+            id: 1,
+            parentID: 0,
+            device: "0:1",
+            mountPoint: "/mnt/data",
+            type: "fuse.tetherfs",
+            source: "data",
+            options: ["user_id=7"]
+        )
+        let listing = MountListing(entry, .failed("another version"))
+        #expect(listing.state == .unknown && listing.reason == "another version")
+        #expect(listing.cells[3] == "unknown")
+        #expect(MountListing(entry, .hidden).cells[3] == "user 7's")
+        #expect(MountListing(entry, .silent).state == .silent)
+    }
+
     @Test("Durations have two digits or so")
     func durations() {
         #expect(TimeText.duration(0.0123) == "12 ms" && TimeText.duration(0.0004) == "0.4 ms")

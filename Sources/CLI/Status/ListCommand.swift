@@ -8,7 +8,8 @@ struct ListCommand: ParsableCommand {
         usage: "tetherfs list [--json]",
         discussion: """
             STATE is answers, or: server-silent (the driver answers, its server does not),
-            key-refused, dead (the driver is gone), silent (the driver hangs or is stopped).
+            key-refused, dead (the driver is gone), silent (the driver hangs or is stopped),
+            unknown (it cannot be asked; status says why).
             PENDING is what is not uploaded yet. Of other users' mounts only root sees more.
 
             Examples:

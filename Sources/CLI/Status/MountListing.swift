@@ -8,6 +8,8 @@ struct MountListing: Encodable, Equatable {
     var server: String?
     /// `answers`, or what is wrong: `server-silent`, `key-refused`, `dead`, `silent`, `unknown`.
     var state: State
+    /// Why its driver cannot be asked, if that is neither dead nor silent nor another user's.
+    var reason: String?
     /// The files that are not uploaded yet, if it can be told.
     var pendingFiles: Int?
     /// Their bytes.
@@ -29,7 +31,7 @@ struct MountListing: Encodable, Equatable {
         case dead
         /// The driver does not answer.
         case silent
-        /// It is not for this user to know.
+        /// It is not for this user to know, or its driver cannot be asked.
         case unknown
     }
 
@@ -48,8 +50,11 @@ struct MountListing: Encodable, Equatable {
             self.pendingBytes = status.uploads.unsent.bytes
             self.failedFiles = status.uploads.failedCount
         case .dead: self.state = .dead
-        case .silent, .failed: self.state = .silent
+        case .silent: self.state = .silent
         case .hidden: self.state = .unknown
+        case .failed(let reason):
+            self.state = .unknown
+            self.reason = reason
         }
     }
 
@@ -63,8 +68,8 @@ struct MountListing: Encodable, Equatable {
             let failed = self.failedFiles.map { $0 > 0 ? ", \($0) failed" : "" } ?? ""
             return "\(files) (\(ByteCountText.short(self.pendingBytes ?? 0))\(failed))"
         }
-        let state =
-            self.state == .unknown ? "user \(self.user.map(String.init) ?? "?")'s" : self.state.rawValue
+        let isAnothers = self.state == .unknown && self.reason == nil
+        let state = isAnothers ? "user \(self.user.map(String.init) ?? "?")'s" : self.state.rawValue
         return [self.mountPoint, self.filesystem, self.server ?? "-", state, pending ?? "-"].map {
             Printable.text($0)
         }

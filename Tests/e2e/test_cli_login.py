@@ -179,6 +179,14 @@ def test_logout_removes_the_key_and_leaves_the_profile(server, home):
     assert lists(home)
 
 
+def test_a_logout_that_cannot_write_the_configuration_leaves_the_key_too(server, home):
+    works(login(home, server.api_key, "--endpoint", server.url))
+    # In the place of the file that is written beside the old one.
+    (folder(home) / "config.toml.new").mkdir()
+    fails(tetherfs("logout", env=home), "cannot write")
+    assert lists(home)
+
+
 def test_a_key_file_that_login_did_not_make_is_left_by_logout(server, home):
     folder(home).mkdir(parents=True)
     private(folder(home) / "config.toml").write_text('[profile.default]\napi-key-file = "mine"\n')

@@ -74,10 +74,11 @@ struct ProfileStore {
             try document.remove(self.key(.apiKeyFile), in: self.table)
         }
         let isOurs = self.keyFile?.text == self.keyPath
+        // First: a profile must not name a key that is gone.
+        try self.replace(self.path, with: text)
         if isOurs, unlink(self.keyPath) != 0, errno != ENOENT {
             throw UserError("cannot remove \(Printable.text(self.keyPath)): \(SystemError())")
         }
-        try self.replace(self.path, with: text)
         return isOurs
     }
 

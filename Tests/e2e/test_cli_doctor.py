@@ -9,7 +9,9 @@ import time
 import pytest
 
 import faultplan
-from clikit import ScriptedServer, answer, as_user, closed_port, environment, needs_root, open_directory, tetherfs
+from clikit import (
+    ScriptedServer, answer, as_user, closed_port, environment, needs_root, open_directory, private, tetherfs,
+)
 from nginxkit import Nginx
 
 
@@ -155,6 +157,15 @@ def test_a_user_who_wants_to_let_others_in_and_may_not(server, filesystem):
     found, status = doctor("--allow-other", server=server, prefix=prefix)
     assert (errors(found), status) == (["/etc/fuse.conf"], 1)
     assert "user_allow_other" in found["/etc/fuse.conf"]["advice"]
+    found, status = doctor("-o", "ro,allow_other", server=server, prefix=prefix)
+    assert (errors(found), status) == (["/etc/fuse.conf"], 1)
+    with open_directory() as folder:
+        (folder / "tetherfs").mkdir()
+        file = private(folder / "tetherfs" / "config.toml")
+        file.write_text("[profile.default]\nallow-other = true\n")
+        as_user(folder, folder / "tetherfs", file)
+        found, status = doctor(server=server, prefix=prefix, XDG_CONFIG_HOME=str(folder))
+        assert (errors(found), status) == (["/etc/fuse.conf"], 1)
     found, status = doctor(server=server, prefix=prefix)
     assert (errors(found), status) == ([], 0)
     found, status = doctor("--allow-other", server=server)
@@ -171,6 +182,11 @@ def test_a_fusermount3_that_is_not_setuid_lets_only_root_mount(server, filesyste
         assert "chmod u+s" in found["fusermount3"]["advice"]
         found, status = doctor(server=server, prefix=prefix)
         assert status == 0 and found["fusermount3"]["level"] == "warning"
+
+
+def test_it_takes_every_option_of_mount(server, filesystem):
+    found, status = doctor("--read-only", "--umask", "022", "-o", "ro,metadata_ttl=5", server=server)
+    assert (errors(found), status) == ([], 0)
 
 
 def test_a_configuration_that_makes_no_sense_is_an_error_among_the_findings(server):

@@ -20,14 +20,12 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "Print a JSON array.")
     var json = false
 
-    @Option(name: .customLong("cache-dir"), help: ArgumentHelp("As for mount.", valueName: "dir"))
-    var cacheDirectory: String?
-
-    @Flag(help: "As for mount.")
-    var allowOther = false
-
     @OptionGroup(title: "Connection")
     var connection: ConnectionOptions
+
+    // A whole command of mount can be looked at.
+    @OptionGroup(visibility: .hidden)
+    var flags: MountFlags
 
     func run() throws {
         let environment = Environment.current
@@ -37,9 +35,13 @@ struct DoctorCommand: ParsableCommand {
             findings.append(finding)
             if !self.json { Terminal.print(finding.line(hasColor: hasColor)) }
         }
-        FuseCheck(environment: environment, allowsOthers: self.allowOther).findings.forEach(tell)
+        let settings = Result { () throws(UserError) in
+            try self.flags.layers(self.connection, environment).layers
+        }
+        let allowsOthers = (try? settings.get())?.isOn(.allowOther) ?? self.flags.allowOther
+        FuseCheck(environment: environment, allowsOthers: allowsOthers).findings.forEach(tell)
         do throws(UserError) {
-            let layers = try SettingLayers(given: [self.settings], environment: environment)
+            let layers = try settings.get()
             self.cacheFindings(layers, environment).forEach(tell)
             try self.service(layers, environment).run(tell)
         } catch {
@@ -47,12 +49,6 @@ struct DoctorCommand: ParsableCommand {
         }
         if self.json { Terminal.print(try FilesystemTable.json(findings)) }
         if findings.contains(where: { $0.level == .error }) { throw ExitCode(ExitStatus.failure.rawValue) }
-    }
-
-    private var settings: [SettingName: Setting] {
-        var settings = self.connection.settings
-        settings.take(.cacheDirectory, self.cacheDirectory)
-        return settings
     }
 
     private func cacheFindings(_ layers: SettingLayers, _ environment: Environment) -> [Finding] {

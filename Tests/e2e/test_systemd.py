@@ -156,6 +156,19 @@ def test_a_service_that_cannot_start_leaves_the_mount_that_is_in_its_way(machine
     })
 
 
+def test_a_service_that_is_killed_and_not_started_again_leaves_no_dead_mount(machine_files):
+    succeeds("""
+        mkdir -p /mnt/data
+        systemctl start tetherfs@mnt-data; mounted /mnt/data
+        # The watcher, which would take the mount away, too.
+        systemctl kill -s KILL --kill-whom=all tetherfs@mnt-data
+        until_true 'systemctl is-failed -q tetherfs@mnt-data'
+        ! mounted /mnt/data
+        """, machine_files | unit_file("tetherfs@.service", Restart="no") | {
+        "/etc/tetherfs/mnt-data.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT}\n",
+    })
+
+
 def test_a_service_takes_its_key_as_a_credential_restarts_after_a_crash_and_uploads_at_its_stop(machine_files):
     output = succeeds("""
         mkdir -p /mnt/data

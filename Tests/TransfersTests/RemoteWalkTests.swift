@@ -60,4 +60,14 @@ struct RemoteWalkTests {
             try await self.remote.makeDirectoryWithParents(path("b"))
         }
     }
+
+    @Test("A directory that somebody else makes after its parent was missing is no failure")
+    func parentsRace() async throws {
+        let faulty = FaultyRemote(self.remote)
+        // The first try finds no parent, which is made then; in the second somebody else is faster.
+        faulty.loseAnswer(.makeDirectory, with: .alreadyExists, skipping: 2)
+        try await faulty.makeDirectoryWithParents(path("n/m"))
+        #expect(self.remote.tree.contains("n/m/"))
+        #expect(self.remote.count(.makeDirectory) == 3)
+    }
 }

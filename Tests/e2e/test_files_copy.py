@@ -8,7 +8,9 @@ import pytest
 
 import faultplan
 from clikit import at_terminal, fails
-from copykit import MIB, cp, done, faulty, local_tree, make, started  # noqa: F401 (cp and faulty are fixtures)
+from copykit import (  # noqa: F401 (cp and faulty are fixtures)
+    MIB, cp, done, fails_with_summary, faulty, local_tree, make, started
+)
 from mountkit import counting, without_uploads
 from servercalls import pattern
 
@@ -100,6 +102,11 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_copied(cp, con
 
 
 # What cannot be copied.
+
+def test_a_file_whose_size_is_not_known_beforehand_is_refused(cp, content):
+    fails_with_summary(cp("/proc/self/status", ":/"), "/proc/self/status: its size is not known beforehand")
+    assert without_uploads(content) == {}
+
 
 def test_links_pipes_and_odd_names_are_told_and_left_out_and_the_rest_is_copied(cp, content, tmp_path):
     make(tmp_path, {"t/a": b"a", "t/z/b": b"b"})

@@ -38,6 +38,11 @@ final class LocalSourceFile: Sendable {
         }
         self.version = Version(status)
         guard status.st_mode & S_IFMT == S_IFREG else { throw .changed }
+        // As files in /proc are, which have bytes all the same.
+        var byte: UInt8 = 0
+        guard status.st_size > 0 || pread(self.descriptor, &byte, 1, 0) == 0 else {
+            throw .refused("its size is not known beforehand")
+        }
     }
 
     deinit { if self.descriptor >= 0 { close(self.descriptor) } }

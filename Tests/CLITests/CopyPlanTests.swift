@@ -20,7 +20,14 @@ struct CopyPlanTests {
             to: try CopyArgument(target),
             of: kind,
             holding: known
-        ).map { "\($0.source.shown) > \($0.target.shown)\($0.existing.map { " \($0)" } ?? "")" }
+        ) {
+            self.id($0.filesystem == "alias" ? "data" : $0.filesystem)
+        }.map { "\($0.source.shown) > \($0.target.shown)\($0.existing.map { " \($0)" } ?? "")" }
+    }
+
+    private func id(_ text: String) -> FilesystemID {
+        guard let id = FilesystemID(text) else { preconditionFailure("\(text) is an id") }
+        return id
     }
 
     @Test("One thing becomes what is not there, or takes a file's place")
@@ -57,6 +64,7 @@ struct CopyPlanTests {
     @Test("Nothing is copied onto itself or into itself, and what begins alike is something else")
     func itself() throws {
         #expect(throws: UserError.self) { try self.plan(["data:/a"], to: "data:/a/b", nil) }
+        #expect(throws: UserError.self) { try self.plan(["data:/a"], to: "alias:/a/b", nil) }
         #expect(throws: UserError.self) { try self.plan(["data:/"], to: "data:/b", nil) }
         #expect(throws: UserError.self) { try self.plan(["data:/d/a"], to: "data:/d", .directory) }
         #expect(try self.plan(["data:/a"], to: "data:/ab", nil).count == 1)

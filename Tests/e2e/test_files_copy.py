@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 import faultplan
-from clikit import at_terminal, fails
+from clikit import at_terminal, fails, tetherfs
 from copykit import (  # noqa: F401 (cp and faulty are fixtures)
     MIB, cp, done, fails_with_summary, faulty, local_tree, make, started
 )
@@ -99,6 +99,34 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_copied(cp, con
     before = local_tree(tmp_path)
     fails(cp(*arguments), *words)
     assert without_uploads(content) == {"old": b"old"} and local_tree(tmp_path) == before
+
+
+def test_a_filesystem_is_not_copied_into_itself_by_its_id_and_its_name(server, tmp_path):
+    identifier = server.create_filesystem("itself")
+    content = server.content(identifier)
+    content.write("a/f", b"f")
+    result = tetherfs("cp", "-r", "itself:/a", f"{identifier}:/a/b", server=server, cwd=tmp_path, timeout=60)
+    fails(result, "or in it", status=1)
+    assert without_uploads(content) == {"a": None, "a/f": b"f"}
+
+
+def test_a_link_to_a_directory_is_a_target_like_the_directory(cp, content, tmp_path):
+    content.write("t/f", b"f")
+    make(tmp_path, {"real": None})
+    os.symlink("real", tmp_path / "link")
+    done(cp("-r", ":/t/.", "link"))
+    done(cp("-r", ":/t", "link"))
+    assert local_tree(tmp_path / "real") == {"f": b"f", "t": None, "t/f": b"f"}
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+def test_of_several_contents_that_have_a_file_of_one_name_none_is_lost(cp, content, tmp_path, options):
+    make(tmp_path, {"s1/d/f": b"1", "s2/d/f": b"2", "s2/d/g": b"3"})
+    result = cp("-r", *options, "s1/.", "s2/.", ":/")
+    assert result.returncode == 1 and "2 files copied, 1 failed" in result.stderr
+    assert "d/f: " in result.stderr and "was copied there just now" in result.stderr
+    assert without_uploads(content) == {"d": None, "d/f": b"1", "d/g": b"3"}
 
 
 # What cannot be copied.

@@ -38,6 +38,8 @@ final class Copier: Sendable {
     let progress = CopyProgress()
     let lanes = CopyLanes()
     private let trouble = Mutex(Trouble())
+    /// Files that were begun, where the contents of several sources meet; nothing, for want of bounds, where they do not.
+    private let begun: Mutex<Set<CopyPlace>?> = Mutex(nil)
 
     init(_ run: FileCommandRun, _ options: Options) {
         self.run = run
@@ -51,6 +53,7 @@ final class Copier: Sendable {
 
     /// Copies these, and what is in them.
     func copy(_ pairs: [CopyPair]) async {
+        if pairs.count > 1, pairs.contains(where: \.isContent) { self.begun.withLock { $0 = [] } }
         await withTaskGroup(of: Void.self) { group in
             var running = 0
             for pair in pairs where !self.isStopped {
@@ -169,6 +172,8 @@ final class Copier: Sendable {
     ) async throws(CopyFailure) -> [FileName: EntryKind] {
         guard case .remote(let location) = place else {
             guard case .local(let path) = place else { return [:] }
+            // What was named may be a link; what is below it not, as what is copied stays below.
+            if existing == .directory { return [:] }
             try await LocalDisk.run { () throws(CopyFailure) in try LocalDisk.makeDirectory(path) }
             return [:]
         }
@@ -195,6 +200,9 @@ final class Copier: Sendable {
     private func copyFile(_ pair: CopyPair) async {
         self.progress.update { $0.files += 1 }
         do throws(CopyFailure) {
+            guard self.begun.withLock({ $0?.insert(pair.target).inserted ?? true }) else {
+                throw .refused("\(pair.target.shown) was copied there just now, from another source")
+            }
             let isCopied = try await self.transfer(pair)
             self.progress.update { if isCopied { $0.copied += 1 } else { $0.skipped += 1 } }
             self.trouble.withLock { $0.silences = 0 }

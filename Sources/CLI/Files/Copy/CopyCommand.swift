@@ -72,7 +72,9 @@ struct CopyCommand: ParsableCommand {
     ) throws -> [CopyPair] {
         do {
             let found = try copier.run.wait { try await copier.look(at: target) }
-            return try CopyPlan.pairs(sources, to: target, of: found.kind, holding: found.names)
+            return try CopyPlan.pairs(sources, to: target, of: found.kind, holding: found.names) {
+                copier.run.remote($0).id
+            }
         } catch let failure as CopyFailure {
             throw UserError("\(target.place.shown): \(copier.words(failure))")
         }

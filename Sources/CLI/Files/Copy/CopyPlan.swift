@@ -9,6 +9,8 @@ struct CopyPair: Sendable {
     let target: CopyPlace
     /// What is there in a filesystem; of a local target it is looked at when it is its turn.
     let existing: EntryKind?
+    /// Whether the content of a directory goes to one, without a name of its own.
+    var isContent = false
 
     /// The pair of a child of the source.
     func appending(_ name: FileName, existing: EntryKind?) -> CopyPair {
@@ -29,13 +31,15 @@ enum CopyPlan {
     ///   - target: Where to.
     ///   - targetKind: What is there.
     ///   - names: What a directory of a filesystem that is there holds.
+    ///   - id: The filesystem's id of a place: it may be named by it, or by its name.
     /// - Returns: The pairs, in the sources' order.
     /// - Throws: If that cannot be.
     static func pairs(
         _ sources: [CopyArgument],
         to target: CopyArgument,
         of targetKind: EntryKind?,
-        holding names: [FileName: EntryKind]
+        holding names: [FileName: EntryKind],
+        id: (RemoteLocation) -> FilesystemID
     ) throws(UserError) -> [CopyPair] {
         if target.place.isLocal, let local = sources.first(where: \.place.isLocal) {
             throw UserError("both \(local.place.shown) and \(target.place.shown) are local: use cp(1)")
@@ -57,17 +61,22 @@ enum CopyPlan {
                     let both = "\(other.shown) and \(source.place.shown)"
                     throw UserError("\(both) would both become \(pair.target.shown)")
                 }
+            } else {
+                pair.isContent = targetKind == .directory
             }
-            try self.check(pair)
+            try self.check(pair, id)
             pairs.append(pair)
         }
         return pairs
     }
 
     /// What is copied into itself never ends, and onto itself is lost.
-    private static func check(_ pair: CopyPair) throws(UserError) {
+    private static func check(
+        _ pair: CopyPair,
+        _ id: (RemoteLocation) -> FilesystemID
+    ) throws(UserError) {
         guard case .remote(let source) = pair.source, case .remote(let target) = pair.target,
-            source.filesystem == target.filesystem,
+            id(source) == id(target),
             target.path.components.starts(with: source.path.components)
         else { return }
         throw UserError("\(target.shown) is \(source.shown), or in it")

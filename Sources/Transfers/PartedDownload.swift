@@ -8,7 +8,7 @@ import WireFormat
 public enum DownloadError<Failure: Error>: Error {
     /// The service failed, or the task was cancelled (`.cancelled`).
     case remote(RemoteError)
-    /// The file is not as long as it was said to be: somebody replaced it meanwhile.
+    /// The file is not as long as it was said to be, or not the one that its first parts are of: somebody replaced it.
     case changed
     /// The bytes could not be kept here.
     case local(Failure)
@@ -29,6 +29,9 @@ public protocol DownloadTarget<Failure>: Sendable {
 
     /// Why bytes could not be kept.
     var failure: Failure? { get }
+
+    /// Reads bytes that were kept.
+    func read(_ range: Range<UInt64>) async -> [UInt8]
 
     /// All bytes of a part were kept.
     func didReceive(_ part: Int) async throws(Failure)
@@ -64,7 +67,8 @@ public struct PartedDownload<Target: DownloadTarget>: Sendable {
         self.target = target
     }
 
-    /// Downloads the parts; afterwards the file was as long as the plan says, from its first part to its last.
+    /// Downloads the parts; afterwards the file was as long as the plan says, from its first part to its last, and samples
+    /// of all parts were still the same.
     ///
     /// - Parameter received: The parts that are here already.
     /// - Throws: The first failure, after which the other parts are stopped.
@@ -78,11 +82,18 @@ public struct PartedDownload<Target: DownloadTarget>: Sendable {
         }
         // What a single request brings is of one version. Several need another look.
         guard self.plan.count > 1 else { return }
+        let target = self.target
+        let isUnchanged: Bool
         do throws(RemoteError) {
-            guard try await self.remote.size(of: self.file) == self.plan.size else { throw .changedKind }
+            isUnchanged = try await self.remote.isUnchanged(
+                self.file,
+                size: self.plan.size,
+                samples: self.plan.map(\.sample)
+            ) { await target.read($0) == $1 }
         } catch {
-            throw error == .changedKind || error == .notFound ? .changed : .remote(error)
+            throw .remote(error)
         }
+        guard isUnchanged else { throw .changed }
     }
 
     /// How many parts of one file are on their way at once at most.

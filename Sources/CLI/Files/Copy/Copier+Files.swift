@@ -117,17 +117,19 @@ extension Copier {
 
     private func fetch(_ source: RemoteLocation, into file: PartFile) async throws(CopyFailure) {
         let remote = self.run.remote(source)
-        if let known = file.received.max() {
-            // As far as a look can tell that it is still the same file: the API has no versions.
-            let end = file.plan[known].upperBound
-            let sample = end - min(end, 64 << 10)..<end
-            let there = Sample()
+        if !file.received.isEmpty {
+            // All would be looked at in the end; what is found now need not fail.
+            let isSame: Bool
             do throws(RemoteError) {
-                _ = try await remote.read(source.path, sample, into: there)
+                isSame = try await remote.isUnchanged(
+                    source.path,
+                    size: file.plan.size,
+                    samples: file.received.sorted().map { file.plan[$0].sample }
+                ) { await file.read($0) == $1 }
             } catch {
-                throw error == .notFound ? .changed : .service(error)
+                throw .service(error)
             }
-            if there.bytes == file.read(sample) {
+            if isSame {
                 self.progress.add(bytes: file.receivedByteCount)
             } else {
                 try file.restart()

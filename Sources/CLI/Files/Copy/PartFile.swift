@@ -162,11 +162,12 @@ final class PartFile: DownloadTarget {
         self.state.withLock { _ = $0.received.insert(part) }
     }
 
-    /// Reads bytes that are there.
-    func read(_ range: Range<UInt64>) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: range.count)
-        let count = pread(self.descriptor, &bytes, bytes.count, Int(range.lowerBound))
-        return Array(bytes.prefix(max(0, count)))
+    func read(_ range: Range<UInt64>) async -> [UInt8] {
+        await LocalDisk.run {
+            var bytes = [UInt8](repeating: 0, count: range.count)
+            let count = pread(self.descriptor, &bytes, bytes.count, Int(range.lowerBound))
+            return Array(bytes.prefix(max(0, count)))
+        }
     }
 
     /// Forgets what is there, and begins anew.

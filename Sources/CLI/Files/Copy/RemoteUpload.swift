@@ -5,13 +5,22 @@ import Transport
 import WireFormat
 
 /// What a copy within the service asks for: the API has none, so that all bytes come here and go back, a part at a time.
-struct RemoteUploadSource: UploadSource {
+final class RemoteUploadSource: UploadSource {
     typealias Failure = CopyFailure
 
-    let file: RemotePath
-    let size: UInt64
-    let remote: any RemoteFilesystem
-    let progress: CopyProgress
+    private let file: RemotePath
+    private let size: UInt64
+    private let remote: any RemoteFilesystem
+    private let progress: CopyProgress
+    /// What was seen of each part, as numbers: the parts themselves are gone from memory when they are sent.
+    private let samples = Mutex<[Range<UInt64>: Int]>([:])
+
+    init(file: RemotePath, size: UInt64, remote: any RemoteFilesystem, progress: CopyProgress) {
+        self.file = file
+        self.size = size
+        self.remote = remote
+        self.progress = progress
+    }
 
     func didBegin(_ upload: EarlierUpload) {}
 
@@ -25,6 +34,8 @@ struct RemoteUploadSource: UploadSource {
         }
         guard count == UInt64(range.count) else { throw .changed }
         self.progress.add(bytes: count)
+        let sample = Self.number(part.suffix(range.sample.count))
+        self.samples.withLock { $0[range.sample] = sample }
         return part
     }
 
@@ -33,11 +44,26 @@ struct RemoteUploadSource: UploadSource {
     func didSend(_ part: Int, of upload: UploadID) {}
 
     func willComplete(_ upload: UploadID) async throws(CopyFailure) {
+        let samples = self.samples.withLock(\.self)
+        let isUnchanged: Bool
         do throws(RemoteError) {
-            guard try await self.remote.size(of: self.file) == self.size else { throw .changedKind }
+            isUnchanged = try await self.remote.isUnchanged(
+                self.file,
+                size: self.size,
+                // What a single request brings is of one version.
+                samples: samples.count > 1 ? Array(samples.keys) : []
+            ) { Self.number($1) == samples[$0] }
         } catch {
-            throw error == .notFound || error == .changedKind ? .changed : .service(error)
+            throw .service(error)
         }
+        guard isUnchanged else { throw .changed }
+    }
+
+    /// A number made of bytes, other ones having another for all that chance can do: its key is this process's own.
+    private static func number(_ bytes: [UInt8]) -> Int {
+        var hasher = Hasher()
+        bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+        return hasher.finalize()
     }
 
     /// A part in memory, filled from one side and then read from the other.
@@ -51,6 +77,9 @@ struct RemoteUploadSource: UploadSource {
             bytes.reserveCapacity(count)
             self.bytes = Mutex(bytes)
         }
+
+        /// Its last bytes.
+        func suffix(_ count: Int) -> [UInt8] { self.bytes.withLock { Array($0.suffix(count)) } }
 
         func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
             self.bytes.withLock { $0.append(contentsOf: bytes) }

@@ -2,9 +2,20 @@ import Glibc
 
 /// Paths as text.
 enum FilePath {
+    /// The names in a path. The slash is a byte: with a mark that joins it, it would be another character.
+    static func parts(_ path: String) -> [String] {
+        path.utf8.split(separator: UInt8(ascii: "/")).map { String(Substring($0)) }
+    }
+
+    /// Whether it begins at the root.
+    static func isAbsolute(_ path: String) -> Bool { path.utf8.first == UInt8(ascii: "/") }
+
+    /// Whether it ends with a slash.
+    static func endsWithSlash(_ path: String) -> Bool { path.utf8.last == UInt8(ascii: "/") }
+
     /// The path from the root, without asking the disk: this process is about to change its directory.
     static func absolute(_ path: String) -> String {
-        guard !path.hasPrefix("/") else { return path }
+        guard !self.isAbsolute(path) else { return path }
         guard let directory = getcwd(nil, 0) else { return path }
         defer { free(directory) }
         return String(cString: directory) + "/" + path
@@ -21,7 +32,7 @@ enum FilePath {
     ///
     /// What hangs or is dead at a mount point does not matter to it.
     static func realInParent(_ path: String) throws(SystemError) -> String {
-        let parts = self.absolute(path).split(separator: "/")
+        let parts = self.parts(self.absolute(path))
         guard let last = parts.last, last != ".", last != ".." else { return try self.real(path) }
         let parent = try self.real("/" + parts.dropLast().joined(separator: "/"))
         return (parent == "/" ? "" : parent) + "/" + last

@@ -5,7 +5,7 @@ enum PrivateDirectory {
     /// Makes a directory and its missing parents, mode 0700; one that is there is left as it is.
     static func make(_ path: String) throws(SystemError) {
         var made = ""
-        for part in path.split(separator: "/") {
+        for part in FilePath.parts(path) {
             made += "/" + part
             guard mkdir(made, 0o700) != 0 else { continue }
             let error = SystemError()

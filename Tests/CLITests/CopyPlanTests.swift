@@ -1,4 +1,5 @@
 import RemoteAPI
+import TestKit
 import Testing
 import WireFormat
 
@@ -77,6 +78,38 @@ struct CopyPlanTests {
         #expect(PartFile.temporaryPath(for: "y") == ".y.tetherfs-part")
         let long = PartFile.temporaryPath(for: "d/" + String(repeating: "n", count: 255))
         #expect(long.hasPrefix("d/.@") && long.utf8.count < 60)
+        #expect(PartFile.temporaryPath(for: "d/\u{301}a") == "d/.\u{301}a.tetherfs-part")
+        for size in 225...255 {
+            let target = "/" + String(repeating: "n", count: size)
+            #expect(PartFile.temporaryPath(for: target, mark: ".XXXXXX").utf8.count <= 256)
+        }
+        #expect(PartFile.isTemporary("x/.y.tetherfs-part"))
+        #expect(PartFile.isTemporary("/\u{d4e}/.\u{301}.tetherfs-part"))
+        #expect(!PartFile.isTemporary(".y.tetherfs-part/y") && !PartFile.isTemporary("y.tetherfs-part"))
+    }
+
+    @Test("A slash is one, whatever letter or mark stands beside it")
+    func marks() throws {
+        let (mark, letter) = ("\u{301}a", "\u{d4e}")
+        #expect(FilePath.parts("/\(letter)/\(mark)/") == [letter, mark])
+        #expect(FilePath.isAbsolute("/\(mark)") && FilePath.endsWithSlash("\(letter)/"))
+        #expect(FilePath.absolute("/\(mark)") == "/\(mark)")
+        #expect(try self.plan(["\(letter)/\(mark)"], to: "data:/", .directory).count == 1)
+        let argument = try CopyArgument("\(letter)/.")
+        #expect(argument.name == nil && argument.isDirectory)
+        #expect(try CopyArgument("x/\(mark)").name?.string == mark)
+        #expect(CopyPlace.local("\(letter)/").appending(try #require(FileName("x"))) == .local("\(letter)/x"))
+        let place = try #require(try RemoteLocation("data:/\(mark)/\(letter)/x"))
+        #expect(place.path.components.map(\.string) == [mark, letter, "x"])
+    }
+
+    @Test("Private directories are made, and mount points found, with names that begin with a combining mark")
+    func directoriesWithMarks() throws {
+        let directory = TemporaryDirectory()
+        let path = "\(directory.path)/\u{301}a/\u{d4e}"
+        try PrivateDirectory.make(path + "/\u{301}")
+        #expect(try FilePath.realInParent("\(path)/\u{301}") == "\(path)/\u{301}")
+        #expect(FileStatus(of: path + "/\u{301}")?.isDirectory == true)
     }
 }
 

@@ -129,6 +129,23 @@ def test_of_several_contents_that_have_a_file_of_one_name_none_is_lost(cp, conte
     assert without_uploads(content) == {"d": None, "d/f": b"1", "d/g": b"3"}
 
 
+def test_a_name_that_begins_with_a_combining_mark_is_a_name(cp, content, tmp_path):
+    mark, letter = "\u0301a", "\u0d4e"  # One joins what stands before it, one what stands after.
+    content.write(f"{mark}/{mark}", b"1")
+    content.write(f"{letter}/{letter}", b"2")
+    tree = {mark: None, f"{mark}/{mark}": b"1", letter: None, f"{letter}/{letter}": b"2"}
+    done(cp("-r", ":/", "down"))
+    assert local_tree(tmp_path / "down") == tree
+    done(cp("-r", f"down/{letter}/.", ":/new"))
+    done(cp(f"down/{mark}/{mark}", f":/{letter}/{letter}", f":/{mark}/"))
+    assert content.read(f"new/{letter}") == b"2"
+    assert content.read(f"{mark}/{letter}") == b"2"
+    done(cp(f":/{letter}/{letter}", f"down/{letter}/{mark}"))
+    done(cp(f":/{letter}/{letter}", f"down/{mark}/"))
+    for place in (f"{letter}/{mark}", f"{mark}/{letter}"):
+        assert (tmp_path / "down" / place).read_bytes() == b"2"
+
+
 # What cannot be copied.
 
 def test_a_file_whose_size_is_not_known_beforehand_is_refused(cp, content):

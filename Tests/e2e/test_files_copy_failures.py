@@ -138,8 +138,8 @@ def interrupted_download(faulty, tmp_path, size, lost):
     def without(exchange):
         if not exchange.headers["Content-Range"].startswith(f"{lost}-"):
             return exchange.answer()
-        # The others are here for certain: marked at the end of the file.
-        poll(lambda: part.read_bytes()[size + 32:].count(1) == (size - 1) // (8 * MIB), 30, "other parts")
+        # The others are here for certain: marked after the file's bytes.
+        poll(lambda: part.read_bytes()[size:-32].count(1) == (size - 1) // (8 * MIB), 30, "other parts")
         exchange.send(500, b"no\n")
     part = tmp_path / ".g.tetherfs-part"
     rule = server.faults.add("read", without, times=None)
@@ -165,17 +165,73 @@ def test_a_download_goes_on_where_it_was_and_begins_anew_if_it_is_not_asked_to(f
     assert first_byte(seen) == 0 and (tmp_path / "g").read_bytes() == pattern(size)
 
 
-@pytest.mark.parametrize("change", ["content", "size", "record"])
+@pytest.mark.parametrize("change", ["content", "size"])
 def test_what_is_left_of_another_version_is_not_gone_on_with(faulty, tmp_path, change):
     size = 20 * MIB
     server, content, cp = interrupted_download(faulty, tmp_path, size, lost=16 * MIB)
     new = pattern(size + (1 if change == "size" else 0), start=7)
     content.write("f", new)
-    if change == "record":
-        with open(tmp_path / ".g.tetherfs-part", "r+b") as part:
-            part.truncate(size + 20)
     done(cp("--resume", ":/f", "g"))
     assert local_tree(tmp_path) == {"g": new}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"]])
+def test_a_file_of_somebody_else_in_the_place_of_a_temporary_is_left_as_it_is(cp, content, tmp_path, arguments):
+    content.write("f", pattern(20 * MIB))
+    content.write("g", b"newer")
+    make(tmp_path, {".f.tetherfs-part": b"precious", "f": b"old"})
+    fails_with_summary(cp(*arguments, ":/f", "."), "/f: ", ".f.tetherfs-part is there, and no half of a download")
+    assert local_tree(tmp_path) == {".f.tetherfs-part": b"precious", "f": b"old"}
+    done(cp(*arguments, ":/g", "f"))
+    assert local_tree(tmp_path) == {".f.tetherfs-part": b"precious", "f": b"newer"}
+
+
+def test_a_temporary_that_another_user_owns_is_not_written_to(cp, content, tmp_path):
+    content.write("f", bytes(20 * MIB))
+    make(tmp_path, {".f.tetherfs-part": b""})
+    os.chown(tmp_path / ".f.tetherfs-part", 65534, 65534)
+    fails_with_summary(cp(":/f", "."), ".f.tetherfs-part belongs to another user")
+    assert local_tree(tmp_path) == {".f.tetherfs-part": b""}
+
+
+def test_a_file_that_is_named_like_a_temporary_does_not_get_into_the_way_of_another(cp, content, tmp_path):
+    content.write("d/a", pattern(20 * MIB))
+    content.write("d/.a.tetherfs-part", b"precious")
+    result = cp("-r", ":/d", ".")
+    assert result.returncode == 1 and "1 file copied, 1 failed" in result.stderr
+    assert "/d/.a.tetherfs-part: " in result.stderr and "copy it under another name" in result.stderr
+    assert local_tree(tmp_path / "d") == {"a": pattern(20 * MIB)}
+    done(cp(":/d/.a.tetherfs-part", "b"))
+    assert (tmp_path / "b").read_bytes() == b"precious"
+
+
+def test_a_temporary_that_was_replaced_meanwhile_is_neither_given_the_name_nor_removed(faulty, tmp_path):
+    server, content, cp = faulty
+    content.write("f", bytes(20 * MIB))
+
+    def replace(exchange):
+        os.rename(tmp_path / ".f.tetherfs-part", tmp_path / "moved")
+        make(tmp_path, {".f.tetherfs-part": b"precious"})
+        exchange.answer()
+    server.faults.add("read", replace)
+    fails_with_summary(cp(":/f", "."), ".f.tetherfs-part was replaced")
+    assert (tmp_path / ".f.tetherfs-part").read_bytes() == b"precious" and not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize("size", [5, 20 * MIB])
+def test_nobody_else_can_read_a_file_that_is_on_its_way(faulty, tmp_path, size):
+    server, content, cp = faulty
+    content.write("f", pattern(size))
+    make(tmp_path, {"f": b"old"})
+    os.chmod(tmp_path / "f", 0o640)
+    modes = []
+
+    def look(exchange):
+        modes.extend(path.stat().st_mode & 0o777 for path in tmp_path.glob(".f.*"))
+        exchange.answer()
+    server.faults.add("read", look, times=None)
+    done(cp(":/f", "."))
+    assert modes and set(modes) == {0o600} and os.stat(tmp_path / "f").st_mode & 0o777 == 0o640
 
 
 def test_a_copy_that_is_killed_goes_on_from_the_parts_that_it_had(faulty, deployed, tmp_path):
@@ -188,7 +244,7 @@ def test_a_copy_that_is_killed_goes_on_from_the_parts_that_it_had(faulty, deploy
     try:
         part = tmp_path / ".g.tetherfs-part"
         # Five of six parts, and each of them marked.
-        poll(lambda: part.exists() and part.read_bytes()[size + 32:] == b"\1\1\1\1\1\0", 30, "five parts")
+        poll(lambda: part.exists() and part.read_bytes()[size:-32] == b"\1\1\1\1\1\0", 30, "five parts")
     finally:
         process.kill()
         process.communicate(timeout=30)
@@ -222,7 +278,7 @@ def test_ctrl_c_ends_the_copy_and_says_what_was_done(faulty, tmp_path):
 
 def test_two_copies_to_one_file_do_not_mix(faulty, tmp_path):
     server, content, cp = faulty
-    content.write("f", pattern(MIB))
+    content.write("f", pattern(20 * MIB))
     held = faultplan.Held()
     server.faults.add("read", held, times=1)
     process = started(server, "faulty", tmp_path, ":/f", "g")
@@ -233,4 +289,4 @@ def test_two_copies_to_one_file_do_not_mix(faulty, tmp_path):
         assert process.communicate(timeout=30) == ("", "")
     finally:
         process.kill()
-    assert local_tree(tmp_path) == {"g": pattern(MIB)}
+    assert local_tree(tmp_path) == {"g": pattern(20 * MIB)}

@@ -11,16 +11,20 @@ struct RemoteLocation: Hashable, Sendable {
     ///
     /// - Throws: If no path of a filesystem can be like that.
     init?(_ text: String) throws(UserError) {
-        guard let colon = text.firstIndex(of: ":"), colon != text.startIndex,
-            !text[..<colon].contains("/")
+        // By bytes: a mark that joins them would make other characters of them.
+        let bytes = text.utf8
+        guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), colon != bytes.startIndex,
+            !bytes[..<colon].contains(UInt8(ascii: "/"))
         else { return nil }
-        let parts = text[text.index(after: colon)...].split(separator: "/").filter { $0 != "." }
+        let parts = FilePath.parts(String(Substring(bytes[bytes.index(after: colon)...]))).filter {
+            $0 != "."
+        }
         guard let path = RemotePath(parts.joined(separator: "/")) else {
             throw UserError(
                 "\(Printable.text(text)): a path in a filesystem has no '..' and no name of more than 255 bytes"
             )
         }
-        self.filesystem = String(text[..<colon])
+        self.filesystem = String(Substring(bytes[..<colon]))
         self.path = path
     }
 
@@ -33,7 +37,7 @@ struct RemoteLocation: Hashable, Sendable {
     /// Reads a text that must be one.
     static func required(_ text: String) throws(UserError) -> RemoteLocation {
         if let location = try RemoteLocation(text) { return location }
-        let name = text.split(separator: "/").first.map(String.init) ?? "NAME"
+        let name = FilePath.parts(text).first ?? "NAME"
         throw UserError(
             "'\(Printable.text(text))' is no place in a filesystem; write it as NAME:/path, such as "
                 + "\(Printable.text(name, limit: 60)):/"

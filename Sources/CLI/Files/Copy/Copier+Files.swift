@@ -88,9 +88,12 @@ extension Copier {
     private func download(_ source: RemoteLocation, to path: String) async throws(CopyFailure) -> Bool {
         let size = try await self.size(of: source)
         self.progress.begin(bytes: size)
-        let (isResuming, progress) = (self.options.isResuming, self.progress)
+        if PartFile.isTemporary(path) {
+            throw .refused("its name is that of a half of a download: copy it under another name")
+        }
+        let (options, progress) = (self.options, self.progress)
         let known = try await LocalDisk.run { () throws(CopyFailure) in try LocalDisk.fileSize(of: path) }
-        if isResuming, known == size {
+        if options.isResuming, known == size {
             progress.add(bytes: size)
             return false
         }
@@ -99,7 +102,8 @@ extension Copier {
                 try PartFile(
                     for: path,
                     plan: PartPlan(downloadOf: size),
-                    continuing: isResuming,
+                    mode: options.newFileMode,
+                    continuing: options.isResuming,
                     progress: progress
                 )
             }

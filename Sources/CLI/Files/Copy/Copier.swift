@@ -14,6 +14,8 @@ final class Copier: Sendable {
         var isRecursive: Bool
         /// Whether what is there is taken for what it was copied from, by its size.
         var isResuming: Bool
+        /// The permissions of a local file that replaces none.
+        var newFileMode: UInt32
     }
 
     /// What is in a directory.

@@ -45,7 +45,9 @@ struct CopyCommand: ParsableCommand {
     }
 
     func run() throws {
-        // Before any other thread is there.
+        // Both before any other thread is there.
+        let mask = umask(0)
+        umask(mask)
         let signals = TerminationSignals()
         signals.handle { _exit(ExitStatus.interrupted.rawValue) }
         var arguments = try self.places.map(CopyArgument.init)
@@ -55,7 +57,10 @@ struct CopyCommand: ParsableCommand {
                 if case .remote(let location) = $0.place { location } else { nil }
             }
         )
-        let copier = Copier(run, .init(isRecursive: self.recursive, isResuming: self.resume))
+        let copier = Copier(
+            run,
+            .init(isRecursive: self.recursive, isResuming: self.resume, newFileMode: 0o666 & ~mask)
+        )
         let pairs = try Self.plan(arguments, target, copier)
         let isStopped = StopFlag()
         signals.handle {
@@ -113,8 +118,8 @@ extension Copier {
         let command: String
         switch place {
         case .local(let path):
-            let parts = path.split(separator: "/").dropLast()
-            parent = .local((path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/"))
+            let parts = FilePath.parts(path).dropLast()
+            parent = .local((FilePath.isAbsolute(path) ? "/" : "") + parts.joined(separator: "/"))
             if parent == .local("") { return }
             command = "mkdir -p"
         case .remote(let location):

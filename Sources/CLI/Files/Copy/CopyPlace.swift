@@ -10,7 +10,7 @@ enum CopyPlace: Hashable, Sendable {
     /// A child of it.
     func appending(_ name: FileName) -> CopyPlace {
         switch self {
-        case .local(let path): .local(path.hasSuffix("/") ? path + name.string : "\(path)/\(name)")
+        case .local(let path): .local(FilePath.endsWithSlash(path) ? path + name.string : "\(path)/\(name)")
         case .remote(let location): .remote(location.at(location.path.appending(name)))
         }
     }
@@ -40,15 +40,15 @@ struct CopyArgument: Hashable, Sendable {
     /// Reads a text.
     init(_ text: String) throws(UserError) {
         guard !text.isEmpty else { throw UserError("'' names no file") }
-        let isContent = text.hasSuffix("/.")
+        let isContent = text.utf8.suffix(2).elementsEqual("/.".utf8)
         if let location = try RemoteLocation(text) {
             self.place = .remote(location)
             self.name = isContent ? nil : location.path.name
         } else {
             self.place = .local(text)
             // Nothing for `.`, `..` and `/` either, which are no names.
-            self.name = isContent ? nil : text.split(separator: "/").last.flatMap { FileName(String($0)) }
+            self.name = isContent ? nil : FilePath.parts(text).last.flatMap(FileName.init)
         }
-        self.isDirectory = isContent || text.hasSuffix("/")
+        self.isDirectory = isContent || FilePath.endsWithSlash(text)
     }
 }

@@ -4,12 +4,13 @@ import Transfers
 
 /// A local file on its way: a temporary beside its place, which gets its name when it is whole and on the disk.
 ///
-/// One of several parts ends, until then, with a record of those that are there: it can be gone on with after any end of
-/// the program. A part counts once it is on the disk itself.
+/// One of several parts ends, until then, with a record: it says that the file is a temporary and which parts are there,
+/// so that it can be gone on with after any end of the program. A part counts once it is on the disk itself.
 final class PartFile: DownloadTarget {
-    /// What the record begins with; the size and the parts' size follow, 8 bytes each, and a byte for each part.
-    private static let magic = Array("tetherfs-part-1\n".utf8)
-    private static let headerByteCount = magic.count + 16
+    /// What the record, of a byte for each part, the size and the parts' size of 8 bytes each, ends with.
+    private static let magic = Array("tetherfs-part-2\n".utf8)
+    private static let trailerByteCount = 16 + magic.count
+    private static let suffix = ".tetherfs-part"
 
     private struct State {
         var received: Set<Int>
@@ -21,6 +22,7 @@ final class PartFile: DownloadTarget {
     private let target: String
     private let path: String
     private let descriptor: Int32
+    private let mode: UInt32
     private let progress: CopyProgress
     private let state: Mutex<State>
 
@@ -29,98 +31,148 @@ final class PartFile: DownloadTarget {
     /// - Parameters:
     ///   - target: The file's path.
     ///   - plan: How it comes.
+    ///   - mode: The permissions that the file gets if it replaces none.
     ///   - continuing: Whether what is there of an earlier try, of a file of this size, is gone on with.
     ///   - progress: Told of every byte.
-    /// - Throws: If it cannot be written, or another program writes it.
+    /// - Throws: If it cannot be written, another copy writes it, or something else is in its place.
     init(
         for target: String,
         plan: PartPlan,
+        mode: UInt32,
         continuing: Bool,
         progress: CopyProgress
     ) throws(CopyFailure) {
         self.target = target
-        self.path = Self.temporaryPath(for: target)
+        self.mode = mode
         self.progress = progress
+        guard plan.count > 1 else {
+            (self.path, self.descriptor) = try Self.openNew(for: target)
+            self.plan = plan
+            self.state = Mutex(State(received: []))
+            return
+        }
+        self.path = Self.temporaryPath(for: target)
         self.descriptor = try Self.openLocked(self.path)
-        var (known, received): (PartPlan, Set<Int>) = (plan, [])
+        if continuing, let record = Self.record(self.descriptor), record.plan.size == plan.size {
+            self.plan = record.plan
+            self.state = Mutex(State(received: record.received))
+            return
+        }
         do throws(CopyFailure) {
-            if continuing, let record = Self.record(self.descriptor, size: plan.size) {
-                (known, received) = record
-            } else {
-                try Self.begin(self.descriptor, plan, self.path)
-            }
+            try Self.begin(self.descriptor, plan, self.path)
         } catch {
             unlink(self.path)
             close(self.descriptor)
             throw error
         }
-        self.plan = known
-        self.state = Mutex(State(received: received))
+        self.plan = plan
+        self.state = Mutex(State(received: []))
     }
 
     deinit { close(self.descriptor) }
 
     /// `.NAME.tetherfs-part`, or with a number made of a name that is too long for that.
-    static func temporaryPath(for target: String) -> String {
-        let parts = target.split(separator: "/", omittingEmptySubsequences: false)
-        let name = String(parts.last ?? "")
-        let short = name.utf8.count <= 240 ? name : FilePath.nameStanding(for: name, limit: 0)
-        return (parts.dropLast() + [".\(short).tetherfs-part"]).joined(separator: "/")
+    ///
+    /// - Parameters:
+    ///   - target: The file's path.
+    ///   - mark: What stands after the name: at most 7 bytes.
+    /// - Returns: A path in the same directory.
+    static func temporaryPath(for target: String, mark: String = "") -> String {
+        let name = FilePath.parts(target).last ?? ""
+        let short = name.utf8.count <= 230 ? name : FilePath.nameStanding(for: name, limit: 0)
+        return String(Substring(target.utf8.dropLast(name.utf8.count))) + ".\(short)\(mark)\(self.suffix)"
+    }
+
+    /// Whether a file of this path would be in the place of another one's temporary.
+    static func isTemporary(_ path: String) -> Bool {
+        let name = FilePath.parts(path).last ?? ""
+        return name.utf8.first == UInt8(ascii: ".")
+            && name.utf8.suffix(self.suffix.utf8.count).elementsEqual(self.suffix.utf8)
+    }
+
+    /// Makes a temporary of a name that nothing has: for what begins anew in any case.
+    private static func openNew(for target: String) throws(CopyFailure) -> (path: String, descriptor: Int32) {
+        while true {
+            let number = String(UInt32.random(in: 0..<1 << 30), radix: 36)
+            let path = self.temporaryPath(for: target, mark: "." + number)
+            let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            if descriptor >= 0 { return (path, descriptor) }
+            guard errno == EEXIST else { throw .disk(path, SystemError()) }
+        }
     }
 
     private static func openLocked(_ path: String) throws(CopyFailure) -> Int32 {
         while true {
-            let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
+            // Nobody else's until it has the permissions of the file that it becomes.
+            let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
             guard descriptor >= 0 else { throw .disk(path, SystemError()) }
-            guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            do throws(CopyFailure) {
+                guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+                    let error = SystemError()
+                    throw error.code == EWOULDBLOCK
+                        ? .refused("another copy writes it now") : .disk(path, error)
+                }
+                // Whoever had the lock may have given the file its name since: then it is no temporary any more.
+                if self.isStill(path, descriptor) {
+                    try self.checkOurs(descriptor, path)
+                    return descriptor
+                }
+            } catch {
                 close(descriptor)
-                throw .refused("another copy writes it now")
-            }
-            // Whoever had the lock may have given the file its name since: then it is no temporary any more.
-            if let mine = FileStatus(of: descriptor), let there = FileStatus(of: path),
-                mine.identity == there.identity
-            {
-                return descriptor
+                throw error
             }
             close(descriptor)
         }
     }
 
+    /// Whether a path still leads to an open file.
+    private static func isStill(_ path: String, _ descriptor: Int32) -> Bool {
+        guard let mine = FileStatus(of: descriptor), let there = FileStatus(of: path) else { return false }
+        return mine.identity == there.identity
+    }
+
+    /// Keeps from files that are no temporaries of this user.
+    private static func checkOurs(_ descriptor: Int32, _ path: String) throws(CopyFailure) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw .disk(path, SystemError()) }
+        let shown = Printable.text(path, limit: 400)
+        guard status.st_uid == geteuid() else { throw .refused("\(shown) belongs to another user") }
+        guard status.st_size == 0 || self.record(descriptor) != nil else {
+            throw .refused("\(shown) is there, and no half of a download: move it away")
+        }
+    }
+
     private static func begin(_ descriptor: Int32, _ plan: PartPlan, _ path: String) throws(CopyFailure) {
         guard ftruncate(descriptor, 0) == 0 else { throw .disk(path, SystemError()) }
-        guard plan.count > 1 else { return }
-        var record = self.magic
+        var record = [UInt8](repeating: 0, count: plan.count)
         for number in [plan.size, plan.partSize] {
             withUnsafeBytes(of: number.littleEndian) { record += $0 }
         }
-        record += [UInt8](repeating: 0, count: plan.count)
+        record += self.magic
         guard pwrite(descriptor, record, record.count, Int(plan.size)) == record.count else {
             throw .disk(path, SystemError())
         }
     }
 
-    /// What an earlier try left; nothing if it was of another size, or is no temporary of ours.
-    private static func record(_ descriptor: Int32, size: UInt64) -> (PartPlan, Set<Int>)? {
-        var header = [UInt8](repeating: 0, count: self.headerByteCount)
-        guard pread(descriptor, &header, header.count, Int(size)) == header.count,
-            header.starts(with: self.magic)
+    /// What an earlier try left; nothing if it is no temporary.
+    private static func record(_ descriptor: Int32) -> (plan: PartPlan, received: Set<Int>)? {
+        let end = lseek(descriptor, 0, SEEK_END)
+        var trailer = [UInt8](repeating: 0, count: self.trailerByteCount)
+        guard end >= trailer.count,
+            pread(descriptor, &trailer, trailer.count, end - trailer.count) == trailer.count,
+            trailer[16...].elementsEqual(self.magic)
         else { return nil }
         let numbers = [0, 8].map { offset in
-            header[(self.magic.count + offset)...].prefix(8).reversed().reduce(0 as UInt64) {
-                $0 << 8 | UInt64($1)
-            }
+            trailer[offset...].prefix(8).reversed().reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
         }
-        guard numbers[0] == size, (PartPlan.minimumPartSize...PartPlan.maximumPartSize).contains(numbers[1])
-        else {
-            return nil
-        }
-        let plan = PartPlan(size: size, partSize: numbers[1])
+        guard numbers[0] <= UInt64(end),
+            (PartPlan.minimumPartSize...PartPlan.maximumPartSize).contains(numbers[1])
+        else { return nil }
+        let plan = PartPlan(size: numbers[0], partSize: numbers[1])
         var marks = [UInt8](repeating: 0, count: plan.count)
-        // One more than there may be.
-        marks.append(0)
-        guard pread(descriptor, &marks, marks.count, Int(size) + header.count) == plan.count else {
-            return nil
-        }
+        guard Int(plan.size) + marks.count + trailer.count == end,
+            pread(descriptor, &marks, marks.count, Int(plan.size)) == marks.count
+        else { return nil }
         return (plan, Set(plan.indices.filter { marks[$0] == 1 }))
     }
 
@@ -154,7 +206,7 @@ final class PartFile: DownloadTarget {
     func didReceive(_ part: Int) async throws(CopyFailure) {
         guard self.plan.count > 1 else { return }
         try await LocalDisk.run { () throws(CopyFailure) in
-            let place = Int(self.plan.size) + Self.headerByteCount + part
+            let place = Int(self.plan.size) + part
             guard fdatasync(self.descriptor) == 0, pwrite(self.descriptor, [1], 1, place) == 1 else {
                 throw .disk(self.path, SystemError())
             }
@@ -181,8 +233,16 @@ final class PartFile: DownloadTarget {
         guard ftruncate(self.descriptor, off_t(self.plan.size)) == 0 else {
             throw .disk(self.path, SystemError())
         }
-        if let old = FileStatus(of: self.target), old.isFile { fchmod(self.descriptor, old.permissions) }
-        guard fsync(self.descriptor) == 0 else { throw .disk(self.path, SystemError()) }
+        // Without its record it would be nobody's: what fails from here on leaves nothing.
+        self.state.withLock { $0.received = [] }
+        let old = FileStatus(of: self.target)
+        let mode = old.flatMap { $0.isFile ? $0.permissions : nil } ?? self.mode
+        guard fchmod(self.descriptor, mode) == 0, fsync(self.descriptor) == 0 else {
+            throw .disk(self.path, SystemError())
+        }
+        guard Self.isStill(self.path, self.descriptor) else {
+            throw .refused("\(Printable.text(self.path, limit: 400)) was replaced meanwhile")
+        }
         guard rename(self.path, self.target) == 0 else { throw .disk(self.target, SystemError()) }
     }
 
@@ -190,5 +250,5 @@ final class PartFile: DownloadTarget {
     func abandon() { if self.received.isEmpty { self.discard() } }
 
     /// Leaves nothing.
-    func discard() { unlink(self.path) }
+    func discard() { if Self.isStill(self.path, self.descriptor) { unlink(self.path) } }
 }

@@ -46,6 +46,9 @@ final class FileContent: Sendable {
         /// readers need was brought here since it is about to go.
         var isOnItsOwn: Bool { self.isUnlinked || self.isLeaving && self.readerCount > 0 }
 
+        /// All that waits here, the older one first.
+        var waiting: [StagedFile] { [self.former?.staged, self.staged].compactMap(\.self) }
+
         /// Nothing that waits here is wanted by anybody any more.
         mutating func discard() {
             self.discardFormer()
@@ -82,9 +85,7 @@ final class FileContent: Sendable {
     var former: StagedFile? { self.state.withLock { $0.former?.staged } }
 
     /// All that waits here, the older one first.
-    var waiting: [StagedFile] {
-        self.state.withLock { [$0.former?.staged, $0.staged].compactMap(\.self) }
-    }
+    var waiting: [StagedFile] { self.state.withLock(\.waiting) }
 
     var isDirty: Bool { self.state.withLock { $0.staged?.isDirty == true && !$0.isUnlinked } }
 

@@ -56,7 +56,7 @@ extension FileSystem {
     }
 
     /// Makes what is staged durable, as something that is to be uploaded: it takes the place of what was promised before.
-    private func makeDurable(_ staged: StagedFile, of content: FileContent) async throws(Errno) {
+    func makeDurable(_ staged: StagedFile, of content: FileContent) async throws(Errno) {
         let former = content.former
         try await staged.makeDurable()
         content.state.withLock { state in
@@ -114,11 +114,23 @@ extension FileSystem {
             let isDirty = target.isDirty
             let replaced =
                 isDirty ? target.staged?.baseSize : self.namespace.knownVersion(of: target.inode)?.size
-            let isUnknown = isDirty ? target.state.withLock { $0.replacesUnknown } : replaced == nil
-            content.state.withLock { $0.replacesUnknown = isUnknown }
-            content.staged?.setBase(size: replaced)
+            let (isUnknown, doubt) = target.state.withLock { state in
+                isDirty ? (state.replacesUnknown, state.sizeInDoubt) : (replaced == nil, nil)
+            }
+            content.state.withLock { state in
+                state.replacesUnknown = isUnknown
+                state.sizeInDoubt = doubt
+                for staged in state.waiting {
+                    staged.setBase(size: replaced)
+                    // An upload of what is replaced may have become the file, as its last answer was lost.
+                    if let doubt { staged.willReplace(size: doubt) }
+                }
+            }
         }
-        if content.isDirty, content.isCovered || content.staged?.stage == .failed { self.enqueue(content) }
+        guard content.isDirty else { return }
+        if content.isCovered || content.former != nil || content.staged?.stage == .failed {
+            self.enqueue(content)
+        }
     }
 
     /// Stops the upload of a file that runs in the background, since its name is about to go or to change.

@@ -2,6 +2,7 @@ import Inodes
 import Primitives
 import RemoteAPI
 import Staging
+import SystemPackage
 import WireFormat
 
 /// One side of a rename.
@@ -99,6 +100,7 @@ extension FileSystem {
             // Only here yet, and still being written, or waiting here: it goes to its new name with its first upload.
             if !isOnServer, self.movesLocally(content) {
                 if let target {
+                    try await self.promise(content, asMuchAs: target)
                     await self.learnSize(of: target)
                     try await self.beginLeaving(target)
                 }
@@ -141,8 +143,26 @@ extension FileSystem {
     /// mount could not tell whether they still are.
     private func uploadMixed(_ target: FileContent) async throws(FileSystemError) {
         for staged in target.waiting where !staged.isWhole && (staged.holdsPromise || staged.stage != .open) {
-            let former = target.former === staged ? staged : nil
-            _ = try await self.uploadOnce(target, former: former)
+            if target.former === staged {
+                _ = try await self.uploadOnce(target, former: staged)
+            } else {
+                try await self.uploadHoldingTransfer(target)
+            }
+        }
+    }
+
+    /// Makes a file durable that takes the place of one of which bytes were promised, if none of its own were.
+    private func promise(
+        _ content: FileContent,
+        asMuchAs target: FileContent
+    ) async throws(FileSystemError) {
+        guard target.waiting.contains(where: \.holdsPromise),
+            !content.waiting.contains(where: \.holdsPromise), let staged = content.staged
+        else { return }
+        do throws(Errno) {
+            try await self.makeDurable(staged, of: content)
+        } catch {
+            throw .local(error)
         }
     }
 
@@ -249,8 +269,10 @@ extension FileSystem {
                 beforeComplete: { () throws(FileSystemError) in
                     if let target { try await self.beginLeaving(target) }
                     // What waits to be uploaded there is no conflict with what is.
-                    for waiting in target?.waiting ?? [] { waiting.willReplace(size: size) }
-                    target?.state.withLock { $0.sizeInDoubt = size }
+                    target?.state.withLock { state in
+                        for waiting in state.waiting { waiting.willReplace(size: size) }
+                        state.sizeInDoubt = size
+                    }
                     await self.staging.journal.written()
                 }
             ) { content.staged?.snapshot == snapshot }

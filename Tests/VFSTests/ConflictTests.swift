@@ -147,4 +147,18 @@ struct ConflictTests {
         #expect(mount.remote.bytes(of: copy) == expected)
         #expect(mount.remote.bytes(of: "a") == pattern(33))
     }
+
+    @Test("A rename over a file whose upload's last answer was lost is no conflict with that upload")
+    func renamedOverLostAnswer() async throws {
+        let mount = try self.mount()
+        mount.remote.put("b", pattern(10))
+        try await mount.put("b", pattern(100))
+        mount.faulty.loseAnswer(.completeUpload, with: .timedOut)
+        #expect(await mount.fileSystem.drain().count == 1)
+        try await mount.put("t", pattern(30))
+        try await mount.rename("t", "b")
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(30))
+        #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
+    }
 }

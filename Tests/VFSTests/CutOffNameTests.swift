@@ -92,4 +92,36 @@ struct CutOffNameTests {
         try await mount.rename("new", "old")
         #expect(try await mount.leftByCrash() == ["old": pattern(10)])
     }
+
+    @Test("A file that is renamed before its close over one that waits leaves one of them after a crash")
+    func renamedUnclosed() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("b", pattern(20))
+        try await mount.put("b", pattern(200))
+        let handle = try await mount.create("t")
+        try await mount.write(handle, pattern(30, from: 7))
+        try await mount.rename("t", "b")
+        #expect(try await mount.leftByCrash() == ["b": pattern(30, from: 7)])
+        try await mount.write(handle, [1], at: 30)
+        try await mount.close(handle)
+        #expect(try await mount.leftByCrash() == ["b": pattern(30, from: 7) + [1]])
+    }
+
+    @Test("A partly staged file is uploaded before another one replaces it, also while it is written")
+    func writtenWhileReplaced() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("a", pattern(1000, from: 3))
+        mount.remote.put("b", pattern(1000))
+        let handle = try await mount.open("b", writes: true)
+        try await mount.write(handle, [7])
+        try await mount.fileSystem.fsync(handle)
+        let hold = mount.remote.hold(.beginUpload)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        try await mount.write(handle, [8])
+        hold.release()
+        try await renaming.value
+        #expect(mount.remote.calls.filter { $0.hasPrefix("complete") }.count == 2)
+        mount.fileSystem.release(handle)
+    }
 }

@@ -112,4 +112,24 @@ struct EmptiedTests {
         #expect(try await mount.leftByCrash() == ["replaced": [2]])
         #expect(mount.recovered.isEmpty)
     }
+
+    @Test("A closed file that is emptied and renamed over another one is no conflict, and becomes that file")
+    func renamedOver() async throws {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        mount.remote.put("b", pattern(100))
+        let hold = mount.remote.hold(.beginUpload)
+        try await mount.put("t", pattern(50, from: 3))
+        let handle = try await mount.open("t", writes: true, truncates: true)
+        try await mount.write(handle, pattern(30, from: 7))
+        try await mount.rename("t", "b")
+        hold.release()
+        while mount.remote.bytes(of: "b") != pattern(50, from: 3) {
+            try #require(mount.fileSystem.uploadStatus.conflictCount == 0)
+            await Task.yield()
+        }
+        try await mount.close(handle)
+        await mount.waitUntilUploaded()
+        #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
+        #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(30, from: 7))
+    }
 }

@@ -53,17 +53,42 @@ extension StagedFile {
             self.state.withLock { $0.syncFailure = failure }
             throw failure
         }
-        self.state.withLock { state in
-            guard state.isDirty else { return }
-            state.synced = before.content.clipped(to: state.size)
-            state.syncedCount = before.changeCount
-            state.isPromised = true
+        let wasPromised = self.state.withLock { state in
+            let wasPromised = state.isPromised
+            guard state.isDirty else { return wasPromised }
+            // One that began later may have come to its end before.
+            if !wasPromised || state.syncedCount <= before.changeCount {
+                state.synced = before.content.clipped(to: state.size)
+                state.syncedCount = before.changeCount
+                state.isPromised = true
+            }
             if state.changeCount == before.changeCount, state.stage == .open || state.stage == .failed {
                 state.stage = .pending
             }
             self.record(state)
+            return wasPromised
         }
-        try await self.store.journal.commit()
+        do throws(Errno) {
+            try await self.store.journal.commit()
+        } catch {
+            self.state.withLock { state in
+                guard state.isDirty, !wasPromised, state.syncedCount == before.changeCount else { return }
+                state.isPromised = false
+                self.record(state)
+            }
+            throw error
+        }
+        self.state.withLock { state in
+            if state.isPromised, state.syncedCount == before.changeCount { state.isConfirmed = true }
+        }
+    }
+
+    /// Waits until what was promised is in the journal for good, where that was begun only.
+    ///
+    /// - Throws: Why it is not: ENOSPC if the disk is full.
+    public func confirmPromise() async throws(Errno) {
+        let isUnconfirmed = self.state.withLock { $0.holdsPromise && !$0.isConfirmed }
+        if isUnconfirmed { try await self.store.journal.commit() }
     }
 
     /// There is no place on the service where the bytes could go: they are put where a person finds them.

@@ -29,7 +29,11 @@ public final class StagedFile: Sendable {
         var synced: Journal.Content?
         /// The changes that `synced` has in it.
         var syncedCount: UInt64 = 0
-        var isPromised = false
+        var isPromised = false {
+            didSet { if !self.isPromised { self.isConfirmed = false } }
+        }
+        /// Whether that is in the journal for good.
+        var isConfirmed = false
         var reason: String?
         var time: Int64 = 0
         /// The upload that the journal knows.

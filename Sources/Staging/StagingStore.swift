@@ -184,6 +184,7 @@ public final class StagingStore: Sendable {
         state.completingSize = record.completingSize
         state.synced = record.synced
         state.isPromised = record.isPromised
+        state.isConfirmed = record.isPromised
         state.reason = record.reason
         state.time = record.time
         state.upload = record.upload?.id

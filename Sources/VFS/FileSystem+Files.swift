@@ -237,7 +237,8 @@ extension FileSystem {
         while true {
             try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
-            if emptied, staged.holdsPromise {
+            let mustStay = { emptied && staged.holdsPromise && !content.isUnlinked }
+            if mustStay() {
                 try await self.stageAnew(content, after: staged)
                 continue
             }
@@ -248,6 +249,8 @@ extension FileSystem {
             }
             defer { staged.cancelCut() }
             let result = await content.writers.shared { () -> Result<Bool, FileSystemError> in
+                // It may have been promised since.
+                if mustStay() { return .success(false) }
                 do throws(FileSystemError) {
                     return .success(try self.apply(change, to: staged, of: content))
                 } catch {

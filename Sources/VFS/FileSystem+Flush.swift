@@ -227,7 +227,10 @@ extension FileSystem {
 
     /// The service may have an upload of so many bytes from now on: known to a later mount when this returns.
     private func willReplace(_ content: FileContent, size: UInt64) async {
-        for staged in content.waiting { staged.willReplace(size: size) }
+        // Who empties the file meanwhile passes it on.
+        content.state.withLock { state in
+            for staged in state.waiting { staged.willReplace(size: size) }
+        }
         await self.staging.journal.written()
     }
 

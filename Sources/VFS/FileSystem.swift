@@ -164,8 +164,10 @@ public final class FileSystem: Sendable {
     /// - Parameters:
     ///   - content: The content.
     ///   - former: What it had when its caller looked.
-    /// - Throws: The local disk's error.
+    /// - Throws: The local disk's error, also where what was promised last could not be made durable.
     func stageAnew(_ content: FileContent, after former: StagedFile) async throws(FileSystemError) {
+        // Else nothing would be left for a later mount of what was promised before that.
+        do throws(Errno) { try await former.confirmPromise() } catch { throw .local(error) }
         let made = try self.makeStaged(content, size: 0, baseSize: nil)
         do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
         // Nobody is in the middle of writing to the former one.
@@ -181,6 +183,8 @@ public final class FileSystem: Sendable {
                 (state.staged, state.base) = (made, nil)
             }
         }
+        // It may wait there no more, as it was open after its last fsync.
+        self.enqueue(content, isRenewed: false)
     }
 
     private func makeStaged(

@@ -1,4 +1,6 @@
+import Glibc
 import RemoteAPI
+import Staging
 import TestKit
 import Testing
 
@@ -131,5 +133,65 @@ struct EmptiedTests {
         await mount.waitUntilUploaded()
         #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
         #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(30, from: 7))
+    }
+
+    @Test("A deleted file whose bytes were promised while it was deleted can be emptied")
+    func deleted() async throws {
+        let mount = try Mount(writes: .waiting)
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(100))
+        try await mount.unlink("a")
+        try await mount.write(handle, pattern(100))
+        // As by a close that had begun before.
+        try await handle.content.staged?.makeDurable()
+        try await mount.fileSystem.truncate(handle.content.inode, to: 0, through: handle)
+        #expect(try await mount.read(handle).isEmpty)
+        mount.fileSystem.release(handle)
+    }
+
+    @Test("A synced file that is written on and then emptied goes up as it was before it was emptied")
+    func syncedAndWritten() async throws {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        let hold = mount.remote.hold(.beginUpload)
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(100))
+        try await mount.fileSystem.fsync(handle)
+        await hold.reached()
+        try await mount.write(handle, [1], at: 100)
+        hold.release()
+        while mount.fileSystem.queue.runningCount > 0 { await Task.yield() }
+        try await mount.fileSystem.truncate(handle.content.inode, to: 0, through: handle)
+        while mount.remote.bytes(of: "a") != pattern(100) + [1] { await Task.yield() }
+        try await mount.close(handle)
+    }
+
+    @Test(
+        "What was closed survives a close that fails for want of room, and who empties the file after that",
+        .enabled(if: geteuid() == 0, "mounting a small disk takes root")
+    )
+    func fullDisk() async throws {
+        let directory = TemporaryDirectory()
+        #expect(Glibc.mount("none", directory.path, "tmpfs", 0, "size=8m") == 0)
+        defer { umount2(directory.path, 2 /* MNT_DETACH */) }
+        let mount = try Mount(writes: .waiting, in: directory)
+        try await mount.put("a", pattern(100))
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        try await mount.write(handle, pattern(30, from: 7))
+        let filler = open(directory.path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        let block = [UInt8](repeating: 1, count: 4096)
+        while Glibc.write(filler, block, block.count) > 0 {}
+        close(filler)
+        let journal = mount.fileSystem.staging.journal
+        for index in 0..<8 {
+            journal.setMeta("key \(index)", to: String(repeating: "x", count: 100_000))
+        }
+        await #expect(throws: FileSystemError.local(.noSpace)) {
+            try await mount.fileSystem.flush(handle, by: Mount.process)
+        }
+        try await mount.fileSystem.truncate(handle.content.inode, to: 0, through: handle)
+        #expect(try await mount.leftByCrash() == ["a": pattern(100)])
+        unlink(directory.path + "/filler")
+        try await mount.close(handle)
+        #expect(try await mount.leftByCrash() == ["a": []])
     }
 }

@@ -104,13 +104,16 @@ extension FileSystem {
                     await self.learnSize(of: target)
                     try await self.beginLeaving(target)
                 }
+                let isPromised = target?.waiting.contains(where: \.holdsPromise) == true
                 self.staging.journal.together {
                     self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
                     self.didMoveLocally(content, from: path, replacing: target)
                     // What waited under the new name is found no more once this is written, and not before.
                     for staged in target?.waiting ?? [] { staged.leaveJournal() }
                 }
-                // Whoever was told that the rename is done finds it done after a crash.
+                // Whoever was told that the rename is done finds it done after a crash; and what was promised under the new
+                // name goes only once no power failure brings back the record of it.
+                if isPromised { try? await self.staging.journal.commit() }
                 await self.staging.journal.written()
                 return
             }

@@ -2,6 +2,7 @@ import RemoteAPI
 import TestKit
 import Testing
 
+@testable import Staging
 @testable import VFS
 
 @Suite("Renames and deletions that a crash cuts off", .timeLimit(.minutes(5)))
@@ -123,5 +124,16 @@ struct CutOffNameTests {
         try await renaming.value
         #expect(mount.remote.calls.filter { $0.hasPrefix("complete") }.count == 2)
         mount.fileSystem.release(handle)
+    }
+
+    @Test("A rename over a file that waits is durable before that file's bytes go")
+    func durableOver() async throws {
+        let mount = try Mount(writes: .waiting)
+        try await mount.put("new", pattern(10))
+        try await mount.put("old", pattern(20))
+        let journal = mount.fileSystem.staging.journal
+        let before = journal.syncedCommitCount
+        try await mount.rename("new", "old")
+        #expect(journal.syncedCommitCount == before + 1)
     }
 }

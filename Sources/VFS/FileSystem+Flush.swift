@@ -91,13 +91,12 @@ extension FileSystem {
                 }
             }
         }
-        self.settle(content, former ?? content.staged, result)
+        self.settle(content, result)
         return result
     }
 
     private func settle(
         _ content: FileContent,
-        _ staged: StagedFile?,
         _ result: Result<Void, FileSystemError>
     ) {
         switch result {
@@ -110,7 +109,6 @@ extension FileSystem {
                 defer { state.lastError = error }
                 return state.lastError != error
             }
-            if !error.mayPass { staged?.recordFailed(error.description) }
             guard isNews else { break }
             self.logger.error(
                 "an upload failed; its bytes are kept and are tried again",
@@ -170,7 +168,7 @@ extension FileSystem {
             else {
                 // Its directory went, or its name stands for something else now: the bytes stay, and nobody is told
                 // that they are on the service.
-                throw .stale
+                throw self.noting(.stale, of: staged)
             }
             let snapshot = staged.snapshot
             let source = Uploader.Source(staged: staged, base: base, size: snapshot.size) {
@@ -218,11 +216,17 @@ extension FileSystem {
                     continue
                 }
                 self.noteDoubt(about: content, snapshot.size, error)
-                throw error
+                throw self.noting(error, of: staged)
             }
             self.didUpload(content, staged, snapshot)
             return true
         }
+    }
+
+    /// Notes that the upload of a staged file failed, if it was refused.
+    private func noting(_ error: FileSystemError, of staged: StagedFile) -> FileSystemError {
+        if !error.mayPass { staged.recordFailed(error.description) }
+        return error
     }
 
     /// The service may have an upload of so many bytes from now on: known to a later mount when this returns.

@@ -194,4 +194,20 @@ struct EmptiedTests {
         try await mount.close(handle)
         #expect(try await mount.leftByCrash() == ["a": []])
     }
+
+    @Test("A refused upload of what is emptied meanwhile is noted of that, and not of what came after it")
+    func refused() async throws {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        mount.faulty.loseAnswer(.beginUpload, with: .rejected(status: 400, message: "no"), count: .max)
+        let hold = mount.remote.hold(.beginUpload)
+        try await mount.put("a", pattern(100))
+        await hold.reached()
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        hold.release()
+        while mount.fileSystem.queue.runningCount > 0 { await Task.yield() }
+        let records = try await mount.fileSystem.staging.journal.records().sorted { $0.number < $1.number }
+        #expect(records.map(\.state) == [.failed, .open])
+        #expect(records.map { $0.reason == nil } == [false, true])
+        mount.fileSystem.release(handle)
+    }
 }

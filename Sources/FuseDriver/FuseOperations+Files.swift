@@ -61,7 +61,9 @@ extension FuseOperations {
             return code
         }
         self.now(request, "open") { () throws(FileSystemError) in
-            if let opened = try self.fileSystem.openNow(inode, mode, by: opener) {
+            if !self.notifier.isForgetting(inode),
+                let opened = try self.fileSystem.openNow(inode, mode, by: opener)
+            {
                 if reply(request, opened) != 0 { self.fileSystem.release(opened.0) }
                 return
             }
@@ -69,7 +71,11 @@ extension FuseOperations {
                 request,
                 "open",
                 changes: mode.truncates,
-                { () throws(FileSystemError) in try await self.fileSystem.open(inode, mode, by: opener) },
+                { () throws(FileSystemError) in
+                    // Who opens it after a read failed sees it as it is.
+                    if !mode.truncates { await self.notifier.waitUntilForgotten(inode) }
+                    return try await self.fileSystem.open(inode, mode, by: opener)
+                },
                 reply: reply,
                 undo: { opened in
                     self.fileSystem.release(opened.0)
@@ -170,13 +176,22 @@ extension FuseOperations {
         let pending = PendingRequest(request, self.interrupts)
         @Sendable func fail(_ error: FileSystemError) {
             self.note("read", error)
+            // What the kernel knows of it is old. Before the answer: an open that comes after that waits for it.
+            if error == .changedOnServer || error == .stale {
+                self.notifier.invalidate(inode) { self.fileSystem.kernelMustForget(inode) }
+            }
             pending.fail(error.errno)
-            // What the kernel knows of it is old: the next open sees the file as it is.
-            if error == .changedOnServer || error == .stale { self.notifier.invalidate(inode) }
         }
         @Sendable func succeed(_ slices: [ByteSlice]) {
-            self.activity.didRead(slices)
-            _ = pending.answer { Replies.data($0, slices) }
+            func answer() {
+                self.activity.didRead(slices)
+                _ = pending.answer { Replies.data($0, slices) }
+            }
+            let count = slices.reduce(0) { $0 + $1.range.count }
+            guard count < range.count,
+                self.fileSystem.kernelMayExpectMore(than: range.lowerBound + UInt64(count), of: inode)
+            else { return answer() }
+            if !self.notifier.telling(endOf: inode, answer) { fail(.changedOnServer) }
         }
         do throws(FileSystemError) {
             let outcome = try self.fileSystem.read(file.handle, range) { result in

@@ -12,7 +12,15 @@ final class KernelNotifier: Sendable {
         let pointer: OpaquePointer
     }
 
+    /// A file that the kernel is about to forget.
+    private struct Forgetting {
+        /// How often.
+        var count = 0
+        var waiters: [OneShot<Void>] = []
+    }
+
     private let session = Mutex<Session?>(nil)
+    private let forgetting = Mutex<[InodeNumber: Forgetting]>([:])
     private let queue = DispatchQueue(label: "tetherfs.notify")
 
     /// Takes the session, once it is there.
@@ -21,9 +29,65 @@ final class KernelNotifier: Sendable {
     }
 
     /// The kernel drops the pages of a file, and asks for its attributes before it believes anything about it.
-    func invalidate(_ inode: InodeNumber) {
+    ///
+    /// It waits for the reads of those pages that are under way.
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - isDue: Whether that is to be done. Asked with the lock held, so that who hears that it was asked before finds
+    ///     the file about to be forgotten.
+    func invalidate(_ inode: InodeNumber, if isDue: () -> Bool = { true }) {
         guard let session = self.session.withLock({ $0 }) else { return }
-        self.queue.async { fuse_lowlevel_notify_inval_inode(session.pointer, inode.rawValue, 0, 0) }
+        let isDue = self.forgetting.withLock { forgetting in
+            guard isDue() else { return false }
+            forgetting[inode, default: Forgetting()].count += 1
+            return true
+        }
+        guard isDue else { return }
+        // In a queue of its own, as others need not wait for the reads of this file.
+        DispatchQueue(label: "tetherfs.forget").async {
+            fuse_lowlevel_notify_inval_inode(session.pointer, inode.rawValue, 0, 0)
+            let waiters: [OneShot<Void>] = self.forgetting.withLock { forgetting in
+                forgetting[inode]?.count -= 1
+                guard forgetting[inode]?.count == 0 else { return [] }
+                return forgetting.removeValue(forKey: inode)?.waiters ?? []
+            }
+            for waiter in waiters { waiter.resolve(()) }
+        }
+    }
+
+    /// Whether the kernel is about to forget a file.
+    func isForgetting(_ inode: InodeNumber) -> Bool {
+        self.forgetting.withLock { $0[inode] != nil }
+    }
+
+    /// Waits until the kernel has forgotten a file that it is to forget, or the task is cancelled.
+    func waitUntilForgotten(_ inode: InodeNumber) async {
+        let waiter = OneShot<Void>()
+        let waits = self.forgetting.withLock { forgetting in
+            forgetting[inode]?.waiters.append(waiter)
+            return forgetting[inode] != nil
+        }
+        if waits { await waiter.wait() }
+    }
+
+    /// Answers a read that ends before where the kernel may take the file to end, so that it takes the file's end from
+    /// the answer.
+    ///
+    /// It does not if it was made to forget the file since it sent the read. A read that is still to be answered after
+    /// that was sent after its beginning: had its pages been there, they would have been waited for.
+    ///
+    /// - Parameters:
+    ///   - inode: The file.
+    ///   - answer: Called if the kernel believes it.
+    /// - Returns: Whether it was called.
+    func telling(endOf inode: InodeNumber, _ answer: () -> Void) -> Bool {
+        // With the lock held, so that nothing is to be forgotten before the kernel has the answer.
+        self.forgetting.withLock { forgetting in
+            guard forgetting[inode] == nil else { return false }
+            answer()
+            return true
+        }
     }
 
     /// The kernel looks a name up again before it believes anything about it.

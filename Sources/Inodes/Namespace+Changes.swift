@@ -65,39 +65,11 @@ extension Namespace {
         }
     }
 
-    /// The kernel is told a file's size.
-    public func tell(_ inode: InodeNumber, size: UInt64) {
-        self.state.withLock { $0.nodes[inode]?.tell(size) }
-    }
-
-    /// Whether the kernel takes a file to have bytes of a range beyond the size that the file has: what a read lacks of
-    /// them it shows as zeros.
-    ///
-    /// A request that goes beyond the file's last page, and not beyond that of a larger size that the kernel was told
-    /// before, was sent before it heard of the size.
-    ///
-    /// - Parameters:
-    ///   - range: What is read: offsets in bytes, end exclusive.
-    ///   - inode: The file.
-    ///   - size: The size that it has, in bytes.
-    /// - Returns: Whether a read of the range would be filled up.
-    public func kernelExpects(_ range: Range<UInt64>, of inode: InodeNumber, beyond size: UInt64) -> Bool {
-        let (told, former) = self.state.withLock { state in
-            (state.nodes[inode]?.toldSize ?? 0, state.nodes[inode]?.formerSize ?? 0)
-        }
-        if min(range.upperBound, told) > size { return true }
-        let (pageEnd, formerPageEnd) = (Self.pageEnd(of: size), Self.pageEnd(of: former))
-        return range.upperBound > pageEnd && range.upperBound <= formerPageEnd
-    }
-
-    /// Where the last page of a file of so many bytes ends: the kernel asks for nothing beyond.
-    private static func pageEnd(of size: UInt64) -> UInt64 { (size + 4095) / 4096 * 4096 }
-
     /// Bytes were written to a file here; the kernel takes it for at least so large.
     public func didWrite(_ inode: InodeNumber, size: UInt64, at time: FileTime) {
         self.state.withLock { state in
             guard let node = state.nodes[inode] else { return }
-            state.nodes[inode]?.toldSize = max(node.toldSize, size)
+            state.tell(inode, size: max(node.toldSize, size))
             // Of which size it will be is not known yet.
             state.override(inode) { $0.size = nil }
             state.touch(inode, at: time)

@@ -73,7 +73,7 @@ extension Namespace {
             state.makeNode(of: entry, dirent.name, in: parent)
             guard let attributes = self.attributes(of: entry.inode, state) else { return nil }
             state.nodes[entry.inode]?.lookupCount += 1
-            state.nodes[entry.inode]?.tell(attributes.size)
+            state.tell(entry.inode, size: attributes.size)
             return (
                 attributes, self.remaining(directory.listedAsOf),
                 entry.kind == .directory ? self.timeToLive : self.remainingOfSize(entry.facts.sizeAsOf)

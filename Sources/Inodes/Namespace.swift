@@ -14,6 +14,8 @@ public final class Namespace: Sendable {
         var nodes: [InodeNumber: Node] = [:]
         /// What is known of the bytes of nodes whose name is gone.
         var detachedFacts: [InodeNumber: FileFacts] = [:]
+        /// Files that the kernel was made to forget, and the largest size that it was told of each since, in bytes.
+        var forgotten: [InodeNumber: UInt64] = [:]
         var directories: [InodeNumber: Directory] = [:]
         /// What programs set, of all names in memory; each takes 200 bytes.
         var overrides: [InodeNumber: SetAttributes] = [:]
@@ -300,6 +302,7 @@ extension Namespace.State {
         {
             self.save(inode)
             self.nodes[inode] = nil
+            self.forgotten[inode] = nil
             if node.isDetached {
                 self.overrides[inode] = nil
                 self.detachedFacts[inode] = nil

@@ -161,6 +161,17 @@ extension FileSystem {
         }
     }
 
+    /// Whether the kernel may take a file to go on after an offset in bytes: it shows zeros there then if a read ends at
+    /// it, unless it takes the file's end from that; see ``kernelMustForget(_:)``.
+    public func kernelMayExpectMore(than end: UInt64, of inode: InodeNumber) -> Bool {
+        self.namespace.kernelMayExpectMore(than: end, of: inode)
+    }
+
+    /// Whether the kernel must be made to forget a file, a read of which failed with `.changedOnServer` or `.stale`.
+    public func kernelMustForget(_ inode: InodeNumber) -> Bool {
+        self.namespace.mustBeForgotten(inode)
+    }
+
     private func blockSource(_ content: FileContent, _ version: FileVersion) -> BlockSource {
         BlockSource(content: version.content, size: version.size) { self.namespace.path(of: content.inode) }
     }

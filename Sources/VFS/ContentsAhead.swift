@@ -186,7 +186,8 @@ final class ContentsAhead: Sendable {
 
     private func fetch(_ file: Sibling) async {
         guard let mark = self.namespace.mark(of: file) else { return }
-        if self.namespace.isNeverSeen(file) {
+        // The cache does not know of a head under way, and would ask for the first block once more.
+        if self.namespace.isNeverSeen(file) || self.heads.isUnderWay(file.inode) {
             _ = await self.heads.wait(self.beginHead(of: file, mark, .ahead()))
         } else {
             _ = try? await self.namespace.version(of: file, urgency: .ahead())

@@ -74,6 +74,27 @@ struct ContentsAheadTests {
         #expect(mount.remote.readByteCount == 200_000)
     }
 
+    @Test("A walk that comes to a file whose first bytes are on their way does not ask for them again")
+    func walkMeetsHead() async throws {
+        let mount = try self.mount(3, size: 200_000)
+        _ = try await mount.list("d")
+        mount.remote.forgetCalls()
+        let reads = mount.remote.hold(.read)
+        let last = Task { try await mount.cat("d/f102") }
+        await reads.reached(2)
+        let first = Task { try await mount.cat("d/f100") }
+        await reads.reached(4)
+        let second = Task { try await mount.cat("d/f101") }
+        try await mount.reached { mount.fileSystem.ahead.unreadByteCount > 0 }
+        await reads.reached(6)
+        reads.release()
+        for (index, cat) in [first, second, last].enumerated() {
+            #expect(try await cat.value == pattern(200_000, from: index))
+        }
+        try await mount.settled()
+        #expect(mount.remote.readByteCount == 600_000)
+    }
+
     @Test("Programs that only stat files, in whatever order, cause a handful of vain requests")
     func statsOnly() async throws {
         let mount = try self.mount(100)

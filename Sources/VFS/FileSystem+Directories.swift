@@ -167,6 +167,7 @@ extension FileSystem {
                 try await self.beginLeaving(content)
                 let isHeld = content.isDirty
                 let isInDoubt = content.state.withLock { $0.sizeInDoubt != nil }
+                let base = content.staged?.baseSize
                 let restore = content.waiting.map { $0.willLoseBase(isInDoubt: isInDoubt) }
                 do throws(FileSystemError) {
                     if self.namespace.isOnServer(inode) {
@@ -176,7 +177,10 @@ extension FileSystem {
                 } catch {
                     // Its first upload may not have come so far.
                     guard isHeld, error == .noSuchFile else {
-                        for undo in restore { undo() }
+                        switch error {
+                        case .remote, .interrupted: self.mayHaveLostBase(content, of: base, isInDoubt)
+                        default: for undo in restore { undo() }
+                        }
                         throw error
                     }
                 }
@@ -185,6 +189,21 @@ extension FileSystem {
         }
         // What was only here is gone for later mounts too.
         await self.staging.journal.written()
+    }
+
+    /// The file that a content replaces may be there still, or have been deleted: neither is somebody else's doing.
+    ///
+    /// - Parameters:
+    ///   - content: The content.
+    ///   - base: That file's size in bytes.
+    ///   - isInDoubt: Whether it could be an upload of this one as well: then nobody can tell what there may be.
+    private func mayHaveLostBase(_ content: FileContent, of base: UInt64?, _ isInDoubt: Bool) {
+        if isInDoubt {
+            for staged in content.waiting { staged.setBase(size: nil) }
+            content.state.withLock { $0.replacesUnknown = true }
+        } else {
+            content.state.withLock { $0.sizeInDoubt = base }
+        }
     }
 
     /// Deletes a name on the service, if a listing within its time to live shows it to be of that kind.

@@ -39,6 +39,8 @@ struct Walk {
     private var unexpanded: [InodeNumber]
     /// How many of the next directories to have listed: the longer the program keeps to the order, the more.
     private(set) var window: Int
+    /// Whether something was listed in vain.
+    private var hasWasted = false
     private(set) var lastOpened: ContinuousClock.Instant
     /// How long the program is on its way from one directory to the next, on average; nothing at first.
     private var pace: Duration?
@@ -50,7 +52,7 @@ struct Walk {
     /// Twice what may be under way, so that a slow answer at the front does not let the rest stand still.
     static let maximumWindow = 128
     static let maximumSizesAhead = 512
-    /// How far ahead an opened directory may be: about what a walk has listed.
+    /// How far ahead a directory is looked for: about what a walk has listed.
     private static let searchedCount = 512
     private static let visitedCount = 16
     /// How many directories later one that was passed is still expected.
@@ -108,11 +110,7 @@ struct Walk {
             self.passed.remove(at: index)
             self.grow()
         } else {
-            // By its indices: a slice would have the whole array copied below.
-            let searched = self.stops.indices.suffix(Self.searchedCount)
-            guard let index = searched.last(where: { self.stops[$0].directory == directory }) else {
-                return nil
-            }
+            guard let index = self.index(of: directory) else { return nil }
             let opened = self.stops[index]
             (nameCount, isExpanded) = (opened.nameCount, opened.isExpanded)
             self.pass(self.stops[(index + 1)...])
@@ -123,9 +121,10 @@ struct Walk {
         return nameCount
     }
 
-    /// Who has opened three in a row goes on, and is soon as far ahead as can be.
+    /// Who has read a directory, and opened the first in it and then the next one, goes on: as many are wanted as can be
+    /// under way. Who was seen to leave some out has to show it for longer.
     private mutating func grow() {
-        self.window = min(max(1, self.window * (self.window < 4 ? 2 : 4)), Self.maximumWindow)
+        self.window = min(max(1, self.window * (self.hasWasted ? 4 : 64)), Self.maximumWindow)
     }
 
     /// Takes into account what the program went past to open the next one.
@@ -141,7 +140,10 @@ struct Walk {
     private mutating func giveUp() {
         let kept = self.passed.filter { self.visitCount - $0.visitCount <= Self.patience }
         let left = self.passed.prefix(self.passed.count - kept.count)
-        if left.contains(where: \.wasAsked) { self.window /= 2 }
+        if left.contains(where: \.wasAsked) {
+            self.window /= 2
+            self.hasWasted = true
+        }
         self.givenUp += left.map(\.directory)
         self.passed = kept
     }
@@ -179,9 +181,7 @@ struct Walk {
         if let index = self.unexpanded.firstIndex(of: directory) {
             self.unexpanded.remove(at: index)
             self.stops += children().reversed().map { Stop(place: $0) }
-        } else if let index = self.stops.lastIndex(where: { $0.directory == directory }),
-            !self.stops[index].isExpanded
-        {
+        } else if let index = self.index(of: directory), !self.stops[index].isExpanded {
             self.expand(at: index, children())
         }
     }
@@ -190,6 +190,12 @@ struct Walk {
         self.stops[index].isAsked = true
         self.stops[index].isExpanded = true
         self.stops.insert(contentsOf: children.reversed().map { Stop(place: $0) }, at: index)
+    }
+
+    /// Where a directory stands, if the program may come to it soon: there may be a great many others.
+    private func index(of directory: InodeNumber) -> Int? {
+        // By its indices: a slice would have the whole array copied when it is changed.
+        self.stops.indices.suffix(Self.searchedCount).last { self.stops[$0].directory == directory }
     }
 
     /// The indices of the stops that the program comes to soon enough for what is known of them to be of use.

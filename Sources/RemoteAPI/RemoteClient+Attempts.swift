@@ -26,6 +26,8 @@ extension RemoteClient {
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
         let place = try await self.enter(urgency, isSmall: call.sharesConnection)
+        // Who is seen to go through a tree or a directory may soon have as much under way as there is room for.
+        let call = call.first(ofMany: body == nil && !urgency.isWaitedFor)
         let handle = TransferHandle(now: self.retry.clock.now)
         guard call.method == .get else {
             guard let answer = await self.send(call, nil, handle, at: place) else { throw .cancelled }

@@ -239,6 +239,7 @@ public final class RemoteClient: Sendable {
                     deadline: call.deadline ?? self.retry.requestTimeout,
                     stallLimit: call.stallLimit ?? self.retry.requestTimeout,
                     sharesConnection: call.sharesConnection,
+                    isFirstOfMany: call.isFirstOfMany,
                     handle: handle
                 ),
                 into: sink
@@ -315,6 +316,15 @@ struct RemoteCall: Sendable {
     var stallLimit: Duration?
     /// Whether it is small enough to share a connection with others; see ``HTTPRequest/sharesConnection``.
     var sharesConnection = true
+    /// See ``HTTPRequest/isFirstOfMany``.
+    var isFirstOfMany = false
+
+    /// The same, being the first of many or not.
+    func first(ofMany isFirstOfMany: Bool) -> RemoteCall {
+        var call = self
+        call.isFirstOfMany = isFirstOfMany
+        return call
+    }
 
     static let pageText = "the server answered HTML, is the endpoint right?"
 

@@ -232,7 +232,11 @@ private final class CurlLoopThread {
             let text = String(cString: curl_multi_strerror(code))
             self.finish(transfer.id) { _ in .failure(.invalidRequest(text)) }
         }
-        if transfer.hasSink { self.spares.expectMany() }
+        if transfer.isFirstOfMany {
+            self.spares.expectAll()
+        } else if transfer.hasSink {
+            self.spares.expectSome()
+        }
     }
 
     private func resume(_ id: UInt64) {

@@ -77,6 +77,7 @@ final class CurlTransfer: @unchecked Sendable {
 
     /// Whether it reads bytes of a file.
     var hasSink: Bool { self.sink != nil }
+    var isFirstOfMany: Bool { self.request.isFirstOfMany }
 
     /// What arrived.
     var response: HTTPResponse {

@@ -41,6 +41,8 @@ public struct HTTPRequest: Sendable {
     /// Without, it has a connection to itself: what large bodies need, of which one connection carries no more than
     /// its window in each round trip, and those that came first hold up the others.
     public var sharesConnection: Bool
+    /// Whether a great many of its kind may follow at once, so that it pays to make connections for them meanwhile.
+    public var isFirstOfMany: Bool
     /// What its sender sees of it, and ends it by.
     public var handle: TransferHandle?
 
@@ -53,6 +55,7 @@ public struct HTTPRequest: Sendable {
         deadline: Duration,
         stallLimit: Duration,
         sharesConnection: Bool = false,
+        isFirstOfMany: Bool = false,
         handle: TransferHandle? = nil
     ) {
         self.method = method
@@ -62,6 +65,7 @@ public struct HTTPRequest: Sendable {
         self.deadline = deadline
         self.stallLimit = stallLimit
         self.sharesConnection = sharesConnection
+        self.isFirstOfMany = isFirstOfMany
         self.handle = handle
     }
 }

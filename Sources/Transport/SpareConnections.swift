@@ -8,9 +8,10 @@ import CCurl
 
 /// Connections that are made before a request needs them, so that it does not wait a round trip for one.
 ///
-/// There is one as soon as curl has made one itself, and more once bodies are read, as who reads on needs several at
-/// once. They are TCP alone; what a server says on one, or its end, makes it useless. With those of curl's they are never
-/// more than curl may have, as each new one of curl's is a spare one while there are any.
+/// There is one as soon as curl has made one itself; more once bodies are read, as who reads on needs several at once;
+/// and all that there may be once something small is asked for ahead of need, as for who goes through a tree. They are
+/// TCP alone; what a server says on one, or its end, makes it useless. With those of curl's they are never more than
+/// curl may have, as each new one of curl's is a spare one while there are any.
 ///
 /// It belongs to the loop's thread.
 final class SpareConnections {
@@ -42,7 +43,7 @@ final class SpareConnections {
     /// Makes none yet.
     ///
     /// - Parameters:
-    ///   - maximumCount: How many are kept at most.
+    ///   - maximumCount: How many are kept for bodies; with 0 there are none at all.
     ///   - maximumConnections: How many connections there may be, with curl's.
     init(maximumCount: Int, maximumConnections: Int) {
         self.maximumCount = maximumCount
@@ -54,8 +55,14 @@ final class SpareConnections {
     }
 
     /// Several will be needed soon.
-    func expectMany() {
-        self.wanted = self.maximumCount
+    func expectSome() {
+        self.wanted = max(self.wanted, self.maximumCount)
+        self.fill()
+    }
+
+    /// As many as there may be will be needed soon.
+    func expectAll() {
+        self.wanted = self.maximumCount > 0 ? self.maximumConnections : 0
         self.fill()
     }
 

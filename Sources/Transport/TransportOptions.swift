@@ -30,7 +30,8 @@ public struct TransportOptions: Sendable {
     /// How many connections there are at most, open or idle, to the one host we speak to. An `https` server has up to
     /// eight more, for what shares them over HTTP/2.
     public var maximumConnections: Int
-    /// How many connections are made before they are needed, at most; they count as idle ones.
+    /// How many connections are made for bodies before they are needed; with 0 none are made for anything. They count
+    /// as idle ones.
     public var spareConnections: Int
     /// How long connecting may take, the TLS handshake included.
     public var connectTimeout: Duration

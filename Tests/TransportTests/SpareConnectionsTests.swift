@@ -49,6 +49,22 @@ final class SpareConnectionsTests: Sendable {
         #expect(self.seen.withLock { $0.usedCount } == 1)
     }
 
+    @Test("With the first of many there are as many as there may be; none where none are wanted")
+    func all() async throws {
+        for (spare, count) in [(1, 20), (0, 1)] {
+            let server = try self.server()
+            let transport = try CurlTransport(
+                TransportOptions(maximumConnections: 20, spareConnections: spare)
+            )
+            var request = HTTPRequest.get(server.url)
+            request.isFirstOfMany = true
+            _ = try await transport.send(request, into: nil)
+            await self.connected(server, count)
+            for _ in 0..<3 { _ = try await transport.send(request, into: nil) }
+            #expect(server.connectionCount == count)
+        }
+    }
+
     @Test("With those in use they are never more than allowed, and they are the ones that are used next")
     func bounded() async throws {
         let server = try self.server()

@@ -35,9 +35,9 @@ public final class BlockCache: Sendable {
     private let remote: any RemoteFilesystem
     /// What blocks in memory may take, in bytes.
     public let memoryBudget: Int
-    private let usedByOthers: @Sendable (Int) -> Int
+    let usedByOthers: @Sendable (Int) -> Int
     /// What the blocks in memory took when the budget was last looked at, in bytes.
-    private let blockByteCount = Atomic<Int>(0)
+    let blockByteCount = Atomic<Int>(0)
     let disk: DiskVersions?
     private let now: @Sendable () -> ContinuousClock.Instant
     /// The longest run fetched with one request, 16 MiB: long enough that the round trip is small beside it.
@@ -70,9 +70,6 @@ public final class BlockCache: Sendable {
             self?.storeLateOnDisk()
         }
     }
-
-    /// What may be ahead of all readers: what was read keeps an eighth in any case.
-    private static func aheadBudget(_ memoryBudget: Int) -> UInt64 { UInt64(memoryBudget) / 8 * 7 }
 
     /// The figures so far.
     public var statistics: Statistics {
@@ -305,17 +302,15 @@ public final class BlockCache: Sendable {
         from origin: Origin
     ) {
         let now = self.now()
-        let budget = self.currentBudget(index)
+        // Once for 8 blocks of a stream will do.
+        let budget = index % 8 == 0 ? self.currentBudget : nil
         let waiters: [PendingRead] = self.state.withLock { state in
             // Given up meanwhile, or here already.
             guard let loading = state.loading[key], loading.fetch === fetch else { return [] }
             state.loading[key] = nil
             if case .success(let buffer) = result {
                 if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
-                if let budget {
-                    state.memory.budget = budget
-                    state.governor.budget = Self.aheadBudget(budget)
-                }
+                if let budget { state.keep(to: budget) }
                 state.memory.insert(key, buffer, isAhead: loading.isAhead)
                 self.blockByteCount.store(state.memory.byteCount, ordering: .relaxed)
                 switch origin {
@@ -331,13 +326,6 @@ public final class BlockCache: Sendable {
             return loading.waiters
         }
         for waiter in waiters { waiter.receive(index, result) }
-    }
-
-    /// What blocks may take now, in bytes; nothing if that need not be looked at: once for 8 blocks of a stream will do.
-    private func currentBudget(_ index: UInt64) -> Int? {
-        guard index % 8 == 0 else { return nil }
-        let used = self.usedByOthers(self.blockByteCount.load(ordering: .relaxed))
-        return max(self.memoryBudget / 2, self.memoryBudget - used)
     }
 
     /// Takes a cancelled read off the blocks it waits for; fetches that nobody wants any more are cancelled.

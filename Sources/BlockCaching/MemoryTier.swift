@@ -41,8 +41,10 @@ struct MemoryTier {
     private var insertionCount: UInt64 = 0
     /// What the blocks take, in bytes.
     private(set) var byteCount = 0
-    /// What they may take, in bytes; when it shrinks, with the next block.
-    var budget: Int
+    /// What they may take, in bytes; when it shrinks, what is too much goes at once.
+    var budget: Int {
+        didSet { self.shrink() }
+    }
 
     init(budget: Int) {
         self.budget = budget
@@ -97,7 +99,11 @@ struct MemoryTier {
         self.insertionCount += 1
         self.byteCount += buffer.count
         self.enqueue(key, buffer, isAhead ? .ahead : .once, isHeld: false)
-        while self.byteCount > self.budget, self.evictOne(sparing: key) {}
+        self.shrink(sparing: key)
+    }
+
+    private mutating func shrink(sparing newest: BlockKey? = nil) {
+        while self.byteCount > self.budget, self.evictOne(sparing: newest) {}
     }
 
     /// Lets blocks that were fetched ahead go before any other: nobody is going to read them.
@@ -164,7 +170,7 @@ struct MemoryTier {
         self.queues[slot.kind.rawValue].byteCount -= slot.buffer.count
     }
 
-    private mutating func evictOne(sparing newest: BlockKey) -> Bool {
+    private mutating func evictOne(sparing newest: BlockKey?) -> Bool {
         while let (key, slot) = self.oldest(.once), slot.isHeld { self.move(key, slot, to: .held) }
         for kind in [Class.once, .held, .again, .ahead] {
             guard let (key, slot) = self.oldest(kind), key != newest else { continue }

@@ -14,6 +14,7 @@ extension FileSystem {
         guard self.namespace.pin(inode) else { throw .stale }
         if self.namespace.isListed(inode) {
             self.namespace.noteOpened(inode)
+            self.cache.makeRoomForOthers()
             return DirectoryHandle(inode)
         }
         self.namespace.unpin(inode)
@@ -32,6 +33,7 @@ extension FileSystem {
             self.namespace.unpin(inode)
             throw error == .notFound ? .stale : FileSystemError(error)
         }
+        self.cache.makeRoomForOthers()
         return DirectoryHandle(inode)
     }
 

@@ -295,4 +295,21 @@ struct BlockCacheTests {
         let cache = BlockCache(remote: self.remote, memoryBudget: block)
         #expect(await self.read(0..<8 * block, from: cache) == .success(pattern(8 * block)))
     }
+
+    @Test("Blocks go as others take of their memory, also while none comes, but keep half of it")
+    func others() async {
+        let used = Mutex(0)
+        let cache = BlockCache(
+            remote: self.remote,
+            memoryBudget: 8 * block,
+            usedByOthers: { _ in used.withLock { $0 } }
+        )
+        _ = await self.read(0..<8 * block, from: cache)
+        #expect(cache.statistics.memoryByteCount == 8 * block)
+        for (taken, left) in [(0, 8), (3 * block, 5), (100 * block, 4)] {
+            used.withLock { $0 = taken }
+            cache.makeRoomForOthers()
+            #expect(cache.statistics.memoryByteCount == left * block)
+        }
+    }
 }

@@ -28,6 +28,8 @@ struct Walk {
 
     /// In reverse, so that the next one is the last: what comes next changes, what comes late does not.
     private var stops: [Stop]
+    /// Those of them that are asked for: of others nobody need look whether they are there, among a great many.
+    private var awaited: Set<InodeNumber> = []
     /// What the program went past and may still open: threads that share a walk come a little out of order.
     private var passed: [Passed] = []
     /// What the program went past too long ago, and nobody was told of yet.
@@ -52,7 +54,7 @@ struct Walk {
     /// Twice what may be under way, so that a slow answer at the front does not let the rest stand still.
     static let maximumWindow = 128
     static let maximumSizesAhead = 512
-    /// How far ahead a directory is looked for: about what a walk has listed.
+    /// How far ahead an opened directory may be: about what a walk has listed.
     private static let searchedCount = 512
     private static let visitedCount = 16
     /// How many directories later one that was passed is still expected.
@@ -110,7 +112,12 @@ struct Walk {
             self.passed.remove(at: index)
             self.grow()
         } else {
-            guard let index = self.index(of: directory) else { return nil }
+            // By its indices: a slice would have the whole array copied below.
+            let searched = self.stops.indices.suffix(Self.searchedCount)
+            guard let index = searched.last(where: { self.stops[$0].directory == directory }) else {
+                return nil
+            }
+            self.awaited.remove(directory)
             let opened = self.stops[index]
             (nameCount, isExpanded) = (opened.nameCount, opened.isExpanded)
             self.pass(self.stops[(index + 1)...])
@@ -181,7 +188,11 @@ struct Walk {
         if let index = self.unexpanded.firstIndex(of: directory) {
             self.unexpanded.remove(at: index)
             self.stops += children().reversed().map { Stop(place: $0) }
-        } else if let index = self.index(of: directory), !self.stops[index].isExpanded {
+        } else if self.awaited.remove(directory) != nil,
+            // What was listed meanwhile may stand before it, as much as there is.
+            let index = self.stops.lastIndex(where: { $0.directory == directory }),
+            !self.stops[index].isExpanded
+        {
             self.expand(at: index, children())
         }
     }
@@ -190,12 +201,6 @@ struct Walk {
         self.stops[index].isAsked = true
         self.stops[index].isExpanded = true
         self.stops.insert(contentsOf: children.reversed().map { Stop(place: $0) }, at: index)
-    }
-
-    /// Where a directory stands, if the program may come to it soon: there may be a great many others.
-    private func index(of directory: InodeNumber) -> Int? {
-        // By its indices: a slice would have the whole array copied when it is changed.
-        self.stops.indices.suffix(Self.searchedCount).last { self.stops[$0].directory == directory }
     }
 
     /// The indices of the stops that the program comes to soon enough for what is known of them to be of use.
@@ -223,6 +228,7 @@ struct Walk {
             if !self.stops[index].isAsked {
                 self.stops[index].isAsked = true
                 guard let children = known(self.stops[index].place) else {
+                    self.awaited.insert(self.stops[index].directory)
                     return self.stops[index].place
                 }
                 if !self.stops[index].isExpanded {
@@ -277,6 +283,6 @@ struct Walk {
 
     /// A request about a directory that is ahead failed: the program is to meet what is wrong itself.
     mutating func fail(at directory: InodeNumber) {
-        if self.stops.contains(where: { $0.directory == directory }) { self.window = 0 }
+        if self.awaited.remove(directory) != nil { self.window = 0 }
     }
 }

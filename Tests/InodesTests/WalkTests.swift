@@ -114,6 +114,23 @@ struct WalkTests {
         #expect(self.wanted(&walk, tree.children) == Array((below + others).prefix(64)))
     }
 
+    @Test("What is listed ahead shows what is in it, however much stands before it by then")
+    func manyBefore() {
+        let tree = Tree(breadth: 40, depth: 2)
+        let top = tree.children(.root)
+        var walk = self.walk(top)
+        walk.expand(top[0]) { [] }
+        #expect(self.wanted(&walk) == [top[1]])
+        #expect(self.open(&walk, top[1]))
+        var asked: [InodeNumber] = []
+        while let next = walk.nextListing(timeToLive: Self.timeToLive, known: { _ in nil }) {
+            asked.append(next.inode)
+        }
+        #expect(asked == Array(top[2...]))
+        for directory in asked { walk.expand(directory) { self.places(tree.children(directory)) } }
+        #expect(walk.remaining.count == asked.count * 41)
+    }
+
     @Test("A walk past 100,000 directories beside each other is quick", .timeLimit(.minutes(1)))
     func manyBeside() {
         let all = self.directories(10..<100_010)

@@ -1,13 +1,19 @@
 import SystemPackage
 import WireFormat
 
-/// What is queued and read by path: renames under way, attributes, and values by key.
+/// What is queued and read by path: uploads and renames under way, attributes, and values by key.
 extension Journal {
     /// All paths at or below one now begin with another; to be called once the namespace has them there. What is
     /// remembered of a path that is taken goes.
     public func move(from source: RemotePath, to target: RemotePath) {
         self.queue(.move(from: source, to: target))
     }
+
+    /// An upload to a path was begun by this mount; with ``removeUpload(_:)`` it is over.
+    public func addUpload(_ upload: UploadID, at path: RemotePath) { self.queue(.addUpload(upload, path)) }
+
+    /// Nothing is left of an upload on the service but what it became.
+    public func removeUpload(_ upload: UploadID) { self.queue(.removeUpload(upload)) }
 
     /// Begins a rename that is done in steps.
     ///

@@ -33,6 +33,8 @@ public final class Journal: Sendable {
     let boot: String
     /// The records that were there at the start.
     let initialRecords: [Record]
+    /// The uploads that had been begun by the start, and where to, as far as they were not known to be over.
+    let initialUploads: [UploadID: RemotePath]
     /// Whether a damaged journal was moved aside at the start.
     let wasDamaged: Bool
 
@@ -78,6 +80,7 @@ public final class Journal: Sendable {
         self.database = database
         self.wasDamaged = wasDamaged
         self.initialRecords = start.records
+        self.initialUploads = start.uploads
         self.firstMountTime = start.firstMountTime
         self.storedAttributes = Atomic(start.highestNumber != nil)
         self.firstFreeNumber = (start.highestNumber ?? 0) + 1

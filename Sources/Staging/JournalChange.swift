@@ -8,6 +8,8 @@ enum JournalChange: Sendable {
     case beginUpload(UInt64, Journal.Upload)
     case sentPart(UInt64, UploadID, Int)
     case endUpload(UInt64)
+    case addUpload(UploadID, RemotePath)
+    case removeUpload(UploadID)
     case move(from: RemotePath, to: RemotePath)
     case attributes(RemotePath, StoredAttributes)
     case removeAttributes(RemotePath)

@@ -27,6 +27,9 @@ extension JournalDatabase {
         case .endUpload(let number):
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])
             try run("UPDATE records SET upload = NULL, part_size = NULL WHERE number = ?", [Int64(number)])
+        case .addUpload(let upload, let path):
+            try run("INSERT OR REPLACE INTO uploads VALUES (?, ?)", [upload.rawValue, path.description])
+        case .removeUpload(let upload): try run("DELETE FROM uploads WHERE upload = ?", [upload.rawValue])
         case .move(let source, let target): try self.move(source, target, run)
         case .attributes(let path, let attributes): try self.put(attributes, of: path, run)
         case .removeAttributes(let path): try self.removeAttributes(of: path, run)

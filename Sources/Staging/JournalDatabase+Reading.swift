@@ -9,6 +9,7 @@ extension JournalDatabase {
         if known == nil { try self.write([.setMeta("first-mount", "\(now)")], boot: "", isSynced: false) }
         return Start(
             records: try self.records(),
+            uploads: try self.uploads(),
             firstMountTime: known ?? now,
             lastMove: try self.queue.read { try Int64.fetchOne($0, sql: "SELECT MAX(id) FROM moves") ?? 0 },
             highestNumber: try self.queue.read {
@@ -44,6 +45,21 @@ extension JournalDatabase {
                 records.append(record)
             }
             return records
+        }
+    }
+
+    /// The uploads that were begun, as far as they are not known to be over.
+    func uploads() throws -> [UploadID: RemotePath] {
+        try self.queue.read { database in
+            var uploads: [UploadID: RemotePath] = [:]
+            let rows = try Row.fetchCursor(database, sql: "SELECT upload, path FROM uploads")
+            while let row = try rows.next() {
+                guard let upload = (row.value("upload") as String?).flatMap({ UploadID($0) }) else {
+                    continue
+                }
+                uploads[upload] = (row.value("path") as String?).flatMap { RemotePath($0) }
+            }
+            return uploads
         }
     }
 

@@ -14,6 +14,7 @@ final class JournalDatabase: Sendable {
     /// What is read at the start.
     struct Start: Sendable {
         var records: [Journal.Record]
+        var uploads: [UploadID: RemotePath]
         var firstMountTime: Int64
         var lastMove: Int64
         /// The highest number of what attributes are remembered of; nothing if there are none.
@@ -43,6 +44,7 @@ final class JournalDatabase: Sendable {
         let version = try self.queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
         guard version <= 1 else { throw LaterVersion(version: version) }
         if version == 0 { try self.queue.write { try $0.execute(sql: Self.schema) } }
+        try self.queue.write { try $0.execute(sql: Self.laterSchema) }
         guard try self.queue.read({ try String.fetchOne($0, sql: "PRAGMA quick_check(1)") }) == "ok" else {
             throw DatabaseError(resultCode: .SQLITE_CORRUPT)
         }
@@ -113,6 +115,11 @@ final class JournalDatabase: Sendable {
         CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         INSERT INTO meta VALUES ('commits', '0');
         PRAGMA user_version = 1;
+        """
+
+    /// What journals do not have that were made before it was thought of, and who wrote those does not miss.
+    private static let laterSchema = """
+        CREATE TABLE IF NOT EXISTS uploads (upload TEXT NOT NULL PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
         """
 
     /// Writes changes in one transaction.

@@ -20,6 +20,9 @@ public final class StagingStore: Sendable {
     let syncFile: @Sendable (Int32) -> Int32
     /// What earlier mounts left to be uploaded, until it is taken.
     private let leftovers = Mutex<[Journal.Record]>([])
+    /// The uploads that earlier mounts began, and where to, as far as they are not known to be over; none where this
+    /// mount leaves all as it is.
+    public let earlierUploads: [UploadID: RemotePath]
     /// Counted up from the time of the start, so that no name that an earlier mount left is met again.
     private let nextNumber: Mutex<UInt64>
     let openFiles = OpenStagedFiles()
@@ -71,6 +74,7 @@ public final class StagingStore: Sendable {
             logger: logger
         )
         let newest = self.journal.initialRecords.map(\.number).max() ?? 0
+        self.earlierUploads = recovers ? self.journal.initialUploads : [:]
         self.nextNumber = Mutex(max(UInt64(time(nil)) << 20, newest + 1))
         if recovers {
             let left = self.sortLeftovers(logger)

@@ -66,9 +66,7 @@ final class EarlyUpload: Sendable {
             let begin = ContinuousClock.now
             guard let upload = try? await uploader.remote.beginUpload(path, size: size) else { return nil }
             uploader.lanes.noteRoundTrip(.now - begin)
-            if let name = path.name {
-                _ = uploader.namespace.hideStagingName(of: upload, for: name, in: parent)
-            }
+            uploader.didBegin(upload, at: path, in: parent)
             return upload
         }
     }

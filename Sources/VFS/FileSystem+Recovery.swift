@@ -9,7 +9,7 @@ import WireFormat
 
 extension FileSystem {
     /// How many files are asked about at once.
-    private static let recoveryConcurrency = 64
+    static let recoveryConcurrency = 64
 
     /// Takes up what an earlier mount left to be uploaded: it is in its place when this returns, and is uploaded in the
     /// background. To be called before anything else is asked.
@@ -17,6 +17,7 @@ extension FileSystem {
     /// - Throws: Why the service cannot say what is there now; nothing is lost then, and the next mount tries again.
     public func recover() async throws(FileSystemError) {
         let leftovers = self.staging.takeLeftovers(logger: self.logger)
+        await self.hideEarlierUploads(of: leftovers)
         guard !leftovers.isEmpty else { return }
         self.logger.notice(
             "files that an earlier mount did not upload are taken up",
@@ -105,7 +106,7 @@ extension FileSystem {
     }
 
     /// The directory of a path, pinned; nothing if it is gone.
-    private func findDirectory(_ path: RemotePath) async throws(RemoteError) -> InodeNumber? {
+    func findDirectory(_ path: RemotePath) async throws(RemoteError) -> InodeNumber? {
         var directory = InodeNumber.root
         self.namespace.pin(directory)
         for name in path.components {

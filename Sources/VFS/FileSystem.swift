@@ -72,6 +72,7 @@ public final class FileSystem: Sendable {
             remote: remote,
             namespace: namespace,
             cache: cache,
+            journal: staging.journal,
             lanes: lanes,
             logger: logger
         )

@@ -31,29 +31,27 @@ final class UploadCourse: UploadSource {
     }
 
     private let source: Uploader.Source
-    private let namespace: Namespace
-    private let cache: BlockCache
-    private let place: (name: FileName?, parent: InodeNumber)
+    private let uploader: Uploader
+    private let place: (path: RemotePath, parent: InodeNumber)
     private let early: EarlyUpload?
     private let recorder: (any UploadRecorder)?
     private let isCurrent: @Sendable () -> Bool
     private let beforeComplete: @Sendable () async throws(FileSystemError) -> Void
-    private let hidden = Mutex<FileName?>(nil)
+    private let begun = Mutex<(upload: UploadID, name: FileName?)?>(nil)
     private let cause = Mutex<FileSystemError?>(nil)
 
     /// Takes what an upload needs; see ``Uploader/upload(_:to:in:previousSize:early:recorder:beforeComplete:isCurrent:)``.
     init(
         _ source: Uploader.Source,
         uploader: Uploader,
-        place: (name: FileName?, parent: InodeNumber),
+        place: (path: RemotePath, parent: InodeNumber),
         early: EarlyUpload?,
         recorder: (any UploadRecorder)?,
         beforeComplete: @escaping @Sendable () async throws(FileSystemError) -> Void,
         isCurrent: @escaping @Sendable () -> Bool
     ) {
         self.source = source
-        self.namespace = uploader.namespace
-        self.cache = uploader.cache
+        self.uploader = uploader
         self.place = place
         self.early = early
         self.recorder = recorder
@@ -66,9 +64,8 @@ final class UploadCourse: UploadSource {
 
     func didBegin(_ upload: EarlierUpload) {
         self.recorder?.didBegin(upload)
-        guard let name = self.place.name else { return }
-        let staging = self.namespace.hideStagingName(of: upload.id, for: name, in: self.place.parent)
-        self.hidden.withLock { $0 = staging }
+        let name = self.uploader.didBegin(upload.id, at: self.place.path, in: self.place.parent)
+        self.begun.withLock { $0 = (upload.id, name) }
     }
 
     /// From the staged file while it is sent, and what is not there through the block cache.
@@ -81,7 +78,7 @@ final class UploadCourse: UploadSource {
             range,
             staged: self.source.staged,
             base: BlockSource(content: base.content, size: base.size, path: self.source.path),
-            cache: self.cache
+            cache: self.uploader.cache
         ) { [weak self] error in
             self?.cause.withLock { $0 = $0 ?? error }
         }
@@ -109,7 +106,8 @@ final class UploadCourse: UploadSource {
 
     /// The file is there, and no listing shows the upload any more.
     func didComplete() {
-        guard let staging = self.hidden.withLock({ $0 }) else { return }
-        self.namespace.unhideStagingName(staging, in: self.place.parent)
+        guard let (upload, name) = self.begun.withLock({ $0 }) else { return }
+        if let name { self.uploader.namespace.unhideStagingName(name, in: self.place.parent) }
+        self.uploader.journal.removeUpload(upload)
     }
 }

@@ -13,6 +13,7 @@ struct Uploader: Sendable {
     let remote: any RemoteFilesystem
     let namespace: Namespace
     let cache: BlockCache
+    let journal: Journal
     let logger: Logger
     /// What all uploads share.
     let lanes: UploadLanes
@@ -22,12 +23,14 @@ struct Uploader: Sendable {
         remote: any RemoteFilesystem,
         namespace: Namespace,
         cache: BlockCache,
+        journal: Journal,
         lanes: UploadLanes,
         logger: Logger
     ) {
         self.remote = remote
         self.namespace = namespace
         self.cache = cache
+        self.journal = journal
         self.lanes = lanes
         self.logger = logger
     }
@@ -67,7 +70,7 @@ struct Uploader: Sendable {
         let course = UploadCourse(
             source,
             uploader: self,
-            place: (path.name, parent),
+            place: (path, parent),
             early: early,
             recorder: recorder,
             beforeComplete: beforeComplete,
@@ -99,6 +102,15 @@ struct Uploader: Sendable {
         }
         course.didComplete()
         return true
+    }
+
+    /// An upload was begun: where the service lists it, that is hidden, and a later mount knows that it is ours.
+    ///
+    /// - Returns: The name that some services list it under.
+    @discardableResult
+    func didBegin(_ upload: UploadID, at path: RemotePath, in parent: InodeNumber) -> FileName? {
+        self.journal.addUpload(upload, at: path)
+        return path.name.flatMap { self.namespace.hideStagingName(of: upload, for: $0, in: parent) }
     }
 
     /// Bytes of a source, waiting for those that only the service has.

@@ -126,6 +126,18 @@ struct LeftoverTests {
         #expect(left.record.state == .unverified && left.record.upload?.id == id)
     }
 
+    @Test("Uploads that were begun are known after a crash and after a power failure, until they are over")
+    func begunUploads() throws {
+        self.fixture.journal.addUpload(uploadID("upload-1"), at: path("d/a"))
+        self.fixture.journal.addUpload(uploadID("upload-2"), at: path("d/b"))
+        self.fixture.journal.removeUpload(uploadID("upload-2"))
+        for boot in ["first", "second"] {
+            let next = try self.fixture.crashed(boot: boot)
+            #expect(next.store.earlierUploads == [uploadID("upload-1"): path("d/a")])
+        }
+        #expect(try self.fixture.crashed(recovers: false).store.earlierUploads.isEmpty)
+    }
+
     @Test("A refused upload is given with its reason")
     func failed() async throws {
         let file = try self.fixture.written()

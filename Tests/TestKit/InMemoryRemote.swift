@@ -234,6 +234,10 @@ public final class InMemoryRemote: RemoteFilesystem {
     /// Deletes as the service does: whatever has that name, a directory with its whole tree.
     public func delete(_ path: RemotePath, kind: EntryKind) async throws(RemoteError) {
         try await self.call(.delete, "delete \(path)") { state throws(RemoteError) in
+            if self.behaviour == .deployed, let upload = state.upload(listedAs: path) {
+                state.uploads[upload] = nil
+                return
+            }
             guard state.files[path] != nil || state.directories.contains(path) else { throw .notFound }
             state.remove(path)
         }
@@ -274,6 +278,11 @@ public final class InMemoryRemote: RemoteFilesystem {
 }
 
 extension InMemoryRemote.State {
+    /// The upload that the deployed service lists under a path.
+    func upload(listedAs path: RemotePath) -> UploadID? {
+        self.uploads.first { "\($1.path).\($0)" == path.description }?.key
+    }
+
     mutating func remove(_ path: RemotePath) {
         let isBelow: (RemotePath) -> Bool = { other in
             other == path || other.components.starts(with: path.components)

@@ -3,11 +3,12 @@
 import errno
 import os
 import sqlite3
+import subprocess
 
 import pytest
 
 import faultplan
-from mountkit import Mount, fails, read, refused, tetherfs, without_uploads, write
+from mountkit import UPLOAD, Mount, fails, read, refused, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -222,3 +223,23 @@ def test_a_lost_answer_to_the_last_call_is_no_conflict_after_a_crash(server, con
         assert read(mount / "f") == DATA
         assert tetherfs("flush", mount.path).returncode == 0
     assert files_on(content) == {"f": DATA}
+
+
+@with_faults
+def test_uploads_that_died_with_the_driver_are_not_shown_and_not_left_on_the_server(server, content, mounts):
+    content.write("d/before", DATA)
+    with mounts("--writes", "write-back") as mount:
+        rule = server.faults.add("put", faultplan.stall(), times=None)
+        write(mount / "d/closed", DATA[:5000])
+        rule.wait()
+        # The upload of a copy under the new name, of which a later mount makes no use.
+        rename = subprocess.Popen(["mv", mount / "d/before", mount / "d/after"], stderr=subprocess.DEVNULL)
+        poll(lambda: rule.hits == 2, what="both uploads")
+        assert len([name for name in content.tree() if UPLOAD.fullmatch(name)]) == 2
+        killed(mount)
+        assert rename.wait(30) != 0
+    server.faults.clear()
+    expected = {"d": None, "d/before": DATA, "d/closed": DATA[:5000]}
+    with mounts() as mount:
+        assert sorted(os.listdir(mount / "d")) == ["before", "closed"]
+        poll(lambda: content.tree() == expected, timeout=30, what="end of the uploads")

@@ -161,4 +161,26 @@ struct ConflictTests {
         #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(30))
         #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
     }
+
+    @Test(
+        "A file that was deleted with the answer lost, and is written again, is no conflict",
+        arguments: [false, true]
+    )
+    func lostDeletion(isInDoubt: Bool) async throws {
+        let mount = try self.mount()
+        mount.remote.put("a", pattern(10))
+        if isInDoubt {
+            mount.faulty.loseAnswer(.completeUpload, with: .timedOut)
+        } else {
+            mount.faulty.fail(.beginUpload, with: .timedOut)
+        }
+        try await mount.put("a", pattern(100))
+        #expect(await mount.fileSystem.drain().count == 1)
+        mount.faulty.loseAnswer(.delete, with: .timedOut)
+        #expect(await failure { () throws(FileSystemError) in try await mount.unlink("a") } != nil)
+        try await mount.put("a", pattern(30))
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(30))
+        #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
+    }
 }

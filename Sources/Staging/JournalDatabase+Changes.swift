@@ -15,8 +15,11 @@ extension JournalDatabase {
         case .beginUpload(let number, let upload):
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])
             try run(
-                "UPDATE records SET upload = ?, part_size = ? WHERE number = ?",
-                [upload.id.rawValue, Int64(upload.partSize), Int64(number)]
+                "UPDATE records SET upload = ?1, part_size = ?2, synced_upload = ?3 WHERE number = ?4",
+                [
+                    upload.id.rawValue, Int64(upload.partSize), upload.isSynced ? upload.id.rawValue : nil,
+                    Int64(number),
+                ]
             )
         case .sentPart(let number, let id, let part):
             // Of an upload that was cleared nothing is noted any more.

@@ -139,7 +139,9 @@ extension Journal.Record {
         if let text: String = row.value("upload"), let id = UploadID(text),
             let partSize: UInt64 = row.value("part_size"), partSize > 0
         {
-            self.upload = Journal.Upload(id: id, partSize: partSize)
+            // By its id, as earlier versions of the program write others beside it.
+            let isSynced = row.value("synced_upload") == text
+            self.upload = Journal.Upload(id: id, partSize: partSize, isSynced: isSynced)
         }
         self.reason = row.value("reason")
         self.time = row.value("time") ?? 0

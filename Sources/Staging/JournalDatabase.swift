@@ -44,7 +44,7 @@ final class JournalDatabase: Sendable {
         let version = try self.queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
         guard version <= 1 else { throw LaterVersion(version: version) }
         if version == 0 { try self.queue.write { try $0.execute(sql: Self.schema) } }
-        try self.queue.write { try $0.execute(sql: Self.laterSchema) }
+        try self.queue.write { try Self.complete($0) }
         guard try self.queue.read({ try String.fetchOne($0, sql: "PRAGMA quick_check(1)") }) == "ok" else {
             throw DatabaseError(resultCode: .SQLITE_CORRUPT)
         }
@@ -117,10 +117,20 @@ final class JournalDatabase: Sendable {
         PRAGMA user_version = 1;
         """
 
-    /// What journals do not have that were made before it was thought of, and who wrote those does not miss.
-    private static let laterSchema = """
-        CREATE TABLE IF NOT EXISTS uploads (upload TEXT NOT NULL PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
-        """
+    /// Adds what journals do not have that were made before it was thought of; who wrote those does not mind it.
+    private static func complete(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE IF NOT EXISTS uploads (
+                    upload TEXT NOT NULL PRIMARY KEY,
+                    path TEXT NOT NULL
+                ) WITHOUT ROWID
+                """
+        )
+        if try !database.columns(in: "records").contains(where: { $0.name == "synced_upload" }) {
+            try database.execute(sql: "ALTER TABLE records ADD COLUMN synced_upload TEXT")
+        }
+    }
 
     /// Writes changes in one transaction.
     ///

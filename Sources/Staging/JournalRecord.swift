@@ -56,12 +56,15 @@ extension Journal {
         public var partSize: UInt64
         /// Which parts have arrived, counted from 0.
         public var sentParts: Set<Int>
+        /// Whether a power failure leaves just what it sends; else that may take some of it.
+        public var isSynced: Bool
 
         /// Makes an upload.
-        public init(id: UploadID, partSize: UInt64, sentParts: Set<Int> = []) {
+        public init(id: UploadID, partSize: UInt64, sentParts: Set<Int> = [], isSynced: Bool = false) {
             self.id = id
             self.partSize = partSize
             self.sentParts = sentParts
+            self.isSynced = isSynced
         }
     }
 

@@ -25,9 +25,9 @@ extension StagedFile {
             state.upload = id
             state.stage = .uploading
             self.record(state)
-            self.store.journal.queue(
-                .beginUpload(self.name.number, Journal.Upload(id: id, partSize: partSize))
-            )
+            let isSynced = state.synced != nil && state.syncedCount == state.changeCount
+            let upload = Journal.Upload(id: id, partSize: partSize, isSynced: isSynced)
+            self.store.journal.queue(.beginUpload(self.name.number, upload))
             for part in sentParts { self.store.journal.queue(.sentPart(self.name.number, id, part)) }
             return true
         }

@@ -25,7 +25,7 @@ extension StagingStore {
             if let state, var record {
                 record.state = state
                 record.content = content
-                if record.boot != self.journal.boot { record.upload = nil }
+                if record.boot != self.journal.boot, record.upload?.isSynced == false { record.upload = nil }
                 if state != .uploading && state != .unverified { record.upload = nil }
                 self.journal.queue(.record(record))
                 if record.upload == nil { self.journal.queue(.endUpload(record.number)) }

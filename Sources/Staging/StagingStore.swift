@@ -187,6 +187,8 @@ public final class StagingStore: Sendable {
         state.baseSize = record.baseSize
         state.completingSize = record.completingSize
         state.synced = record.synced
+        // Of this start of the machine it may have been changed since it was synced.
+        if record.boot == self.journal.boot, record.upload?.isSynced != true { state.changeCount = 1 }
         state.isPromised = record.isPromised
         state.isConfirmed = record.isPromised
         state.reason = record.reason

@@ -108,10 +108,12 @@ struct LeftoverTests {
         #expect(try await self.leftover() == nil)
     }
 
-    @Test("An upload can be gone on with after a crash, not after a power failure")
+    @Test("An upload of what was not synced can be gone on with after a crash, not after a power failure")
     func uploading() async throws {
         let file = try self.fixture.written()
         try await file.makeDurable()
+        try write(file, [1], at: 3)
+        file.recordPending()
         let id = uploadID("upload-1")
         file.beginUpload(id, partSize: 10, of: file.snapshot)
         file.didSend(part: 4, of: id)
@@ -124,6 +126,37 @@ struct LeftoverTests {
         file.willComplete(id)
         left = try #require(try await self.leftover())
         #expect(left.record.state == .unverified && left.record.upload?.id == id)
+        // Nor if another mount has gone on with it in between.
+        let second = try self.fixture.crashed()
+        let again = try #require(second.leftovers().first?.file)
+        #expect(again.beginUpload(id, partSize: 10, of: again.snapshot))
+        let third = try second.crashed(boot: "second")
+        #expect(third.leftovers().map(\.record.upload) == [nil])
+    }
+
+    @Test("An upload of what was synced can be gone on with after power failures, until that is changed")
+    func uploadingSynced() async throws {
+        let file = try self.fixture.written()
+        try await file.makeDurable()
+        let id = uploadID("upload-1")
+        file.beginUpload(id, partSize: 10, of: file.snapshot)
+        file.didSend(part: 4, of: id)
+        for boots in [["first"], ["second"], ["first", "first", "second"], ["second", "second", "third"]] {
+            var last = self.fixture
+            for boot in boots {
+                let next = try last.crashed(boot: boot)
+                last.keep(next)
+                last = next
+                let left = try #require(next.leftovers().first)
+                #expect(left.record.upload?.id == id && left.record.upload?.sentParts == [4])
+                #expect(try content(left.file) == pattern(100))
+                left.file.beginUpload(id, partSize: 10, sentParts: [4], of: left.file.snapshot)
+            }
+            withExtendedLifetime(last) {}
+        }
+        try write(file, [1], at: 3)
+        let left = try #require(try await self.leftover(boot: "second"))
+        #expect(left.record.state == .pending && left.record.upload == nil)
     }
 
     @Test("Uploads that were begun are known after a crash and after a power failure, until they are over")

@@ -2,7 +2,6 @@ import BlockCaching
 import Inodes
 import Primitives
 import RemoteAPI
-import Staging
 import Synchronization
 import SystemPackage
 import TestKit
@@ -10,6 +9,7 @@ import Testing
 import Transfers
 import WireFormat
 
+@testable import Staging
 @testable import VFS
 
 /// A filesystem over a service in memory, with what the kernel would do with it.
@@ -33,7 +33,8 @@ final class Mount: Sendable {
         lanes: UploadLanes = UploadLanes(),
         writes: WriteOptions = WriteOptions(),
         over remote: InMemoryRemote? = nil,
-        in directory: TemporaryDirectory = TemporaryDirectory()
+        in directory: TemporaryDirectory = TemporaryDirectory(),
+        boot: String = Journal.currentBoot()
     ) throws {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -44,6 +45,9 @@ final class Mount: Sendable {
                 in: FilePath(directory.path).appending("cache"),
                 for: try #require(FilesystemID("f-1"))
             ),
+            recovers: true,
+            makeRoom: { _ in false },
+            boot: boot,
             logger: self.log.logger
         )
         let namespace = Namespace(

@@ -90,6 +90,26 @@ struct UploadProgressTests {
         #expect(mount.remote.count(.putPart) == 2)
     }
 
+    @Test("The next mount after a power failure sends what is missing of an upload of what was synced")
+    func nextStart() async throws {
+        let lanes = UploadLanes(maximumCount: 1, partSize: 100)
+        let mount = try Mount(lanes: lanes, writes: .waiting)
+        try await mount.put("a", pattern(350))
+        mount.faulty.fail(.putPart, with: .timedOut, skipping: 2, count: .max)
+        #expect(await mount.fileSystem.drain().count == 1)
+        await mount.fileSystem.staging.journal.written()
+        let next = try Mount(
+            writes: .waiting,
+            over: mount.remote.copy(),
+            in: mount.directory.copy(),
+            boot: "next"
+        )
+        try await next.fileSystem.recover()
+        #expect(await next.fileSystem.drain().isEmpty)
+        #expect(next.remote.bytes(of: "a") == pattern(350))
+        #expect(next.remote.count(.beginUpload) == 0 && next.remote.count(.putPart) == 2)
+    }
+
     @Test("An upload that another mount began goes on where all of the file is here, and else begins anew")
     func restored() async throws {
         for isWhole in [true, false] {

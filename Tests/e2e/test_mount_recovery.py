@@ -243,3 +243,14 @@ def test_uploads_that_died_with_the_driver_are_not_shown_and_not_left_on_the_ser
     with mounts() as mount:
         assert sorted(os.listdir(mount / "d")) == ["before", "closed"]
         poll(lambda: content.tree() == expected, timeout=30, what="end of the uploads")
+
+
+def test_a_journal_of_an_earlier_version_is_taken_up(content, mounts):
+    with mounts(*WAITING) as mount:
+        write(mount / "f", DATA)
+        killed(mount)
+        [path] = mount.cache_dir.glob("*/journal.sqlite")
+        with sqlite3.connect(path) as database:
+            database.executescript("DROP TABLE uploads; ALTER TABLE records DROP COLUMN synced_upload;")
+    with mounts() as mount:
+        poll(lambda: files_on(content) == {"f": DATA}, timeout=30, what="upload")

@@ -41,6 +41,13 @@ extension Journal {
         self.queue(.copied(id, path, size))
     }
 
+    /// What is under a rename's new path may not be what is to be there: no later mount takes it for that.
+    ///
+    /// - Parameters:
+    ///   - path: Where it is.
+    ///   - id: The rename.
+    public func forgetCopied(_ path: RemotePath, in id: Int64) { self.queue(.notCopied(id, path)) }
+
     /// A rename is done, or given up.
     public func finishMove(_ id: Int64) { self.queue(.finishMove(id)) }
 

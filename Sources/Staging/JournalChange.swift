@@ -16,6 +16,7 @@ enum JournalChange: Sendable {
     case addMove(Journal.Move)
     case advanceMove(Int64, Journal.Move.Stage)
     case copied(Int64, RemotePath, UInt64?)
+    case notCopied(Int64, RemotePath)
     case finishMove(Int64)
     case setMeta(String, String)
 }

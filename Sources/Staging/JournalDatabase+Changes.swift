@@ -51,6 +51,8 @@ extension JournalDatabase {
                 "INSERT OR REPLACE INTO copied VALUES (?, ?, ?)",
                 [id, path.description, size.map(Int64.init)]
             )
+        case .notCopied(let id, let path):
+            try run("DELETE FROM copied WHERE move = ? AND path = ?", [id, path.description])
         case .finishMove(let id):
             try run("DELETE FROM moves WHERE id = ?", [id])
             try run("DELETE FROM copied WHERE move = ?", [id])

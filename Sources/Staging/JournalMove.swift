@@ -31,5 +31,12 @@ extension Journal {
         public var stage: Stage
         /// What was made or copied under the new path: each path there with its size in bytes, nothing for a directory.
         public var copied: [RemotePath: UInt64?]
+
+        /// Where the rename of a directory takes what is below its old path; nothing for what is not.
+        public func destination(of path: RemotePath) -> RemotePath? {
+            let (old, names) = (self.source.components, path.components)
+            guard names.count > old.count, names.starts(with: old) else { return nil }
+            return RemotePath(components: self.target.components + names[old.count...])
+        }
     }
 }

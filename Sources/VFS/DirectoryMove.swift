@@ -68,6 +68,12 @@ final class DirectoryMove: Sendable {
     /// Whether an earlier mount copied a file of that size.
     func wasCopied(_ path: RemotePath, size: UInt64) -> Bool { self.before?[path] == .some(.some(size)) }
 
+    /// A file is not what an earlier mount copied, or is not going to be: should this one end before it is copied anew,
+    /// the next one does not take the old copy for it.
+    func willCopyAnew(_ path: RemotePath) {
+        if self.before?[path] != nil { self.journal.forgetCopied(path, in: self.id) }
+    }
+
     /// A file is whole at the new place.
     func didCopy(_ path: RemotePath, size: UInt64) {
         self.journal.noteCopied(path, size: size, in: self.id)

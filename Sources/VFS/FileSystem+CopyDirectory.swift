@@ -41,8 +41,10 @@ extension FileSystem {
         let to = copied.to
         try await self.eight(files) { file throws(FileSystemError) in
             let target = to.appending(file.name)
-            let size = try await self.copyFile(file, in: directory, to: target) {
-                there.contains(file.name) && move.wasCopied(target, size: $0)
+            let size = try await self.copyFile(file, in: directory, to: target) { size in
+                if let size, there.contains(file.name), move.wasCopied(target, size: size) { return true }
+                move.willCopyAnew(target)
+                return false
             }
             move.didCopy(target, size: size)
             return (file.name, size)
@@ -106,12 +108,18 @@ extension FileSystem {
 
     /// Copies a file, unless it was copied before.
     ///
+    /// - Parameters:
+    ///   - file: The file.
+    ///   - directory: Where it is.
+    ///   - target: Where it goes.
+    ///   - wasCopied: Asked with its size in bytes, nothing if bytes of it wait here, before anything is uploaded.
     /// - Returns: Its size in bytes.
+    /// - Throws: Why it is not copied.
     private func copyFile(
         _ file: Namespace.Dirent,
         in directory: InodeNumber,
         to target: RemotePath,
-        unless wasCopied: @Sendable (UInt64) -> Bool
+        unless wasCopied: @Sendable (UInt64?) -> Bool
     ) async throws(FileSystemError) -> UInt64 {
         guard self.namespace.known(file.name, in: directory)?.inode == file.inode,
             self.namespace.pin(file.inode)
@@ -120,10 +128,8 @@ extension FileSystem {
         let content = self.use(file.inode)
         defer { self.endUse(content) }
         return try await content.transfer.alone { () throws(FileSystemError) in
-            if !content.isDirty {
-                let version = try await self.version(of: file.inode)
-                if wasCopied(version.size) { return version.size }
-            }
+            let size = content.isDirty ? nil : try await self.version(of: file.inode).size
+            if wasCopied(size), let size { return size }
             // What waits here goes to the old name first: then the copy is of one known version.
             try await self.uploadHoldingTransfer(content)
             // If a writer outruns the first copy, the second is of what the service has; what was written goes to the

@@ -31,7 +31,7 @@ extension FileSystem {
             }
             directories[path.parent, default: []].append(leftover)
         }
-        await self.giveUpRenames(among: Set(leftovers.compactMap(\.record.path)))
+        await self.adjustRenames(to: leftovers.compactMap(\.record.path))
         let places = AsyncSemaphore(Self.recoveryConcurrency)
         let failures = await withTaskGroup(of: RemoteError?.self) { group in
             for (path, leftovers) in directories {
@@ -50,16 +50,26 @@ extension FileSystem {
         }
     }
 
-    /// Renames of files on the service that had not come so far that nothing waited under either name any more: what
-    /// waits stays under its name, and nothing is deleted for it.
-    private func giveUpRenames(among paths: Set<RemotePath>) async {
-        for move in (try? await self.staging.journal.moves()) ?? []
-        where move.kind == .file && (paths.contains(move.source) || paths.contains(move.target)) {
-            self.log(
-                "the rename of a file that an earlier mount began is given up: its old name is there",
-                move
-            )
-            self.staging.journal.finishMove(move.id)
+    /// What waits stays under its name. A rename of a file that had not come so far that nothing waited under either name
+    /// any more is given up, and nothing is deleted for it. The rename of a directory copies anew what waits below it,
+    /// also if that is on the service by then: what was copied before is older.
+    private func adjustRenames(to paths: [RemotePath]) async {
+        for move in (try? await self.staging.journal.moves()) ?? [] {
+            switch move.kind {
+            case .file:
+                guard paths.contains(where: { $0 == move.source || $0 == move.target }) else { continue }
+                self.log(
+                    "the rename of a file that an earlier mount began is given up: its old name is there",
+                    move
+                )
+                self.staging.journal.finishMove(move.id)
+            case .directory:
+                // Queued before the first upload, so that no crash leaves the one without the other.
+                guard move.stage == .copying else { continue }
+                for copy in paths.compactMap(move.destination) where move.copied[copy] != nil {
+                    self.staging.journal.forgetCopied(copy, in: move.id)
+                }
+            }
         }
     }
 

@@ -191,6 +191,72 @@ struct RenameJournalTests {
         #expect(mount.remote.bytes(of: "x/b") == pattern(20))
     }
 
+    /// Has the journal as a mount left it that was killed while it renamed `d` to `x`: `a` was copied, and then written
+    /// to, and closed.
+    private func writtenBehindItsCopy() async throws -> Mount {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        mount.remote.put("d/a", pattern(100))
+        mount.remote.put("x/a", pattern(100))
+        let journal = self.journal(mount)
+        let id = journal.addMove(.directory, from: path("d"), to: path("x"))
+        journal.noteCopied(path("x"), size: nil, in: id)
+        journal.noteCopied(path("x/a"), size: 100, in: id)
+        mount.faulty.fail(.beginUpload, with: .timedOut, count: .max)
+        let handle = try await mount.open("d/a", writes: true)
+        try await mount.write(handle, pattern(100, from: 7))
+        try await mount.close(handle)
+        return mount
+    }
+
+    @Test(
+        "A file that was written to after it was copied is copied again, also if its upload comes first"
+    )
+    func writtenAfterCopy() async throws {
+        var mount = try await self.writtenBehindItsCopy()
+        try await Mount.remount(&mount)
+        try await mount.fileSystem.recover()
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.bytes(of: "d/a") == pattern(100, from: 7))
+        await mount.fileSystem.begin(isReadOnly: false)
+        while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
+        #expect(mount.remote.tree == ["x/", "x/a"])
+        #expect(mount.remote.bytes(of: "x/a") == pattern(100, from: 7))
+    }
+
+    @Test(
+        "A file that was written to after it was copied is copied again by the mount after the next one, too"
+    )
+    func writtenAfterCopyAndTwoCrashes() async throws {
+        var mount = try await self.writtenBehindItsCopy()
+        for _ in 0..<2 {
+            try await Mount.remount(&mount)
+            try await mount.fileSystem.recover()
+            await mount.waitUntilUploaded()
+        }
+        await mount.fileSystem.begin(isReadOnly: false)
+        while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
+        #expect(mount.remote.bytes(of: "x/a") == pattern(100, from: 7))
+    }
+
+    @Test(
+        "A file that is written to while its directory's rename goes on is copied again after another crash"
+    )
+    func writtenWhileResumed() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("d/a", pattern(100))
+        mount.remote.put("x/a", pattern(100))
+        let handle = try await mount.open("d/a", writes: true)
+        try await mount.write(handle, pattern(100, from: 7))
+        try await mount.close(handle)
+        let hold = mount.remote.hold(.completeUpload, .beforeAnswering)
+        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 100])
+        await hold.reached()
+        #expect(try await self.journal(mount).moves().first?.copied == [path("x"): nil])
+        hold.release()
+        while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
+        #expect(mount.remote.bytes(of: "x/a") == pattern(100, from: 7))
+    }
+
     @Test("Of a copied directory only what was copied, and has still its size, is deleted at the old place")
     func deleteOn() async throws {
         let mount = try Mount()

@@ -13,13 +13,6 @@ struct CallFailure: Error {
     /// How long the server asks everyone to wait.
     var retryAfter: Duration?
 
-    /// Whether no answer of the service itself came to what may have reached it.
-    var isLostAnswer: Bool {
-        guard self.mayHaveActed else { return false }
-        guard let status = self.status else { return true }
-        return [200, 502, 503, 504].contains(status)
-    }
-
     /// What an answer means that says success and is not what the API promises: something between us and the service
     /// may have spoiled it, or given it in the service's place.
     static func malformed(_ error: RemoteError) -> CallFailure {

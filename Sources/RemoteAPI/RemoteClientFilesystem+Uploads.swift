@@ -47,9 +47,9 @@ extension RemoteClientFilesystem {
 
     /// Completes an upload; see ``RemoteFilesystem/completeUpload(_:_:size:previousSize:)``.
     ///
-    /// Where the old file has the new one's size, the size proves nothing: an upload id that was good before a lost
-    /// answer and is refused after it does. Where even that is missing, this fails, and a new upload is due. After a
-    /// success that followed a doubtful answer the size is looked at once.
+    /// Where the old file has the new one's size, the size proves nothing, and neither does a refusal after a lost
+    /// answer: the server may have completed the upload, or have gone down and forgotten all or a part of it. Then this
+    /// fails, and a new upload is due. After a success that followed a doubtful answer the size is looked at once.
     public func completeUpload(
         _ file: RemotePath,
         _ upload: UploadID,
@@ -58,7 +58,6 @@ extension RemoteClientFilesystem {
     ) async throws(RemoteError) {
         let call = try self.completion(file, upload, size: size)
         var mayBeApplied = false
-        var hasLostAnswer = false
         var attempt = 0
         while true {
             attempt += 1
@@ -73,12 +72,10 @@ extension RemoteClientFilesystem {
             case .failure(let met): failure = met
             }
             mayBeApplied = mayBeApplied || failure.mayHaveActed
-            if mayBeApplied, try await self.knownSize(of: file) == size {
-                if previousSize != size { return }
-                if hasLostAnswer, failure.isRefusal { return }
+            if mayBeApplied, previousSize != size, try await self.knownSize(of: file) == size { return }
+            if size == 0, !mayBeApplied, self.client.refusesEmptyFiles, failure.isRefusal {
+                throw Self.emptyFileRefusal
             }
-            if size == 0, self.client.refusesEmptyFiles, failure.isRefusal { throw Self.emptyFileRefusal }
-            hasLostAnswer = hasLostAnswer || failure.isLostAnswer
             guard failure.isTransient, attempt <= self.client.retry.retries else {
                 throw self.client.givingUp(call, failure, attempt)
             }

@@ -71,7 +71,8 @@ public protocol RemoteFilesystem: Sendable {
 
     /// Completes an upload: the file appears at once under its name, in place of what was there.
     ///
-    /// A lost answer is resolved by asking for the file's size and by asking to complete again.
+    /// A lost answer is resolved by asking for the file's size and by asking to complete again. A refusal may follow one
+    /// that was lost, and says nothing of it: whoever is refused uploads the file anew.
     ///
     /// - Parameters:
     ///   - file: The path the upload was started for.

@@ -35,10 +35,11 @@ public protocol UploadSource<Failure>: Sendable {
     associatedtype Failure: Error
 
     /// Told the upload's id before a part of it is sent, such as to write it down; also where an earlier one goes on.
-    /// Told a second time if the server does not know the earlier one any more, so that nothing of that counts.
+    /// Told a second time if the server refuses that one, so that nothing of it counts.
     func didBegin(_ upload: EarlierUpload) async throws(Failure)
 
-    /// Gives the bytes of a range, which must be as many as the range has; called once for each part, a few at a time.
+    /// Gives the bytes of a range, which must be as many as the range has; called once for each part of an upload, a few
+    /// at a time.
     /// What it gives is let go when the part is sent.
     func body(of range: Range<UInt64>) async throws(Failure) -> any BodyReader
 
@@ -91,16 +92,23 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
     /// After a failure nothing more is sent: what `complete: false` does is not said anywhere (wire-protocol.md, Upload
     /// 3), and servers clear away what was not completed.
     ///
-    /// - Parameter earlier: An upload to go on with; where the server does not know it any more, a new one is begun.
+    /// An upload that the service refuses once it was begun is begun anew, once, with all of its parts: the server has
+    /// gone down meanwhile, or has completed it and the answer was lost. Only another one brings the bytes there for sure.
+    ///
+    /// - Parameter earlier: An upload to go on with.
     /// - Throws: The first failure; what it led to elsewhere is not told.
     public func run(continuing earlier: EarlierUpload? = nil) async throws(UploadError<Source.Failure>) {
-        if let earlier, earlier.partSize > 0 {
-            do throws(UploadError<Source.Failure>) {
-                return try await self.send(earlier)
-            } catch {
-                guard case .remote(let failure) = error, failure.refusesUpload else { throw error }
-            }
+        let first: EarlierUpload
+        if let earlier, earlier.partSize > 0 { first = earlier } else { first = try await self.begin() }
+        do throws(UploadError<Source.Failure>) {
+            return try await self.send(first)
+        } catch {
+            guard case .remote(let failure) = error, failure.refusesUpload else { throw error }
         }
+        try await self.send(try await self.begin())
+    }
+
+    private func begin() async throws(UploadError<Source.Failure>) -> EarlierUpload {
         let plan = self.lanes.plan(size: self.size)
         let begin = ContinuousClock.now
         let upload: UploadID
@@ -110,7 +118,7 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
             throw .remote(error)
         }
         self.lanes.noteRoundTrip(.now - begin)
-        try await self.send(EarlierUpload(id: upload, partSize: plan.partSize, sentParts: []))
+        return EarlierUpload(id: upload, partSize: plan.partSize, sentParts: [])
     }
 
     /// Sends what an upload lacks, and completes it.

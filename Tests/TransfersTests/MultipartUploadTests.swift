@@ -264,8 +264,26 @@ struct MultipartUploadTests {
         #expect(await self.upload(size: 35, to: faulty, continuing: earlier) == nil)
         #expect(self.remote.bytes(of: "a") == pattern(35))
         #expect(self.remote.count(.beginUpload) == 1)
-        faulty.fail(.completeUpload, with: refusal, count: 2)
-        #expect(await self.upload(size: 35, to: faulty) == .remote(refusal))
+    }
+
+    @Test(
+        "An upload that the server forgets while it is sent, or before it is completed, is begun anew once",
+        arguments: [CallKind.putPart, .completeUpload],
+        [RemoteError.notFound, .rejected(status: 400, message: "bytes 0-10 have not arrived")]
+    )
+    func forgottenMeanwhile(kind: CallKind, refusal: RemoteError) async throws {
+        let faulty = FaultyRemote(self.remote)
+        faulty.fail(kind, with: refusal)
+        #expect(await self.upload(size: 35, to: faulty) == nil)
+        #expect(self.remote.bytes(of: "a") == pattern(35))
+        #expect(self.remote.count(.beginUpload) == 2)
+    }
+
+    @Test("An upload that is refused again when it was begun anew fails with that")
+    func refusedTwice() async throws {
+        let faulty = FaultyRemote(self.remote)
+        faulty.fail(.completeUpload, with: .notFound, count: 2)
+        #expect(await self.upload(size: 35, to: faulty) == .remote(.notFound))
         #expect(self.remote.count(.beginUpload) == 2)
     }
 

@@ -163,13 +163,11 @@ struct FolderStore: Sendable {
         }
     }
 
-    /// Puts a staged file in place of what has its name, in one step, durably.
+    /// Puts a staged file, whose bytes are on the disk, in place of what has its name, in one step, durably.
     func commit(_ staged: String, to path: RemotePath, in id: FilesystemID) throws(FolderError) {
         guard let name = path.name else { throw .isDirectory }
         let staging = try self.staging(of: id)
         let parent = try self.parent(of: path, in: id)
-        let file = try Descriptor.open(staged, below: staging, flags: O_RDONLY)
-        try file.synchronize()
         guard renameat(staging.number, staged, parent.number, name.string) == 0 else {
             throw FolderError(call: "renameat", errno: errno)
         }

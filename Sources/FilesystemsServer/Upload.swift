@@ -108,7 +108,7 @@ final class Upload: Sendable {
     /// Completes the upload, or joins the completion that is under way.
     ///
     /// - Parameter commit: Puts the file in place; called at most once at a time, with no write under way.
-    /// - Throws: `UploadError`, or what `commit` threw; the upload is as it was then.
+    /// - Throws: `UploadError`, or what `commit` threw; the upload is as it was then, unless ``spoil()`` was called.
     func complete(_ commit: @escaping @Sendable () async throws -> Void) async throws {
         let completion = try self.state.withLock { state throws(UploadError) in
             if let running = state.completion { return running }
@@ -123,7 +123,7 @@ final class Upload: Sendable {
                     self.state.withLock { $0.phase = .gone }
                 } catch {
                     self.state.withLock { state in
-                        state.phase = .open
+                        if state.phase == .finishing { state.phase = .open }
                         state.completion = nil
                     }
                     throw error
@@ -134,6 +134,9 @@ final class Upload: Sendable {
         }
         try await completion.value
     }
+
+    /// Its bytes may be lost although they arrived: called while it is completed, ends it for good.
+    func spoil() { self.state.withLock { $0.phase = .gone } }
 
     /// Ends the upload for good and waits for the writes under way.
     func abandon() async throws(UploadError) {

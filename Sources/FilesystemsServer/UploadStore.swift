@@ -149,6 +149,7 @@ final class UploadStore: Sendable {
         let upload = try self.upload(id, of: path, in: filesystem)
         try await upload.complete {
             try await disk.run {
+                try self.synchronize(upload)
                 try self.folders.commit(id.rawValue, to: path, in: filesystem)
                 try self.removeFiles(of: id, in: self.folders.staging(of: filesystem))
             }
@@ -156,6 +157,22 @@ final class UploadStore: Sendable {
                 state.uploads[id] = nil
                 state.completed[id] = place
             }
+        }
+    }
+
+    /// Waits until the staged bytes are on the disk.
+    ///
+    /// A failure is told once: the kernel takes what it could not write for written then, and the next fsync(2) succeeds.
+    /// So nothing of the upload counts any more.
+    private func synchronize(_ upload: Upload) throws {
+        let file = try self.openStaged(upload)
+        do {
+            try file.synchronize()
+        } catch {
+            upload.spoil()
+            self.state.withLock { _ = $0.uploads.removeValue(forKey: upload.id) }
+            try self.removeFiles(of: upload.id, in: self.folders.staging(of: upload.filesystem))
+            throw error
         }
     }
 

@@ -36,18 +36,27 @@ public final class HeadSink: BodySink {
     private struct State {
         var buffer: ByteBuffer?
         var count = 0
+        var firstByteMoment: ContinuousClock.Instant?
     }
 
     private let state = Mutex(State())
+    private let now: @Sendable () -> ContinuousClock.Instant
+    /// So much later than a whole block the size of its file may come.
+    private static let patience = Duration.seconds(1)
 
     /// Makes an empty one.
-    public init() {}
+    ///
+    /// - Parameter now: The time.
+    public init(now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }) {
+        self.now = now
+    }
 
     /// Takes bytes; more than a block is refused.
     public func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         self.state.withLock { state in
             let buffer = state.buffer ?? ByteBuffer(count: Int(BlockGeometry.blockByteCount))
             state.buffer = buffer
+            if state.firstByteMoment == nil { state.firstByteMoment = self.now() }
             guard bytes.count <= buffer.count - state.count else { return false }
             UnsafeMutableRawBufferPointer(rebasing: buffer.uninitialized[state.count...])
                 .copyMemory(from: bytes)
@@ -56,12 +65,21 @@ public final class HeadSink: BodySink {
         }
     }
 
-    /// The first block of a file of a size; nothing if what came is not exactly that, or the file is empty.
-    public func block(ofFileOfSize size: UInt64) -> ByteBuffer? {
+    /// The first block of a file of a size.
+    ///
+    /// - Parameters:
+    ///   - size: The size in bytes.
+    ///   - moment: When that came in.
+    /// - Returns: The block; nothing if what came is not exactly that, or the file is empty. A whole block says nothing
+    ///   of how long its file was. So it is taken only if the size came before it, or soon after: what was sent again,
+    ///   or waited for its turn, may be of a file that has replaced the one of the block.
+    public func block(ofFileOfSize size: UInt64, seen moment: ContinuousClock.Instant) -> ByteBuffer? {
         self.state.withLock { state in
             let expected = min(size, BlockGeometry.blockByteCount)
-            guard let buffer = state.buffer, expected == UInt64(state.count) else { return nil }
-            if buffer.count == state.count { return buffer }
+            guard let buffer = state.buffer, let first = state.firstByteMoment,
+                expected == UInt64(state.count)
+            else { return nil }
+            if buffer.count == state.count { return moment - first <= Self.patience ? buffer : nil }
             // The cache counts what blocks take.
             let block = ByteBuffer(count: state.count)
             block.uninitialized.copyMemory(from: .init(rebasing: buffer.bytes[..<state.count]))

@@ -92,7 +92,7 @@ final class ContentsAhead: Sendable {
         _ mark: ContentMark,
         _ urgency: RequestUrgency
     ) async -> RemoteError? {
-        let sink = HeadSink()
+        let sink = HeadSink { self.namespace.instant }
         async let failure = self.read(mark.path, into: sink, urgency)
         let version: FileVersion?
         do throws(RemoteError) {
@@ -100,10 +100,11 @@ final class ContentsAhead: Sendable {
         } catch {
             return nil
         }
+        let sizeSeen = self.namespace.instant
         // Nothing of an empty file is read.
         guard let version, version.size > 0 else { return nil }
         if let failure = await failure { return failure }
-        if let block = sink.block(ofFileOfSize: version.size) {
+        if let block = sink.block(ofFileOfSize: version.size, seen: sizeSeen) {
             let source = BlockSource(content: version.content, size: version.size) { mark.path }
             self.cache.insert(source, block: 0, block) {
                 self.namespace.isCurrent(version.content, of: file, since: mark)

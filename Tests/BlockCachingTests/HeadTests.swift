@@ -9,8 +9,10 @@ private let block = Int(BlockGeometry.blockByteCount)
 
 @Suite("First blocks that came before the version was known", .timeLimit(.minutes(5)))
 struct HeadTests {
+    private let start = ContinuousClock.now
+
     private func sink(_ bytes: [UInt8]) -> HeadSink {
-        let sink = HeadSink()
+        let sink = HeadSink { self.start }
         // In pieces, as from a network.
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -27,27 +29,39 @@ struct HeadTests {
     )
     func fits(count: Int) throws {
         let sink = self.sink(pattern(count))
-        let buffer = try #require(sink.block(ofFileOfSize: UInt64(count)))
+        let buffer = try #require(sink.block(ofFileOfSize: UInt64(count), seen: self.start))
         #expect(Array(buffer.bytes) == pattern(count))
-        #expect(sink.block(ofFileOfSize: UInt64(count) + 1) == nil)
-        #expect(sink.block(ofFileOfSize: UInt64(count) - 1) == nil)
-        #expect(sink.block(ofFileOfSize: 1 << 30) == nil)
+        #expect(sink.block(ofFileOfSize: UInt64(count) + 1, seen: self.start) == nil)
+        #expect(sink.block(ofFileOfSize: UInt64(count) - 1, seen: self.start) == nil)
+        #expect(sink.block(ofFileOfSize: 1 << 30, seen: self.start) == nil)
     }
 
     @Test("A whole block is the first of every file that is as large at least")
     func whole() throws {
         let sink = self.sink(pattern(block))
-        #expect(sink.block(ofFileOfSize: UInt64(block))?.count == block)
-        #expect(sink.block(ofFileOfSize: 1 << 30)?.count == block)
-        #expect(sink.block(ofFileOfSize: 100) == nil)
+        #expect(sink.block(ofFileOfSize: UInt64(block), seen: self.start)?.count == block)
+        #expect(sink.block(ofFileOfSize: 1 << 30, seen: self.start)?.count == block)
+        #expect(sink.block(ofFileOfSize: 100, seen: self.start) == nil)
+    }
+
+    @Test("A whole block is not taken for the first of a file whose size came long after it")
+    func sizeCameLate() {
+        let whole = self.sink(pattern(block))
+        #expect(whole.block(ofFileOfSize: 1 << 30, seen: self.start - .seconds(9)) != nil)
+        #expect(whole.block(ofFileOfSize: 1 << 30, seen: self.start + .milliseconds(900)) != nil)
+        #expect(whole.block(ofFileOfSize: 1 << 30, seen: self.start + .milliseconds(1100)) == nil)
+        // It may be all that a longer file begins with.
+        #expect(whole.block(ofFileOfSize: UInt64(block), seen: self.start + .seconds(2)) == nil)
+        let short = self.sink(pattern(100))
+        #expect(short.block(ofFileOfSize: 100, seen: self.start + .seconds(60)) != nil)
     }
 
     @Test("More than a block is refused, and nothing is the block of no file")
     func overflow() {
         let sink = self.sink(pattern(block))
         #expect(![UInt8(1)].withUnsafeBytes { sink.receive($0) })
-        #expect(HeadSink().block(ofFileOfSize: 0) == nil)
-        #expect(HeadSink().block(ofFileOfSize: 100) == nil)
+        #expect(HeadSink().block(ofFileOfSize: 0, seen: self.start) == nil)
+        #expect(HeadSink().block(ofFileOfSize: 100, seen: self.start) == nil)
     }
 
     @Test("A block that was put in is read without a request")
@@ -55,9 +69,8 @@ struct HeadTests {
         let remote = InMemoryRemote()
         let cache = BlockCache(remote: remote, memoryBudget: 1 << 20)
         let source = BlockSource(content: ContentID(rawValue: 7), size: 100) { path("a") }
-        cache.insert(source, block: 0, try #require(self.sink(pattern(100)).block(ofFileOfSize: 100))) {
-            true
-        }
+        let head = self.sink(pattern(100)).block(ofFileOfSize: 100, seen: self.start)
+        cache.insert(source, block: 0, try #require(head)) { true }
         #expect(try await cache.read(source, 10..<20).flatMap { Array($0.bytes) } == pattern(10, from: 10))
         #expect(remote.calls.isEmpty)
     }

@@ -173,6 +173,24 @@ struct ContentsAheadTests {
         #expect(try await mount.get("d/f100") == pattern(size, from: 7))
     }
 
+    @Test(
+        "First bytes whose size comes much later are not taken for those of the file that is there then",
+        arguments: [65_536, 70_000, 200_000]
+    )
+    func changesWhileSizeIsAskedAgain(size: Int) async throws {
+        let mount = try self.mount(1, size: 100_000)
+        _ = try await mount.list("d")
+        let sizes = mount.remote.hold(.size)
+        let stat = Task { try await mount.size("d/f100") }
+        await mount.remote.ended(.read)
+        mount.remote.put("d/f100", pattern(size, from: 7))
+        // As long as a Retry-After lasts, or an answer that is lost.
+        mount.clock.advance(by: .seconds(5))
+        sizes.release()
+        #expect(try await stat.value == size)
+        #expect(try await mount.get("d/f100") == pattern(size, from: 7))
+    }
+
     @Test("What was asked for before a write of ours is not taken for what was written")
     func writtenBetween() async throws {
         let mount = try self.mount(1)

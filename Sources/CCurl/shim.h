@@ -126,6 +126,13 @@ static inline void *_Nullable ccurl_info_private(CURL *_Nonnull easy) {
     return value;
 }
 
+/// curl_easy_getinfo for CURLINFO_CERTINFO, the certificates that the server showed: variadic.
+static inline const struct curl_certinfo *_Nullable ccurl_info_certificates(CURL *_Nonnull easy) {
+    struct curl_certinfo *value = NULL;
+    curl_easy_getinfo(easy, CURLINFO_CERTINFO, &value);
+    return value;
+}
+
 /// curl_multi_setopt for options that take a long: variadic.
 static inline CURLMcode ccurl_multi_set_long(CURLM *_Nonnull multi, CURLMoption option, long value) {
     return curl_multi_setopt(multi, option, value);

@@ -13,6 +13,8 @@ public struct ServiceProbe: Sendable {
     public var majorVersion: Int
     /// By how many seconds the server's clock is ahead of ours; nothing if it did not tell its time.
     public var clockOffset: Int64?
+    /// When the server's certificate ends, in seconds since 1970, where a TLS handshake was made for this request.
+    public var certificateEnd: Int64?
     /// How long the answer took.
     public var duration: Duration
     /// Whether the answer has an id of its request, by which the service's operators find it.
@@ -34,7 +36,8 @@ extension RemoteClient {
                 headers: [("Authorization", key)],
                 deadline: self.retry.requestTimeout,
                 stallLimit: self.retry.requestTimeout,
-                sharesConnection: true
+                sharesConnection: true,
+                asksForCertificate: true
             ),
             into: nil
         )
@@ -46,6 +49,7 @@ extension RemoteClient {
             message: AnswerText.message(response, hiding: key),
             majorVersion: response.majorVersion,
             clockOffset: date.map { $0 - self.retry.clock.secondsSince1970() },
+            certificateEnd: response.certificateEnd,
             duration: self.retry.clock.now() - start,
             hasRequestID: AnswerText.requestID(response) != nil
         )

@@ -1,5 +1,11 @@
 import CCurl
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// One easy handle, used for one transfer after another.
 ///
 /// It belongs to the loop's thread.
@@ -27,6 +33,25 @@ final class CurlEasy {
 
     /// What curl said of the last failure; empty if it said nothing.
     var failureText: String { String(cString: self.errorText) }
+
+    /// When the certificate that the server showed ends, in seconds since 1970, where that was asked for and is known.
+    var certificateEnd: Int64? {
+        guard let chain = ccurl_info_certificates(self.handle)?.pointee, chain.num_of_certs > 0 else {
+            return nil
+        }
+        // The first is the server's own.
+        var field = chain.certinfo[0]
+        while let entry = field?.pointee {
+            // As OpenSSL writes it: `Expire date:Nov 26 14:22:44 2026 GMT`.
+            let name = "Expire date:"
+            if let text = entry.data, strncmp(text, name, name.utf8.count) == 0 {
+                let end = curl_getdate(text + name.utf8.count, nil)
+                return end < 0 ? nil : Int64(end)
+            }
+            field = entry.next
+        }
+        return nil
+    }
 
     /// Forgets the last transfer; connections and names resolved stay with the multi handle.
     func reset() {
@@ -88,6 +113,7 @@ final class CurlEasy {
         ccurl_set_text(self.handle, CURLOPT_USERAGENT, options.userAgent)
         try self.require(ccurl_set_text(self.handle, CURLOPT_PROTOCOLS_STR, "http,https"), "the protocols")
         let tls = options.tls
+        self.set(CURLOPT_CERTINFO, request.asksForCertificate ? 1 : 0)
         self.set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
         self.set(CURLOPT_SSL_VERIFYPEER, tls.verifiesCertificate ? 1 : 0)
         self.set(CURLOPT_SSL_VERIFYHOST, tls.verifiesCertificate ? 2 : 0)

@@ -85,7 +85,8 @@ final class CurlTransfer: @unchecked Sendable {
             status: self.status,
             headers: self.headers,
             body: self.body,
-            majorVersion: self.majorVersion
+            majorVersion: self.majorVersion,
+            certificateEnd: self.easy?.certificateEnd
         )
     }
 

@@ -43,6 +43,8 @@ public struct HTTPRequest: Sendable {
     public var sharesConnection: Bool
     /// Whether a great many of its kind may follow at once, so that it pays to make connections for them meanwhile.
     public var isFirstOfMany: Bool
+    /// Whether the response is to tell of the server's certificate; only one that came over a new connection can.
+    public var asksForCertificate: Bool
     /// What its sender sees of it, and ends it by.
     public var handle: TransferHandle?
 
@@ -56,6 +58,7 @@ public struct HTTPRequest: Sendable {
         stallLimit: Duration,
         sharesConnection: Bool = false,
         isFirstOfMany: Bool = false,
+        asksForCertificate: Bool = false,
         handle: TransferHandle? = nil
     ) {
         self.method = method
@@ -66,6 +69,7 @@ public struct HTTPRequest: Sendable {
         self.stallLimit = stallLimit
         self.sharesConnection = sharesConnection
         self.isFirstOfMany = isFirstOfMany
+        self.asksForCertificate = asksForCertificate
         self.handle = handle
     }
 }
@@ -81,6 +85,9 @@ public struct HTTPResponse: Sendable {
     public var body: [UInt8]
     /// The major version of HTTP that it came over.
     public var majorVersion: Int
+    /// When the server's certificate ends, in seconds since 1970, if the request asked for it and a TLS handshake was
+    /// made for it.
+    public var certificateEnd: Int64?
 
     /// How much of an error's body is kept, in bytes: one line is all that the API promises.
     public static let maximumCollectedByteCount = 64 << 10
@@ -90,12 +97,14 @@ public struct HTTPResponse: Sendable {
         status: Int,
         headers: [String: String] = [:],
         body: [UInt8] = [],
-        majorVersion: Int = 1
+        majorVersion: Int = 1,
+        certificateEnd: Int64? = nil
     ) {
         self.status = status
         self.headers = headers
         self.body = body
         self.majorVersion = majorVersion
+        self.certificateEnd = certificateEnd
     }
 }
 

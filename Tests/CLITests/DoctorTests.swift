@@ -23,6 +23,19 @@ struct DoctorTests {
         #expect(ahead.level == .warning && ahead.text.hasPrefix("3600 s ahead of the server's"))
     }
 
+    @Test("A certificate is warned of from the moment that fewer than 14 days are left")
+    func certificate() {
+        let day: Int64 = 86_400
+        let soon = ServiceCheck.certificateFinding(1_800_000_000, now: 1_800_000_000 - 14 * day + 1)
+        #expect(soon.level == .warning && soon.text == "ends in 13 days, at 2027-01-15T08:00:00Z")
+        #expect(soon.advice?.contains("renew it") == true)
+        let later = ServiceCheck.certificateFinding(1_800_000_000, now: 1_800_000_000 - 14 * day)
+        #expect(later == .ok("certificate", "ends in 14 days, at 2027-01-15T08:00:00Z"))
+        #expect(ServiceCheck.certificateFinding(day, now: 1).text.hasPrefix("ends in less than a day"))
+        let over = ServiceCheck.certificateFinding(day, now: day)
+        #expect(over.level == .warning && over.text.hasPrefix("it ended at"))
+    }
+
     @Test(
         "The host of an endpoint is what is resolved",
         arguments: [

@@ -82,11 +82,12 @@ def impatient(server, filesystem, content):
         yield mount
 
 
-def own_certificate(folder, name):
-    """Makes a certificate of an address or a name that is its own authority: its file, and that of its key."""
+def own_certificate(folder, name, days=2):
+    """Makes a certificate of an address or a name that is its own authority and ends in so many days: its file, and
+    that of its key."""
     kind = "IP" if name[0].isdigit() else "DNS"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days), "-subj", f"/CN={name}",
          "-addext", f"subjectAltName={kind}:{name}", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
         check=True, capture_output=True,
     )
@@ -97,6 +98,12 @@ def own_certificate(folder, name):
 def certificate(tmp_path_factory):
     """The files of a certificate of 127.0.0.1 that is its own authority, and of its key."""
     return own_certificate(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def lasting_certificate(tmp_path_factory):
+    """The same, but good for a month, not for two days."""
+    return own_certificate(tmp_path_factory.mktemp("lasting"), "127.0.0.1", days=30)
 
 
 @pytest.fixture(scope="session")

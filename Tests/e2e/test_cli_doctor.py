@@ -4,6 +4,7 @@ import email.utils
 import json
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -74,6 +75,32 @@ def test_a_server_with_http2_and_a_certificate_of_its_own_is_told(server, certif
         found, status = doctor(server=server, endpoint=proxy.url)
         assert (errors(found), status) == (["TLS"], 1)
         assert "certificate is not accepted" in found["TLS"]["text"] and "--ca-file" in found["TLS"]["advice"]
+
+
+def test_a_certificate_that_ends_within_two_weeks_is_warned_of(server, certificate, filesystem):
+    with Nginx(server, certificate) as proxy:
+        for options in ["--ca-file", certificate[0]], ["--insecure"]:
+            found, status = doctor(*options, server=server, endpoint=proxy.url)
+            assert (errors(found), status) == ([], 0)
+            assert found["certificate"]["level"] == "warning" and "renew it" in found["certificate"]["advice"]
+            assert found["certificate"]["text"] in texts(certificate, ["1 day", "2 days"])
+    assert found["connection"]["text"] == "answers over HTTP/2; certificate not checked"
+
+
+@pytest.mark.parametrize("http2", [True, False])
+def test_the_end_of_a_certificate_is_told(server, lasting_certificate, filesystem, http2):
+    with Nginx(server, lasting_certificate, http2=http2) as proxy:
+        found, _ = doctor("--ca-file", lasting_certificate[0], server=server, endpoint=proxy.url)
+    assert found["certificate"]["level"] == "ok"
+    assert found["certificate"]["text"] in texts(lasting_certificate, ["29 days", "30 days"])
+
+
+def texts(certificate, left):
+    """What is told of a certificate's end, as openssl has it, while one of these times is left."""
+    command = ["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", certificate[0]]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    end = text.strip().removeprefix("notAfter=").replace(" ", "T")
+    return [f"ends in {time}, at {end}" for time in left]
 
 
 def test_a_key_that_is_refused(server):

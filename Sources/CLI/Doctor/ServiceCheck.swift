@@ -16,6 +16,8 @@ struct ServiceCheck {
     private static let probeCount = 5
     /// A clock that is off by more than this makes dates in errors and conflicts' names useless.
     private static let clockTolerance: Int64 = 30
+    /// A certificate that is renewed in time, by a program or by hand, has more than this left.
+    private static let leastCertificateDays: Int64 = 14
 
     /// Looks, and tells each finding as soon as it is there.
     func run(_ tell: (Finding) -> Void) {
@@ -33,6 +35,7 @@ struct ServiceCheck {
             return tell(self.finding(error))
         }
         tell(self.connectionFinding(first))
+        if let end = first.certificateEnd { tell(Self.certificateFinding(end, now: Int64(time(nil)))) }
         let key = self.keyFinding(first)
         tell(key)
         tell(Self.clockFinding(first.clockOffset))
@@ -89,10 +92,28 @@ struct ServiceCheck {
         guard self.configuration.endpoint.isEncrypted else {
             return .ok("connection", "answers over \(version), without TLS")
         }
+        guard self.configuration.insecureOrigin == nil else {
+            return .ok("connection", "answers over \(version); certificate not checked")
+        }
         let authorities =
             self.configuration.authoritiesFile.map { Printable.text($0) } ?? "the system's authorities"
         return .ok("connection", "answers over \(version); certificate accepted, by \(authorities)")
     }
+
+    /// How long the server's certificate is good for; both moments in seconds since 1970.
+    static func certificateFinding(_ end: Int64, now: Int64) -> Finding {
+        let check = "certificate"
+        let date = TimeText.utc(end)
+        // One that is over was accepted only because none is checked.
+        guard end > now else { return .warning(check, "it ended at \(date)", Self.renewal) }
+        let days = (end - now) / 86_400
+        let left = days == 1 ? "1 day" : days > 0 ? "\(days) days" : "less than a day"
+        let text = "ends in \(left), at \(date)"
+        guard days < Self.leastCertificateDays else { return .ok(check, text) }
+        return .warning(check, text, "mounts fail from then on: \(Self.renewal)")
+    }
+
+    private static let renewal = "have the server's operators renew it"
 
     private func keyFinding(_ probe: ServiceProbe) -> Finding {
         let place = self.configuration.keySource.place

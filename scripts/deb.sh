@@ -25,7 +25,8 @@ Architecture: $(dpkg --print-architecture)
 Maintainer: The tetherfs project <maintainers@tetherfs.invalid>
 Section: utils
 Priority: optional
-Depends: fuse3, libfuse3-3, libcurl4, libsqlite3-0, libxxhash0, libstdc++6, ca-certificates
+Depends: fuse3, libc6 (>= 2.36), libcurl4 (>= 7.88), libfuse3-3 (>= 3.14), libgcc-s1 (>= 12), libsqlite3-0 (>= 3.40),
+ libstdc++6 (>= 12), libxxhash0 (>= 0.8), ca-certificates
 Description: mount remote filesystems of the Filesystems API
  The driver tetherfs mounts a filesystem of a compute service at a directory;
  tetherfs-server serves the same API from a folder.

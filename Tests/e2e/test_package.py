@@ -6,12 +6,15 @@ import subprocess
 
 import pytest
 
+import barekit
 from bootkit import boot
+from nginxkit import Nginx
 from serverkit import REPOSITORY, Server, binary
 from test_systemd import ENDPOINT, PRELUDE, SERVER_UNIT, fstab
 
 # The machine's server is not the package's.
 SERVER = "/usr/local/bin/files-server"
+PROGRAMS = ["tetherfs", "tetherfs-server"]
 KEY = "api_key_file=/etc/tetherfs/key"
 
 
@@ -84,6 +87,41 @@ def test_everything_in_the_package_is_in_its_place_and_root_s(package):
     information = subprocess.run(["dpkg-deb", "--info", package], capture_output=True, text=True, check=True).stdout
     version = subprocess.run([binary("tetherfs"), "--version"], capture_output=True, text=True, check=True).stdout
     assert f" Version: {version.strip()}\n" in information and " Depends: fuse3, " in information
+
+
+def test_it_depends_on_the_packages_of_all_libraries_that_its_programs_ask_for(package):
+    named = {name for [name] in barekit.alternatives(barekit.field(package, "Depends"))}
+    needed = set().union(*(barekit.needed(binary(program)) for program in PROGRAMS))
+    assert named == needed | {"fuse3", "ca-certificates"}
+
+
+def test_it_works_on_a_bare_debian_with_what_it_depends_on(package, our_server, lasting_certificate):
+    content = our_server.content(our_server.create_filesystem("bare"))
+    content.write("f", b"hello\n")
+    files = {
+        "/root/it.deb": package, "/root/key": our_server.api_key + "\n",
+        "/usr/local/share/ca-certificates/own.crt": lasting_certificate[0],
+    }
+    programs = [binary(program) for program in PROGRAMS]
+    with barekit.bare_root(barekit.field(package, "Depends"), programs) as root, \
+            Nginx(our_server, lasting_certificate) as proxy:
+        result = barekit.run_in(root, f"""
+            set -eux
+            dpkg -i /root/it.deb
+            tetherfs --version; tetherfs-server --help
+            update-ca-certificates
+            export TETHERFS_ENDPOINT={proxy.url}
+            tetherfs doctor --api-key-file /root/key
+            mkdir -p /mnt/d
+            mount -t fuse.tetherfs bare /mnt/d -o api_key_file=/root/key
+            test "$(cat /mnt/d/f)" = hello
+            echo new > /mnt/d/new
+            dpkg -r tetherfs
+            ! grep fuse.tetherfs /proc/self/mounts
+            """, files)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "certificate accepted, by the system's authorities" in result.stdout
+    assert content.read("new") == b"new\n"
 
 
 def test_a_removal_uploads_what_waits_and_leaves_no_mount_no_process_and_no_file(machine_files):

@@ -96,6 +96,17 @@ def has_ended(pid):
         return True
 
 
+def watcher_of(driver):
+    """The id of the process that watches a driver, none if there is none yet."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if b"watch-mount" in pathlib.Path("/proc", entry, "cmdline").read_bytes().split(b"\0"):
+                state = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                if int(state[1]) == driver:
+                    return int(entry)
+    return None
+
+
 class Mount:
     """A filesystem of a server, mounted in a temporary folder.
 
@@ -189,14 +200,8 @@ class Mount:
     def watcher(self):
         """The id of the process that takes the mount away should the driver die; none without a driver."""
         driver = self.pid
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                if b"watch-mount" not in pathlib.Path("/proc", entry, "cmdline").read_bytes().split(b"\0"):
-                    continue
-                state = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-                if driver and int(state[1]) == driver:
-                    return int(entry)
-        return None
+        # Its arguments show once it has run for a moment: on a busy machine that may be after the mount is ready.
+        return driver and poll(lambda: watcher_of(driver), what="watcher of the driver")
 
     def kill(self):
         """Kills the driver as a crash would (SIGKILL), and its watcher before, so that the mount stays there, dead."""

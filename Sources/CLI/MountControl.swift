@@ -71,15 +71,15 @@ struct MountControl: Sendable {
     }
 
     private func drain(_ progress: @escaping @Sendable (String) -> Void) async -> ControlReply {
-        let fileSystem = self.fileSystem
+        let left = UploadsLeft(self.fileSystem, over: self.connection.transport)
         let telling = Task {
             while !Task.isCancelled {
-                if let waiting = fileSystem.waiting { progress(waiting) }
+                if let text = left.text { progress(text) }
                 try? await Task.sleep(for: .milliseconds(500))
             }
         }
         defer { telling.cancel() }
-        let unsent = await fileSystem.drain()
+        let unsent = await self.fileSystem.drain()
         guard let first = unsent.first else { return ControlReply(ok: true) }
         let others = unsent.count == 1 ? "" : ", and \(unsent.count - 1) more"
         return ControlReply(
@@ -175,14 +175,5 @@ extension MountStatus.Server.Latency {
             count: latency.count,
             sum: latency.sum
         )
-    }
-}
-
-extension FileSystem {
-    /// How much is not uploaded yet, for a person; nothing if all is.
-    var waiting: String? {
-        let (fileCount, byteCount) = self.unsent
-        guard fileCount > 0 else { return nil }
-        return "\(fileCount) \(fileCount == 1 ? "file" : "files"), \(byteCount) bytes to upload"
     }
 }

@@ -10,14 +10,19 @@ import SystemPackage
 import VFS
 import WireFormat
 
-/// Whether a mount's end has begun.
+/// What a mount's end waits for, once it has begun.
 private final class Ending: Sendable {
-    private let flag = Atomic(false)
+    private let uploads = Mutex<UploadsLeft?>(nil)
 
     /// - Returns: Whether it had not yet.
-    func begin() -> Bool { !self.flag.exchange(true, ordering: .relaxed) }
+    func begin(_ uploads: UploadsLeft) -> Bool {
+        self.uploads.withLock { known in
+            defer { known = known ?? uploads }
+            return known == nil
+        }
+    }
 
-    @Sendable func hasBegun() -> Bool { self.flag.load(ordering: .relaxed) }
+    @Sendable func waiting() -> String? { self.uploads.withLock(\.self)?.text }
 }
 
 /// Runs the driver of one mount, on the main thread, until the mount is gone.
@@ -163,11 +168,11 @@ struct MountRunner {
         // Before there is a mount, as somebody else may listen there.
         let metrics = try self.metrics(control)
         defer { metrics?.stop() }
-        let isEnding = Ending()
+        let ending = Ending()
         // Before there is a mount, so that none stays behind.
         signals.handle { [self] in
             service?.stopping("ending")
-            guard isEnding.begin() else {
+            guard ending.begin(self.uploadsLeft) else {
                 return self.logger.notice("already ending: what is not uploaded yet goes first")
             }
             DetachedThread.start { self.end(session) }
@@ -189,11 +194,10 @@ struct MountRunner {
         }
         service?.keepTelling(
             about: self.configuration.mountPoint,
-            waiting: { self.fileSystem.waiting },
-            isEnding: isEnding.hasBegun
+            waiting: ending.waiting
         )
         let code = session.run(device: device)
-        _ = isEnding.begin()
+        _ = ending.begin(self.uploadsLeft)
         server.stop()
         if code < 0 {
             self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
@@ -302,11 +306,14 @@ struct MountRunner {
         }
     }
 
+    private var uploadsLeft: UploadsLeft { UploadsLeft(self.fileSystem, over: self.connection.transport) }
+
     /// Uploads what waits, and says now and then how much that is.
     private func drain(isLast: Bool) -> [FileSystem.UnsentFile] {
+        let left = self.uploadsLeft
         let telling = Task { [self] in
             while !Task.isCancelled {
-                if let waiting = self.fileSystem.waiting { self.logger.info("ending: \(waiting)") }
+                if let text = left.text { self.logger.info("ending: \(text)") }
                 try? await Task.sleep(for: Self.progressInterval)
             }
         }

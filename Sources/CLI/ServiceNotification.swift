@@ -32,13 +32,9 @@ struct ServiceNotification: Sendable {
     ///
     /// - Parameters:
     ///   - mountPoint: Asked for its numbers before each heartbeat, which a driver that hangs does not answer.
-    ///   - waiting: What is not uploaded yet, as far as it goes; nothing if all is.
-    ///   - isEnding: Whether the end has begun.
-    func keepTelling(
-        about mountPoint: String,
-        waiting: @escaping @Sendable () -> String?,
-        isEnding: @escaping @Sendable () -> Bool
-    ) {
+    ///   - waiting: What the end waits for, another text each time that something of it was sent; nothing if it has not
+    ///     begun, or all is uploaded.
+    func keepTelling(about mountPoint: String, waiting: @escaping @Sendable () -> String?) {
         DetachedThread.start {
             let pause = min(self.watchdogInterval ?? Self.longestPause, Self.longestPause)
             var last: String?
@@ -46,7 +42,7 @@ struct ServiceNotification: Sendable {
                 usleep(UInt32(pause / .microseconds(1)))
                 var statistics = statvfs()
                 if statvfs(mountPoint, &statistics) == 0 || errno != ENOTCONN { self.send("WATCHDOG=1") }
-                guard isEnding(), let now = waiting(), now != last else { continue }
+                guard let now = waiting(), now != last else { continue }
                 // As long as it goes on, and no longer.
                 self.send("EXTEND_TIMEOUT_USEC=\(Self.extensionInMicroseconds)\nSTATUS=ending: \(now)")
                 last = now

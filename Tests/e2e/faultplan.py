@@ -267,6 +267,26 @@ class Held:
         exchange.answer()
 
 
+class Rationed:
+    """Takes the bodies of requests a ration at a time, each when a test allows it; all when the plan is cleared."""
+
+    is_within_request = True
+
+    def __init__(self, ration=4 << 20):
+        self.ration = ration
+        self.allowed = threading.Semaphore(0)
+
+    def allow(self):
+        self.allowed.release()
+
+    def __call__(self, exchange):
+        while len(exchange.body) < exchange.length:
+            while not exchange.released.is_set() and not self.allowed.acquire(timeout=0.02):
+                pass
+            exchange.receive(min(len(exchange.body) + self.ration, exchange.length))
+        exchange.answer()
+
+
 class Closed:
     """Closed for some seconds from its first request on, by the server's own clock, as it says by Retry-After."""
 

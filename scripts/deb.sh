@@ -43,7 +43,9 @@ if [ "$1" = remove ]; then
     fi
     while read -r _ place type _; do
         [ "$type" = fuse.tetherfs ] || continue
-        tetherfs unmount "$(printf '%b' "$place")"
+        # The kernel's \040 is printf's \0040, the digits after it whatever they are; the dot keeps a line end.
+        place=$(printf '%b.' "$(printf '%s' "$place" | sed 's/\\/\\0/g')")
+        tetherfs unmount -- "${place%.}"
     done </proc/self/mounts
 fi
 PRERM

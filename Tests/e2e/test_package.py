@@ -145,6 +145,22 @@ def test_a_removal_uploads_what_waits_and_leaves_no_mount_no_process_and_no_file
         """, machine_files)
 
 
+def test_a_removal_unmounts_also_where_the_path_has_characters_that_the_kernel_s_table_spells_as_numbers(machine_files):
+    """Digits after them are not part of the numbers; a blank at the end of a path belongs to it, and a line end too."""
+    script = ""
+    for number, place in enumerate(["/mnt/my 1x", "/mnt/b\\\\7", "/mnt/#01", "/mnt/end\\n", "/mnt/t\\t0 "]):
+        script += f"""
+            place=$(printf '{place}.'); place=${{place%.}}; mkdir "$place"
+            mount -t fuse.tetherfs data "$place" -o {ENDPOINT},{KEY},cache_dir=/var/cache/{number}
+            test "$(cat "$place/f")" = hello
+        """
+    succeeds(script + """
+        test $(grep -c fuse.tetherfs /proc/self/mounts) = 6
+        dpkg -r tetherfs
+        ! grep fuse.tetherfs /proc/self/mounts; ! test -e /usr/bin/tetherfs
+        """, machine_files)
+
+
 def test_a_removal_is_refused_while_a_mount_is_in_use_and_can_be_made_afterwards(machine_files):
     succeeds("""
         (cd /mnt/data; exec sleep 1000) &

@@ -137,11 +137,11 @@ def test_a_removal_uploads_what_waits_and_leaves_no_mount_no_process_and_no_file
         systemctl start files
         dpkg -L tetherfs > /tmp/list; test -x /usr/bin/tetherfs
         dpkg -r tetherfs
-        ! grep fuse.tetherfs /proc/self/mounts
+        not grep fuse.tetherfs /proc/self/mounts
         until_true '! pgrep -x tetherfs'
         test "$(on_server kept)" = kept; test "$(on_server also)" = also
         while read -r path; do test -d "$path" || test ! -e "$path"; done < /tmp/list
-        ! test -e /usr/bin/tetherfs
+        not test -e /usr/bin/tetherfs
         """, machine_files)
 
 
@@ -157,7 +157,7 @@ def test_a_removal_unmounts_also_where_the_path_has_characters_that_the_kernel_s
     succeeds(script + """
         test $(grep -c fuse.tetherfs /proc/self/mounts) = 6
         dpkg -r tetherfs
-        ! grep fuse.tetherfs /proc/self/mounts; ! test -e /usr/bin/tetherfs
+        not grep fuse.tetherfs /proc/self/mounts; not test -e /usr/bin/tetherfs
         """, machine_files)
 
 
@@ -165,12 +165,12 @@ def test_a_removal_is_refused_while_a_mount_is_in_use_and_can_be_made_afterwards
     succeeds("""
         (cd /mnt/data; exec sleep 1000) &
         until_true '[ "$(readlink /proc/$!/cwd)" = /mnt/data ]'
-        ! dpkg -r tetherfs > /tmp/said 2>&1
+        not dpkg -r tetherfs > /tmp/said 2>&1
         grep -q '/mnt/data is busy' /tmp/said
         mounted /mnt/data; test "$(cat /mnt/data/f)" = hello; test -x /usr/bin/tetherfs
         kill $!; wait || true
         dpkg -r tetherfs
-        ! mounted /mnt/data; ! test -e /usr/bin/tetherfs
+        not mounted /mnt/data; not test -e /usr/bin/tetherfs
         """, machine_files)
 
 

@@ -26,7 +26,8 @@ ExecStart=/usr/bin/tetherfs-server serve --data-dir /srv/files/data --listen 127
 ExecStartPost=/bin/bash -c 'until (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; do sleep 0.05; done'
 """
 
-# What the scripts share: `until_true` polls, so that nothing depends on how fast the machine is.
+# What the scripts share: `until_true` polls, so that nothing depends on how fast the machine is; `not` is there because
+# a script goes on after a command with `!` before it, whatever came of that.
 PRELUDE = """
 set -eu -o pipefail
 trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"; journalctl --no-pager -n 60; grep fuse /proc/self/mounts' ERR
@@ -34,6 +35,7 @@ until_true() {
     for _ in $(seq 400); do if eval "$1"; then return 0; fi; sleep 0.05; done
     echo "never true: $1"; journalctl --no-pager -n 40; return 1
 }
+not() { if "$@"; then echo "it did: $*"; return 1; fi; }
 mounted() { grep -q " $1 fuse.tetherfs " /proc/self/mounts; }
 driver() { pgrep -f -o "tetherfs.* $1( |$)"; }
 on_server() { cat "$(find /srv/files/data -name "$1" -type f | head -1)"; }
@@ -98,7 +100,7 @@ def test_lines_of_fstab_are_mounted_at_boot_and_one_whose_server_is_gone_does_no
         until_true 'systemctl is-failed -q mnt-gone.mount'
         journalctl -u mnt-gone.mount | grep 'tetherfs: cannot reach'
         # An automount mounts at the first access.
-        ! mounted /mnt/auto; test "$(cat /mnt/auto/f)" = hello; mounted /mnt/auto
+        not mounted /mnt/auto; test "$(cat /mnt/auto/f)" = hello; mounted /mnt/auto
         # A driver that is killed leaves no dead mount, and the next access mounts again.
         kill -KILL $(driver /mnt/auto)
         until_true '! mounted /mnt/auto'
@@ -108,14 +110,14 @@ def test_lines_of_fstab_are_mounted_at_boot_and_one_whose_server_is_gone_does_no
         mounted /mnt/url; test "$(cat /mnt/url/f)" = hello
         grep -q '^http://127.0.0.1:8080/v1/d%61ta /mnt/url fuse.tetherfs ' /proc/self/mounts
         # A profile of the system's file has server, key and options.
-        test "$(cat /mnt/profile/f)" = hello; ! touch /mnt/profile/g 2> /tmp/errors
+        test "$(cat /mnt/profile/f)" = hello; not touch /mnt/profile/g 2> /tmp/errors
         grep -q 'Read-only file system' /tmp/errors
         # mount -a finds everything mounted; umount(8) and mount(8) by hand.
         mount -a -t fuse.tetherfs || true
         test $(grep -c ' /mnt/data fuse.tetherfs ' /proc/self/mounts) = 1
         test $(grep -c ' /mnt/url fuse.tetherfs ' /proc/self/mounts) = 1
-        umount /mnt/data; ! mounted /mnt/data; mount /mnt/data; mounted /mnt/data
-        ! mount -t fuse.tetherfs data /mnt/other -o bogus 2> /tmp/errors
+        umount /mnt/data; not mounted /mnt/data; mount /mnt/data; mounted /mnt/data
+        not mount -t fuse.tetherfs data /mnt/other -o bogus 2> /tmp/errors
         grep -q 'unknown option -o bogus' /tmp/errors; test $(wc -l < /tmp/errors) = 1
         """, machine_files | fstab(
         f"data /mnt/data fuse.tetherfs _netdev,{ENDPOINT},api_key_file=/etc/tetherfs/key",
@@ -138,7 +140,7 @@ def test_a_stop_of_a_mount_unit_uploads_what_could_not_be_uploaded_before(machin
         echo kept >&5; exec 5>&-  # bash does not tell what close said
         systemctl start files
         systemctl stop mnt-data.mount
-        ! mounted /mnt/data; ! driver /mnt/data
+        not mounted /mnt/data; not driver /mnt/data
         test "$(on_server kept)" = kept
         """, machine_files | unit_file("mnt-data.mount", Options=options))
 
@@ -147,7 +149,7 @@ def test_a_service_that_cannot_start_leaves_the_mount_that_is_in_its_way(machine
     succeeds(f"""
         mkdir -p /mnt/data
         mount -t fuse.tetherfs data /mnt/data -o {ENDPOINT},api_key_file=/etc/tetherfs/key,cache_dir=/var/cache/other
-        ! systemctl start tetherfs@mnt-data
+        not systemctl start tetherfs@mnt-data
         journalctl -u tetherfs@mnt-data | grep 'mount point /mnt/data is busy'
         until_true 'systemctl is-failed -q tetherfs@mnt-data'
         mounted /mnt/data; test "$(cat /mnt/data/f)" = hello
@@ -163,7 +165,7 @@ def test_a_service_that_is_killed_and_not_started_again_leaves_no_dead_mount(mac
         # The watcher, which would take the mount away, too.
         systemctl kill -s KILL --kill-whom=all tetherfs@mnt-data
         until_true 'systemctl is-failed -q tetherfs@mnt-data'
-        ! mounted /mnt/data
+        not mounted /mnt/data
         """, machine_files | unit_file("tetherfs@.service", Restart="no") | {
         "/etc/tetherfs/mnt-data.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT}\n",
     })
@@ -181,10 +183,10 @@ def test_a_service_takes_its_key_as_a_credential_restarts_after_a_crash_and_uplo
         echo kept >&5; exec 5>&-  # bash does not tell what close said
         systemctl start files
         systemctl stop tetherfs@mnt-data
-        ! mounted /mnt/data
+        not mounted /mnt/data
         test "$(on_server kept)" = kept
         test $(systemctl show --value -p Result tetherfs@mnt-data) = success
-        ! journalctl --no-pager | grep -F "$(cat /etc/tetherfs/key)"
+        journalctl --no-pager > /tmp/journal; not grep -F "$(cat /etc/tetherfs/key)" /tmp/journal
         systemd-analyze security --no-pager tetherfs@mnt-data | tail -1
         """, machine_files | unit_file("tetherfs@.service", RestartSec="1") | {
         "/etc/tetherfs/mnt-data.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT},request_timeout=2,retries=0\n",

@@ -33,20 +33,25 @@ Description: mount remote filesystems of the Filesystems API
 CONTROL
 
 # Nothing stays mounted by a program that is gone: what waits is uploaded first. A mount that cannot be ended keeps
-# the package.
+# the package, also one of a service, which itself would take it from under who uses it: services are stopped last,
+# for those that have no mount.
 cat >"$tree/DEBIAN/prerm" <<'PRERM'
 #!/bin/sh
 set -e
 if [ "$1" = remove ]; then
-    if [ -d /run/systemd/system ]; then
-        systemctl stop 'tetherfs@*.service' || true
-    fi
+    # As it is before the first is gone, and the last mounted first: it may be on another.
+    mounts=$(tac /proc/self/mounts)
     while read -r _ place type _; do
         [ "$type" = fuse.tetherfs ] || continue
         # The kernel's \040 is printf's \0040, the digits after it whatever they are; the dot keeps a line end.
         place=$(printf '%b.' "$(printf '%s' "$place" | sed 's/\\/\\0/g')")
         tetherfs unmount -- "${place%.}"
-    done </proc/self/mounts
+    done <<MOUNTS
+$mounts
+MOUNTS
+    if [ -d /run/systemd/system ]; then
+        systemctl stop 'tetherfs@*.service' || true
+    fi
 fi
 PRERM
 cat >"$tree/DEBIAN/postinst" <<'POSTINST'
@@ -57,6 +62,12 @@ if [ -d /run/systemd/system ]; then
 fi
 POSTINST
 cp "$tree/DEBIAN/postinst" "$tree/DEBIAN/postrm"
+# That a service is enabled is configuration, which a removal leaves.
+cat >>"$tree/DEBIAN/postrm" <<'POSTRM'
+if [ "$1" = purge ] && [ -d /etc/systemd/system ]; then
+    find /etc/systemd/system -path '*.wants/tetherfs@*' -lname '*/lib/systemd/system/tetherfs@.service' -delete
+fi
+POSTRM
 chmod 755 "$tree"/DEBIAN/p*
 
 mkdir -p "$folder"

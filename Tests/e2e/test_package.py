@@ -174,6 +174,35 @@ def test_a_removal_is_refused_while_a_mount_is_in_use_and_can_be_made_afterwards
         """, machine_files)
 
 
+def test_a_removal_is_refused_while_a_service_s_mount_is_in_use_which_goes_on(machine_files):
+    succeeds("""
+        systemctl enable --now tetherfs@mnt-more; mounted /mnt/more
+        exec 5< /mnt/more/f
+        not dpkg -r tetherfs > /tmp/said 2>&1
+        grep -q '/mnt/more is busy' /tmp/said
+        test "$(cat <&5)" = hello; mounted /mnt/more; systemctl is-active -q tetherfs@mnt-more
+        exec 5<&-
+        dpkg -r tetherfs
+        not grep fuse.tetherfs /proc/self/mounts; not test -e /usr/bin/tetherfs
+        until_true '! systemctl is-active -q tetherfs@mnt-more'; not pgrep -x tetherfs
+        # As configuration, that it is enabled stays until a purge.
+        link=/etc/systemd/system/remote-fs.target.wants/tetherfs@mnt-more.service
+        test -L $link; dpkg --purge tetherfs; not test -L $link
+        """, machine_files)
+
+
+def test_a_removal_ends_also_a_service_that_tries_to_start(machine_files):
+    succeeds("""
+        systemctl stop files
+        systemctl start --no-block tetherfs@mnt-more
+        until_true 'pgrep -x tetherfs -a | grep " /mnt/more"'
+        umount /mnt/data
+        dpkg -r tetherfs
+        not grep fuse.tetherfs /proc/self/mounts; not pgrep -x tetherfs
+        systemctl show --value -p ActiveState tetherfs@mnt-more | grep -Ex 'inactive|failed'
+        """, machine_files)
+
+
 def test_an_upgrade_leaves_mounts_alone(machine_files):
     succeeds("""
         exec 5< /mnt/data/f

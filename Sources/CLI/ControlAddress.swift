@@ -5,15 +5,41 @@ enum ControlAddress {
     /// sun_path has 108 bytes with the NUL at the end (unix(7)).
     static let maximumByteCount = 107
 
-    /// The directory of a user's sockets.
+    /// The directory of a user's sockets. Whether that user is logged in does not matter: a mount may begin before that,
+    /// and end after it.
     static func directory(userID: UInt32) -> String {
-        if userID == 0 { return "/run/tetherfs" }
-        // What pam_systemd makes at login; absent in containers and for services.
+        userID == 0 ? "/run/tetherfs" : "/tmp/tetherfs-\(userID)"
+    }
+
+    /// What a driver takes where somebody else has taken that name in /tmp: there while the user is logged in.
+    private static func spareDirectory(userID: UInt32) -> String? {
         let runtime = "/run/user/\(userID)"
-        if let status = FileStatus(of: runtime), status.isDirectory, status.userID == userID {
-            return runtime + "/tetherfs"
+        guard userID != 0, let status = FileStatus(of: runtime), status.isDirectory, status.userID == userID
+        else { return nil }
+        return runtime + "/tetherfs"
+    }
+
+    /// Makes the directory for a new socket.
+    ///
+    /// - Throws: Says what stands in its place.
+    static func makeDirectory(userID: UInt32) throws(UserError) -> String {
+        let directory = self.directory(userID: userID)
+        do throws(UserError) {
+            try PrivateDirectory.makeTrusted(directory, userID: userID)
+            return directory
+        } catch {
+            guard let spare = self.spareDirectory(userID: userID),
+                (try? PrivateDirectory.makeTrusted(spare, userID: userID)) != nil
+            else { throw error }
+            return spare
         }
-        return "/tmp/tetherfs-\(userID)"
+    }
+
+    /// Where a mount's socket can be: in directories that nobody else could have made.
+    static func sockets(for mountPoint: String, userID: UInt32) -> [String] {
+        [self.directory(userID: userID), self.spareDirectory(userID: userID)].compactMap(\.self)
+            .filter { PrivateDirectory.isTrusted($0, userID: userID) }
+            .map { self.socket(for: mountPoint, in: $0) }
     }
 
     /// Takes away the name of a socket whose driver died.
@@ -22,10 +48,7 @@ enum ControlAddress {
     ///   - mountPoint: The absolute path.
     ///   - userID: Whose mount it was.
     static func removeAbandonedSocket(for mountPoint: String, userID: UInt32) {
-        let directory = self.directory(userID: userID)
-        if PrivateDirectory.isTrusted(directory, userID: userID) {
-            unlink(self.socket(for: mountPoint, in: directory))
-        }
+        for socket in self.sockets(for: mountPoint, userID: userID) { unlink(socket) }
     }
 
     /// The socket of one mount.

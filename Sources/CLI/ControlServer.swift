@@ -39,8 +39,7 @@ final class ControlServer: Sendable {
     convenience init(mountPoint: String, environment: Environment, handler: @escaping Handler)
         throws(UserError)
     {
-        let directory = ControlAddress.directory(userID: environment.userID)
-        try PrivateDirectory.makeTrusted(directory, userID: environment.userID)
+        let directory = try ControlAddress.makeDirectory(userID: environment.userID)
         try self.init(
             path: ControlAddress.socket(for: mountPoint, in: directory),
             userID: environment.userID,

@@ -67,9 +67,11 @@ struct MountedDriver {
     ///
     /// - Throws: If somebody else could answer there.
     func socket(of owner: UInt32) throws(UserError) -> String {
-        let directory = ControlAddress.directory(userID: owner)
+        let sockets = ControlAddress.sockets(for: self.mountPoint, userID: owner)
+        if let socket = sockets.first(where: { FileStatus(of: $0) != nil }) ?? sockets.first { return socket }
         // A directory that somebody else could have made proves nothing about who listens in it.
-        guard FileStatus(of: directory) == nil || PrivateDirectory.isTrusted(directory, userID: owner) else {
+        let directory = ControlAddress.directory(userID: owner)
+        guard FileStatus(of: directory) == nil else {
             throw UserError(
                 "\(Printable.text(directory)) does not belong to user \(owner) alone: not trusted"
             )

@@ -1,11 +1,12 @@
 """A mount made by a user who is not root: by fusermount3, for that user alone."""
 
 import os
+import pathlib
 import shutil
 
 import pytest
 
-from mountkit import Mount, environment, run
+from mountkit import Mount, environment, refused, run
 from serverkit import binary, poll
 
 NOBODY = 65534
@@ -50,6 +51,64 @@ def test_a_user_mounts_uses_and_unmounts(content, users_mount):
     assert listed == f"{NOBODY} {NOBODY} -rw-r--r--\n"
     result = users_mount.unmount()
     assert result.returncode == 0 and not users_mount.is_mounted, result.stderr
+
+
+@pytest.fixture
+def runtime_directory():
+    """Makes and removes the directory that is there while the user is logged in."""
+    path = pathlib.Path(f"/run/user/{NOBODY}")
+    assert not path.exists()
+
+    def log_in():
+        path.mkdir(parents=True)
+        os.chown(path, NOBODY, NOBODY)
+        path.chmod(0o700)
+
+    def log_out():
+        shutil.rmtree(path, ignore_errors=True)
+
+    yield log_in, log_out
+    log_out()
+
+
+def test_the_driver_of_a_mount_is_found_by_who_logs_in_after_it_began(runtime_directory, users_mount):
+    """As by cron at boot, or `su`: neither is a login."""
+    log_in, _ = runtime_directory
+    log_in()
+    status = users_mount.as_user(users_mount.program, "status", users_mount.path)
+    assert status.returncode == 0 and "server" in status.stdout, status
+    result = Mount.unmount(users_mount)
+    assert result.returncode == 0 and not users_mount.is_mounted, result.stderr
+
+
+def test_the_driver_of_a_mount_is_found_when_its_user_has_logged_out(
+    fuse_for_all, server, filesystem, runtime_directory
+):
+    log_in, log_out = runtime_directory
+    log_in()
+    with UsersMount(server, filesystem) as mount:
+        log_out()
+        status = mount.as_user(mount.program, "status", mount.path)
+        assert status.returncode == 0 and "server" in status.stdout, status
+
+
+def test_the_driver_of_a_mount_is_found_though_somebody_else_has_its_user_s_name_in_tmp(
+    fuse_for_all, server, filesystem, runtime_directory
+):
+    place = pathlib.Path(f"/tmp/tetherfs-{NOBODY}")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(0o700)
+    try:
+        mount = UsersMount(server, filesystem)
+        refused(mount.mount(), str(place), "remove it")
+        mount.take_away()
+        log_in, _ = runtime_directory
+        log_in()
+        with UsersMount(server, filesystem) as mount:
+            status = mount.as_user(mount.program, "status", mount.path)
+            assert status.returncode == 0 and "server" in status.stdout, status
+    finally:
+        place.rmdir()
 
 
 def test_others_are_kept_out_of_a_users_mount_even_root(users_mount):

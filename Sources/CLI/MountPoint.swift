@@ -82,17 +82,21 @@ struct MountPoint: Sendable {
     /// Takes a dead mount away, and the ones below it.
     func clearDeadMount() throws(UserError) {
         let owner = try MountTable.current().mount(at: self.path)?.userID
-        let outcome = Unmounting.unmount(self.path, .ifDead)
-        // Its watcher may have been faster.
-        guard case .refused(let reason) = outcome, try MountTable.current().mount(at: self.path) != nil else {
+        try MountLock.holding { () throws(UserError) in
+            // Somebody may have mounted here since it was found dead.
+            let isDead = self.state(within: .seconds(2)) == .dead
+            let outcome =
+                isDead ? Unmounting.unmount(self.path, .ifDead) : .refused("its driver is alive")
+            // Its watcher may have been faster.
+            if case .refused(let reason) = outcome, try MountTable.current().mount(at: self.path) != nil {
+                throw UserError(
+                    "a dead mount is in the way at \(Printable.text(self.path)) and cannot be cleared: \(reason)",
+                    status: .mountFailure
+                )
+            }
             // Its driver could not take the name of its control socket away.
             if let owner { ControlAddress.removeAbandonedSocket(for: self.path, userID: owner) }
-            return
         }
-        throw UserError(
-            "a dead mount is in the way at \(Printable.text(self.path)) and cannot be cleared: \(reason)",
-            status: .mountFailure
-        )
     }
 
     /// Asks what answers, on a thread of its own: a driver that hangs holds whoever asks.

@@ -265,10 +265,12 @@ struct MountRunner {
     }
 
     private func mount(_ session: FuseSession) throws(UserError) {
-        do throws(FuseSessionError) {
-            try session.mount(at: self.configuration.mountPoint)
-        } catch {
-            throw self.failure(error)
+        try MountLock.holding { () throws(UserError) in
+            do throws(FuseSessionError) {
+                try session.mount(at: self.configuration.mountPoint)
+            } catch {
+                throw self.failure(error)
+            }
         }
     }
 

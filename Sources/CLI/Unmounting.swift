@@ -18,7 +18,8 @@ enum Unmounting {
         case ifUnused
         /// At once; who uses it keeps what it has. For a mount whose driver is dead.
         case lazily
-        /// As `lazily`, but nothing else that stands there by now: the next mount, say.
+        /// As `lazily`, but nothing else that stands there by now: the next mount, say. As anyone but root only if
+        /// that is made under ``MountLock``, which the caller has.
         case ifDead
     }
 

@@ -1,12 +1,16 @@
 """A mount made by a user who is not root: by fusermount3, for that user alone."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
+import signal
+import subprocess
 
 import pytest
 
-from mountkit import Mount, environment, refused, run
+from mountkit import Mount, environment, has_ended, refused, run
 from serverkit import binary, poll
 
 NOBODY = 65534
@@ -24,9 +28,17 @@ class UsersMount(Mount):
         for path in (self.folder, self.path, self.key_file, self.home):
             os.chown(path, NOBODY, NOBODY)
 
+    @property
+    def prefix(self):
+        return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", f"HOME={self.home}"]
+
     def as_user(self, *command):
-        prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", f"HOME={self.home}"]
-        return run([*prefix, *command], env=environment())
+        return run([*self.prefix, *command], env=environment())
+
+    def start(self):
+        """Mounts without waiting for it."""
+        command = [*self.prefix, self.program, *self.arguments]
+        return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
 
     def mount(self):
         return self.as_user(self.program, *self.arguments)
@@ -135,3 +147,40 @@ def test_a_users_dead_mount_is_mounted_again(users_mount):
     result = users_mount.mount()
     assert result.returncode == 0, result.stderr
     assert poll(lambda: users_mount.as_user("cat", users_mount / "f").stdout == "hello", what="mount")
+
+
+@contextlib.contextmanager
+def nobody_may_mount():
+    """Has the lock that nobody's processes take to mount; gives who else has it open, and so waits for it."""
+    folders = [f"/run/user/{NOBODY}/tetherfs", f"/tmp/tetherfs-{NOBODY}"]
+    [folder] = filter(os.path.isdir, folders)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def waiting():
+        found = set()
+        for link in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(link) == folder:
+                    found.add(int(link.parts[2]))
+        return found - {os.getpid()}
+
+    try:
+        yield waiting
+    finally:
+        os.close(descriptor)
+
+
+def test_a_users_watcher_takes_nothing_away_while_somebody_mounts_there(users_mount):
+    driver, watcher = users_mount.pid, users_mount.watcher
+    with nobody_may_mount() as waiting:
+        os.kill(driver, signal.SIGKILL)
+        poll(lambda: watcher in waiting(), what="watcher that waits")
+        # Where it found the dead mount, there is the next one when it goes on.
+        run(["umount", "-l", users_mount.path])
+        command = users_mount.start()
+        poll(lambda: waiting() - {watcher}, what="mount that waits")
+        assert not users_mount.is_mounted
+    assert command.wait(30) == 0, command.stderr.read()
+    poll(lambda: has_ended(watcher), what="end of the watcher")
+    assert users_mount.as_user("cat", users_mount / "f").stdout == "hello"

@@ -145,7 +145,7 @@ private struct DirectoryPage {
     }
 
     mutating func fill(_ request: fuse_req_t, _ handle: DirectoryHandle, _ fileSystem: FileSystem) {
-        // Read from 0 the handle takes a new picture of the directory (rewinddir).
+        if self.next == 0 { fileSystem.rewinddir(handle) }
         let names = fileSystem.readdir(handle, from: max(0, self.next - 2))
         if self.next == 0, !self.addDots(request, ".", self.inode) { return }
         if self.next == 1, !self.addDots(request, "..", fileSystem.parent(of: self.inode)) { return }

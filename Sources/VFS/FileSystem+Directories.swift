@@ -54,25 +54,38 @@ extension FileSystem {
         try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(handle.inode) }
     }
 
+    /// An open directory is about to be read from its start, perhaps again (rewinddir(3)): its names are those that it has
+    /// now. By seekdir(3) nobody gets there: even the first name's place comes after those of `.` and `..`.
+    public func rewinddir(_ handle: DirectoryHandle) {
+        handle.snapshot.withLock { snapshot in
+            if snapshot != nil { snapshot = self.takeSnapshot(handle.inode) }
+        }
+    }
+
     /// The names of an open directory, without `.` and `..`.
     ///
     /// - Parameters:
     ///   - handle: The directory.
-    ///   - index: Where to go on, an index into what the directory held when it was last read from 0.
+    ///   - index: Where to go on, an index into what the directory held when it was first read, or last by
+    ///     ``rewinddir(_:)``.
     /// - Returns: The names from there on.
     public func readdir(_ handle: DirectoryHandle, from index: Int) -> Slice<DirectorySnapshot> {
         handle.snapshot.withLock { snapshot in
-            if let snapshot, index > 0 {
-                self.namespace.noteReading(handle.inode, from: index)
+            if let snapshot {
+                if index > 0 { self.namespace.noteReading(handle.inode, from: index) }
                 return snapshot[min(index, snapshot.count)...]
             }
             // Whoever reads the names may stat them, or open the directories, next.
-            if snapshot == nil { self.namespace.beginReading(handle.inode) }
-            let names = self.namespace.snapshot(handle.inode)
+            self.namespace.beginReading(handle.inode)
+            let names = self.takeSnapshot(handle.inode)
             snapshot = names
-            self.ahead.enter(handle.inode)
             return names[min(index, names.count)...]
         }
+    }
+
+    private func takeSnapshot(_ directory: InodeNumber) -> DirectorySnapshot {
+        defer { self.ahead.enter(directory) }
+        return self.namespace.snapshot(directory)
     }
 
     /// The directory above; the root's is itself.

@@ -107,7 +107,10 @@ struct LookupTests {
         #expect(names == (10..<20).map { "f\($0)" })
         #expect(mount.fileSystem.readdir(handle, from: 10).isEmpty)
         #expect(mount.fileSystem.readdir(handle, from: 999).isEmpty)
-        // rewinddir(3) reads it anew.
+        // Who goes back to its first name, by seekdir(3), has the same names before them.
+        #expect(mount.fileSystem.readdir(handle, from: 0).first?.name.string == "f10")
+        #expect(mount.fileSystem.readdir(handle, from: 5).first?.name.string == "f15")
+        mount.fileSystem.rewinddir(handle)
         #expect(mount.fileSystem.readdir(handle, from: 0).map(\.name.string).contains("f12a"))
         mount.fileSystem.releasedir(handle)
     }
@@ -126,6 +129,7 @@ struct LookupTests {
         #expect(mount.fileSystem.mustRelist(handle))
         try await mount.fileSystem.relist(handle)
         #expect(!mount.fileSystem.mustRelist(handle))
+        mount.fileSystem.rewinddir(handle)
         #expect(mount.fileSystem.readdir(handle, from: 0).map(\.name.string) == ["a", "b"])
         #expect(mount.remote.count(.list) == 2)
     }

@@ -50,6 +50,27 @@ def test_100_000_names_are_listed_once_for_reading_them_from_any_place_and_for_s
     assert set(seen.calls) == {"size"}
 
 
+def test_a_place_near_the_start_keeps_the_meaning_of_all_others(content, mount):
+    names = sorted(fill(content, "d", 200))
+    stream = Stream(mount / "d")
+    places = []
+    for count in (1, 1, 50):
+        assert len(stream.read(count)) == count
+        places.append(stream.tell())
+    stream.read()
+    for name in names[:10]:
+        os.unlink(mount / f"d/{name}")
+    # Only rewinddir(3) shows what changed.
+    for place in places[:2]:
+        stream.seek(place)
+        stream.read(1)
+        stream.seek(places[2])
+        assert stream.read(1) == [names[50]]
+    stream.rewind()
+    assert stream.read() == [".", "..", *names[10:]]
+    stream.close()
+
+
 def test_rm_r_takes_a_directory_of_many_names_away(content, mount):
     fill(content, "d", 5000)
     check(["rm", "-r", mount / "d"], timeout=100)

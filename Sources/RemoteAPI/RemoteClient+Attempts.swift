@@ -70,7 +70,8 @@ extension RemoteClient {
     ) -> SecondRequest.Running? {
         let lane = body?.shared.second { first.stop() }
         if body != nil, lane == nil { return nil }
-        guard let place = self.queue.tryEnter() else { return nil }
+        // A server that says it has enough is slow to the others too: it is not asked twice for that.
+        guard self.timeToTurn(.zero) == nil, let place = self.queue.tryEnter() else { return nil }
         self.noteRepeated(call)
         var call = body.map { $0.call(lane?.start ?? 0) } ?? call
         call.sharesConnection = false

@@ -167,7 +167,7 @@ public final class RemoteClient: Sendable {
     }
 
     /// How long the server is not to be asked yet; nothing if it may be now.
-    private func timeToTurn(_ waited: Duration) -> Duration? {
+    func timeToTurn(_ waited: Duration) -> Duration? {
         let wait = self.state.withLock { $0.notBefore } - self.retry.clock.now()
         // Answers to others may move the moment on; nobody waits for ever.
         return wait > .zero && waited < self.retry.retryAfterLimit ? wait : nil

@@ -96,6 +96,29 @@ struct StallTests {
         #expect(service.client.counters.hedges == 1)
     }
 
+    @Test("Nothing is asked again while the server said that it is not to be asked")
+    func retryAfter() async throws {
+        let service = try ScriptedService(
+            Self.usual.map { _ in .size(7) }
+                + [.stalled([]), .text(503, "", ["retry-after": "20"]), .size(8)],
+            retries: 0
+        )
+        for _ in Self.usual { _ = try await service.files.size(of: path("a")) }
+        let urgency = RequestUrgency.ahead()
+        let task = Task { try await service.files.size(of: path("a"), urgency: urgency) }
+        await service.transport.stalls.reached()
+        let refusal = await failure { () async throws(RemoteError) in
+            try await service.files.size(of: path("b"))
+        }
+        let refused = service.clock.elapsed
+        #expect(refusal != nil)
+        // Not by its urgency alone was it left alone until now.
+        urgency.raise()
+        #expect(try await task.value == 8)
+        #expect(service.clock.elapsed >= refused + .seconds(20))
+        #expect(service.client.counters.hedges == 1)
+    }
+
     @Test("Cancelling ends both requests")
     func cancelled() async throws {
         let service = try ScriptedService(Self.usual.map { _ in .size(7) } + [.stalled([]), .stalled([])])

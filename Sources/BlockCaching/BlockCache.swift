@@ -271,17 +271,24 @@ public final class BlockCache: Sendable {
             }
         )
         var failure = BlockError.gone
+        var isOutdated = false
         if let path = source.path() {
             do throws(RemoteError) {
                 self.state.withLock { $0.statistics.fetchCount += 1 }
                 let range = Self.bytes(of: run, source)
-                _ = try await self.remote.read(path, range, into: sink, urgency: fetch.urgency)
+                let count = try await self.remote.read(path, range, into: sink, urgency: fetch.urgency)
                 // Blocks that did not come in lie past the file's end on the server.
                 failure = .changedOnServer
+                isOutdated = count < range.count
             } catch {
                 failure = error == .cancelled ? .cancelled : .remote(error)
+                // More than was asked for: what was taken of it may be of another place.
+                if case .malformedAnswer = error { isOutdated = sink.hasDelivered }
+                if error == .notFound { isOutdated = true }
             }
         }
+        // Whoever hears of the failure must not find the blocks that came before it.
+        if isOutdated { source.outdated() }
         for index in run {
             self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch, from: .service)
         }

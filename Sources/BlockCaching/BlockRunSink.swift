@@ -37,6 +37,9 @@ final class BlockRunSink: BodySink {
         self.state = Mutex(State(nextBlock: blocks.lowerBound))
     }
 
+    /// Whether a block was handed on.
+    var hasDelivered: Bool { self.state.withLock { $0.nextBlock > self.blocks.lowerBound } }
+
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let isFirst = self.state.withLock { state in
             defer { state.hasBegun = true }

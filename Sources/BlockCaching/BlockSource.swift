@@ -10,11 +10,19 @@ public struct BlockSource: Sendable {
     public let size: UInt64
     /// Where the file is now: renames move it under readers. Nothing once it is gone.
     public let path: @Sendable () -> RemotePath?
+    /// Called when the service was seen to have another version: nothing of this one may be read any more.
+    public let outdated: @Sendable () -> Void
 
     /// Makes a source.
-    public init(content: ContentID, size: UInt64, path: @escaping @Sendable () -> RemotePath?) {
+    public init(
+        content: ContentID,
+        size: UInt64,
+        outdated: @escaping @Sendable () -> Void = {},
+        path: @escaping @Sendable () -> RemotePath?
+    ) {
         self.content = content
         self.size = size
+        self.outdated = outdated
         self.path = path
     }
 }

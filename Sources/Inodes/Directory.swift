@@ -15,6 +15,13 @@ public struct FileFacts: Sendable, Hashable {
 
     /// Knows nothing.
     public init() {}
+
+    /// Nothing is known of the bytes any more. The size stays: it is what the kernel was told, and holds for no time.
+    mutating func forgetContent(_ epoch: UInt64) {
+        self.sizeAsOf = nil
+        self.content = nil
+        self.epoch = epoch
+    }
 }
 
 /// One name of a directory.

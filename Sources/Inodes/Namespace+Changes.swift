@@ -99,13 +99,6 @@ extension Namespace {
         }
     }
 
-    /// A file's version is not believed any more: its size is asked for before the next use.
-    public func expireVersion(of inode: InodeNumber) {
-        self.state.withLock { state in
-            state.updateFacts(of: inode) { $0.sizeAsOf = nil }
-        }
-    }
-
     /// An upload of a file ended in doubt: the service may have it now.
     public func mayBeOnServer(_ inode: InodeNumber) {
         self.state.withLock { state in state.updateEntry(of: inode) { $0.isOnServer = true } }
@@ -115,12 +108,7 @@ extension Namespace {
     public func forgetVersion(of inode: InodeNumber) {
         self.state.withLock { state in
             let epoch = state.makeEpoch()
-            // The size stays: it is what the kernel was told, and holds for no time.
-            state.updateFacts(of: inode) { facts in
-                facts.sizeAsOf = nil
-                facts.content = nil
-                facts.epoch = epoch
-            }
+            state.updateFacts(of: inode) { $0.forgetContent(epoch) }
         }
     }
 

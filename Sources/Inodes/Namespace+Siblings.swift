@@ -143,6 +143,19 @@ extension Namespace {
         return FileVersion(content: content, size: size, validFor: self.remainingOfSize(facts.sizeAsOf))
     }
 
+    /// The service was seen not to have a version any more, however long its file is now: it is asked for the size
+    /// before the next use, and what that says is another version. What is known to be newer stays.
+    public func endVersion(_ content: ContentID, of file: Sibling) {
+        self.state.withLock { state in
+            guard var entry = state.entry(of: file), entry.facts.content == content else { return }
+            entry.facts.forgetContent(state.makeEpoch())
+            state.update(file.directory) { $0[file.name] = entry }
+            if let path = state.path(of: file.directory)?.appending(file.name) {
+                self.whenOutdated(path, .file)
+            }
+        }
+    }
+
     /// Where a file's bytes are asked for; nothing if the service does not have it, or newer bytes wait here.
     public func mark(of file: Sibling) -> ContentMark? {
         self.state.withLock { $0.mark(of: file) }

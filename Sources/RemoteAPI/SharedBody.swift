@@ -74,6 +74,14 @@ final class SharedBody: Sendable {
         /// Whether it has come as far as the bytes handed on, so that its end is the body's.
         var isAbreast: Bool { self.position.load(ordering: .acquiring) == self.body.count }
 
+        /// A body that is longer than what was asked for is of another place, as from a server that sends the whole file:
+        /// none of it is handed on.
+        func begin(_ count: UInt64) -> Bool {
+            guard count > self.body.limit - self.start else { return true }
+            self.body.state.withLock { $0.hasOverflowed = true }
+            return false
+        }
+
         func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
             let (isTaken, overtakesNow) = self.body.state.withLock { self.receive(bytes, &$0) }
             if overtakesNow { self.overtakes() }

@@ -47,6 +47,8 @@ final class CurlTransfer: @unchecked Sendable {
     /// Whether the empty line after the response's head has come.
     private(set) var headIsWhole = false
     private var headers: [String: String] = [:]
+    /// Whether the sink has heard of the body.
+    private var bodyHasBegun = false
     private var body: [UInt8] = []
     private var bytesSent: UInt64 = 0
     private let traffic: TrafficCounters
@@ -167,7 +169,7 @@ final class CurlTransfer: @unchecked Sendable {
         self.request.handle?.note(received: bytes.count)
         self.traffic.received.add(UInt64(bytes.count), ordering: .relaxed)
         if self.status == 200, let sink = self.sink {
-            if sink.receive(bytes) { return true }
+            if self.begin(sink), sink.receive(bytes) { return true }
             self.stop = .refusedBySink
             return false
         }
@@ -181,6 +183,14 @@ final class CurlTransfer: @unchecked Sendable {
         if bytes.count <= room { return true }
         self.stop = self.status == 200 ? .refusedBySink : .hasEnough
         return false
+    }
+
+    /// Tells the sink, once, how long the body is if the server says so: whether it wants that.
+    private func begin(_ sink: any BodySink) -> Bool {
+        if self.bodyHasBegun { return true }
+        self.bodyHasBegun = true
+        guard let count = self.headers["content-length"].flatMap({ UInt64($0) }) else { return true }
+        return sink.begin(count)
     }
 
     /// What is given of a request's body.

@@ -112,10 +112,21 @@ public struct HTTPResponse: Sendable {
 ///
 /// Called on the transport's own thread, one call at a time, never after `send` returned.
 public protocol BodySink: AnyObject, Sendable {
+    /// A body begins of which the server says how long it is; called before its first bytes.
+    ///
+    /// - Parameter count: Its length in bytes.
+    /// - Returns: Whether it is wanted; `false` ends the transfer with ``TransportError/refusedBySink``.
+    func begin(_ count: UInt64) -> Bool
+
     /// Takes the next bytes, which are valid only during the call.
     ///
     /// - Returns: Whether all were taken; `false` ends the transfer with ``TransportError/refusedBySink``.
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool
+}
+
+extension BodySink {
+    /// A body of any length is wanted.
+    public func begin(_ count: UInt64) -> Bool { true }
 }
 
 /// What is sent as a body.

@@ -196,9 +196,12 @@ final class ContentsAhead: Sendable {
         let version = self.namespace.freshVersion(of: file)
         let count = Self.byteCount(ofFileOfSize: version?.size ?? 0)
         guard self.walks.withLock({ $0.resize(file, to: count) }), let version else { return }
-        let source = BlockSource(content: version.content, size: version.size) {
-            self.namespace.mark(of: file)?.path
-        }
+        let source = BlockSource(
+            content: version.content,
+            size: version.size,
+            outdated: { self.namespace.endVersion(version.content, of: file) },
+            path: { self.namespace.mark(of: file)?.path }
+        )
         self.cache.readAhead(source, 0..<count)
     }
 

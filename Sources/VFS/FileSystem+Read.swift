@@ -138,7 +138,8 @@ extension FileSystem {
         let outcome = handle.reader.read(source, range) { result in
             switch result {
             case .success(let slices): completion(.success(slices))
-            case .failure(let error): self.readAgain(content, range, after: error, attempts, completion)
+            case .failure(let error):
+                self.readAgain(content, source, range, after: error, attempts, completion)
             }
         }
         switch outcome {
@@ -173,7 +174,15 @@ extension FileSystem {
     }
 
     private func blockSource(_ content: FileContent, _ version: FileVersion) -> BlockSource {
-        BlockSource(content: version.content, size: version.size) { self.namespace.path(of: content.inode) }
+        BlockSource(
+            content: version.content,
+            size: version.size,
+            outdated: {
+                guard let file = self.namespace.sibling(content.inode) else { return }
+                self.namespace.endVersion(version.content, of: file)
+            },
+            path: { self.namespace.path(of: content.inode) }
+        )
     }
 
     private func readStaged(
@@ -209,6 +218,7 @@ extension FileSystem {
     /// The file was not what we took it for: reads what it is now.
     private func readAgain(
         _ content: FileContent,
+        _ source: BlockSource,
         _ range: Range<UInt64>,
         after error: BlockError,
         _ attempts: ReadAttempts,
@@ -216,6 +226,8 @@ extension FileSystem {
     ) {
         switch error {
         case .changedOnServer, .gone, .remote(.notFound):
+            // Also if it was asked for on behalf of somebody else, such as an upload.
+            if error != .gone { source.outdated() }
             let task = Task { completion(await self.readPresent(content, range, after: error)) }
             attempts.begin { task.cancel() }
         case .remote, .cancelled: completion(.failure(FileSystemError(error)))
@@ -234,7 +246,6 @@ extension FileSystem {
         }
         if error == .gone { return .failure(.stale) }
         do throws(FileSystemError) {
-            self.namespace.expireVersion(of: content.inode)
             let version = try await self.version(of: content.inode)
             try self.checkNotShort(content, version, range)
             do throws(BlockError) {

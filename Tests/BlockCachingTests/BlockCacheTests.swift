@@ -120,6 +120,44 @@ struct BlockCacheTests {
         #expect(self.remote.calls.isEmpty)
     }
 
+    @Test("A body too short, even one that nobody waits for, means that the version is there no more")
+    func shortBody() async {
+        let ends = Tally()
+        let source = BlockSource(content: ContentID(rawValue: 1), size: UInt64(10 * block + 100)) {
+            ends.add()
+        } path: {
+            path("a")
+        }
+        self.remote.put("a", pattern(block + 10))
+        self.cache.readAhead(source, 0..<UInt64(4 * block))
+        await ends.reached(1)
+        #expect(await self.read(6 * block..<7 * block, of: source) == .failure(.changedOnServer))
+        #expect(ends.count == 2)
+        self.remote.put("a", pattern(10 * block + 100))
+        let whole = pattern(8 * block + 100, from: 2 * block)
+        #expect(await self.read(2 * block..<10 * block + 100, of: source) == .success(whole))
+        #expect(ends.count == 2)
+    }
+
+    @Test("Blocks that an answer brought before it turned out to be of another place end the version")
+    func overlongBody() async {
+        let ends = Tally()
+        let faulty = FaultyRemote(self.remote)
+        let cache = BlockCache(remote: faulty, memoryBudget: 1 << 20)
+        let source = BlockSource(content: ContentID(rawValue: 1), size: UInt64(10 * block + 100)) {
+            ends.add()
+        } path: {
+            path("a")
+        }
+        faulty.fail(.read, with: .malformedAnswer("too much"))
+        _ = await self.read(0..<block, of: source, from: cache)
+        // Nothing was taken of that.
+        #expect(ends.count == 0)
+        faulty.loseAnswer(.read, with: .malformedAnswer("too much"))
+        _ = await self.read(0..<block, of: source, from: cache)
+        await ends.reached(1)
+    }
+
     @Test("A failure is every waiting reader's, and the next reader asks again")
     func failure() async {
         let faulty = FaultyRemote(self.remote)

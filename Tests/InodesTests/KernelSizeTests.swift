@@ -17,7 +17,7 @@ struct KernelSizeTests {
     private func become(_ count: Int) async throws -> InodeNumber {
         self.fixture.remote.put("a", pattern(count))
         let file = try await self.fixture.inode("a")
-        self.namespace.expireVersion(of: file)
+        self.fixture.expire()
         #expect(try await self.namespace.version(of: file).size == UInt64(count))
         return file
     }

@@ -1,6 +1,7 @@
 import Inodes
 import Primitives
 import RemoteAPI
+import Synchronization
 import TestKit
 import Testing
 import WireFormat
@@ -12,6 +13,8 @@ struct Fixture {
     let clock = ManualClock()
     let log = CapturedLog()
     let namespace: Namespace
+    /// The paths of which the disk was to forget what it has.
+    let outdated = OutdatedPaths()
 
     init(
         _ behaviour: InMemoryRemote.Behaviour = .strict,
@@ -23,7 +26,7 @@ struct Fixture {
     ) {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
-        let clock = self.clock
+        let (clock, outdated) = (self.clock, self.outdated)
         self.namespace = Namespace(
             remote: self.faulty,
             timeToLive: timeToLive,
@@ -38,6 +41,7 @@ struct Fixture {
                 time: Self.time
             ),
             now: { clock.now },
+            whenOutdated: { path, _ in outdated.add(path) },
             logger: self.log.logger
         )
     }
@@ -72,6 +76,15 @@ struct Fixture {
 
     /// Lets everything that is known grow too old.
     func expire() { self.clock.advance(by: self.namespace.timeToLive) }
+}
+
+/// Collects paths.
+final class OutdatedPaths: Sendable {
+    private let paths = Mutex<[String]>([])
+
+    var all: [String] { self.paths.withLock(\.self) }
+
+    func add(_ path: RemotePath) { self.paths.withLock { $0.append(path.description) } }
 }
 
 /// Runs a call and gives what it threw; nothing if it succeeded.

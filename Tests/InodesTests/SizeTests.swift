@@ -232,17 +232,23 @@ struct SizeTests {
         #expect(try await fixture.namespace.version(of: file).size == 7)
     }
 
-    @Test("A version that is not believed any more is asked for before the next use")
-    func expired() async throws {
+    @Test("A version that was seen to be outdated is another one after that, though its size is the same")
+    func ended() async throws {
         let fixture = Fixture()
         fixture.remote.put("a", pattern(7))
-        let file = try await fixture.inode("a")
-        _ = try await fixture.namespace.version(of: file)
-        fixture.namespace.expireVersion(of: file)
-        #expect(fixture.namespace.freshVersion(of: file) == nil)
-        #expect(fixture.namespace.knownVersion(of: file)?.size == 7)
-        _ = try await fixture.namespace.version(of: file)
+        let inode = try await fixture.inode("a")
+        let file = try #require(fixture.namespace.sibling(inode))
+        let version = try await fixture.namespace.version(of: inode)
+        fixture.namespace.endVersion(version.content, of: file)
+        #expect(fixture.outdated.all == ["a"])
+        #expect(fixture.namespace.freshVersion(of: inode) == nil)
+        let next = try await fixture.namespace.version(of: inode)
+        #expect(next.content != version.content && next.size == 7)
+        // Others hear of the same late.
+        fixture.namespace.endVersion(version.content, of: file)
+        #expect(fixture.namespace.freshVersion(of: inode)?.content == next.content)
         #expect(fixture.remote.count(.size) == 2)
+        #expect(fixture.outdated.all == ["a"])
     }
 
     @Test("The kernel keeps its pages of a version as long as it is served the same one")

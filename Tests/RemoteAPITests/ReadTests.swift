@@ -112,11 +112,25 @@ struct ReadTests {
         #expect(read.bytes == pattern(10))
     }
 
+    @Test("Of a whole file in place of a range no byte is handed on, where the server says how long it is")
+    func wholeFile() async throws {
+        let read = try await self.read(
+            20_000..<40_000,
+            [Step](repeating: .bytes(200, pattern(50_000)), count: 2)
+        )
+        guard case .failure(.malformedAnswer) = read.result else {
+            Issue.record("\(read.result)")
+            return
+        }
+        #expect(read.bytes.count == 0)
+        #expect(read.ranges == ["20000-40000", "20000-40000"])
+    }
+
     @Test("A whole file in place of a range is refused although its beginning was delivered")
     func overflowLate() async throws {
         let read = try await self.read(
             0..<20_000,
-            [.bytes(200, pattern(30_000)), .bytes(200, pattern(20_000))]
+            [.unmarked(200, pattern(30_000)), .bytes(200, pattern(20_000))]
         )
         guard case .failure(.malformedAnswer) = read.result else {
             Issue.record("\(read.result)")

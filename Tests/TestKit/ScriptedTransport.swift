@@ -125,6 +125,11 @@ public final class ScriptedTransport: HTTPTransport {
                 if !response.body.isEmpty { request.handle?.note(received: response.body.count) }
                 return response
             }
+            if let count = response.headers["content-length"].flatMap({ UInt64($0) }),
+                !response.body.isEmpty, !sink.begin(count)
+            {
+                throw .refusedBySink
+            }
             guard Self.deliver(response.body, to: sink, request.handle) else { throw .refusedBySink }
             response.body = []
             return response

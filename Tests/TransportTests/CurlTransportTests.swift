@@ -129,6 +129,19 @@ struct CurlTransportTests {
         }
     }
 
+    @Test("A sink hears how long a body is before its first byte, and may refuse all of it")
+    func refusedLength() async throws {
+        let server = try LoopbackServer { connection in
+            _ = connection.readHead()
+            connection.answer(pattern(1 << 20))
+        }
+        let sink = LengthSink()
+        await #expect(throws: TransportError.refusedBySink) {
+            try await self.transport.send(.get(server.url), into: sink)
+        }
+        #expect(sink.announced == 1 << 20)
+    }
+
     @Test("A server that does not answer within the deadline has timed out")
     func deadline() async throws {
         let server = try LoopbackServer { connection in
@@ -242,5 +255,22 @@ struct CurlTransportTests {
         await expectFailure(.isInvalidRequest) { () async throws(TransportError) in
             try await self.transport.send(sent, into: nil)
         }
+    }
+}
+
+/// Wants no body whose length it is told.
+private final class LengthSink: BodySink {
+    private let length = Mutex<UInt64?>(nil)
+
+    var announced: UInt64? { self.length.withLock(\.self) }
+
+    func begin(_ count: UInt64) -> Bool {
+        self.length.withLock { $0 = count }
+        return false
+    }
+
+    func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        Issue.record("bytes came that were refused")
+        return false
     }
 }

@@ -27,6 +27,23 @@ struct ForeignChangeTests {
         mount.fileSystem.release(handle)
     }
 
+    @Test("Nothing of a body that was too short is read in a file that is as long as before by then")
+    func shorterForAMoment() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(262_144))
+        let handle = try await mount.open("a")
+        #expect(try await mount.read(handle, 200_000..<200_100) == pattern(100, from: 200_000))
+        mount.remote.put("a", pattern(131_072, from: 5))
+        let sizes = mount.remote.hold(.size)
+        let read = Task { try await mount.read(handle, 0..<196_608) }
+        await sizes.reached()
+        mount.remote.put("a", pattern(262_144, from: 9))
+        sizes.release()
+        #expect(try await read.value == pattern(196_608, from: 9))
+        mount.fileSystem.release(handle)
+        #expect(try await mount.get("a") == pattern(262_144, from: 9))
+    }
+
     @Test(
         "A read that ends before the size which the kernel was told fails: it would be filled up with zeros"
     )

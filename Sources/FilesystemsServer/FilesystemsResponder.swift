@@ -84,12 +84,12 @@ struct FilesystemsResponder: HTTPResponder {
         switch reply {
         case .empty:
             self.accessLog.record(request, status: .ok, byteCount: 0)
-            return Response(status: .ok)
+            return Response(status: .ok, headers: Self.headers())
         case .json(let body):
             self.accessLog.record(request, status: .ok, byteCount: body.readableBytes)
             return Response(
                 status: .ok,
-                headers: [.contentType: "application/json"],
+                headers: Self.headers("application/json"),
                 body: ResponseBody(byteBuffer: body)
             )
         case .text(let status, let line):
@@ -97,14 +97,14 @@ struct FilesystemsResponder: HTTPResponder {
             self.accessLog.record(request, status: status, byteCount: body.readableBytes)
             return Response(
                 status: status,
-                headers: [.contentType: "text/plain; charset=utf-8"],
+                headers: Self.headers("text/plain; charset=utf-8"),
                 body: ResponseBody(byteBuffer: body)
             )
         case .bytes(let body):
             self.accessLog.record(request, status: .ok, byteCount: body.readableBytes)
             return Response(
                 status: .ok,
-                headers: [.contentType: "application/octet-stream"],
+                headers: Self.headers("application/octet-stream"),
                 body: ResponseBody(byteBuffer: body)
             )
         case .file(let stream):
@@ -113,7 +113,15 @@ struct FilesystemsResponder: HTTPResponder {
                     self.accessLog.record(request, status: .ok, byteCount: byteCount)
                 }
             }
-            return Response(status: .ok, headers: [.contentType: "application/octet-stream"], body: body)
+            return Response(status: .ok, headers: Self.headers("application/octet-stream"), body: body)
         }
+    }
+
+    /// The headers of every answer. A cache on the way would know it by its URL, which is the same for every range of a
+    /// file: it must not keep any.
+    private static func headers(_ contentType: String? = nil) -> HTTPFields {
+        var headers: HTTPFields = [.cacheControl: "no-store"]
+        headers[.contentType] = contentType
+        return headers
     }
 }

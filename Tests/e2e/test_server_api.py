@@ -314,3 +314,15 @@ def test_keys_are_not_in_the_logs(server):
     with open(server.access_log) as log:
         assert server.api_key not in log.read()
     assert server.api_key not in server.stderr()
+
+
+def test_no_answer_may_be_kept_by_a_cache_on_the_way(calls):
+    """It would know them by their URL, and give one range of a file for another."""
+    calls.write("f", pattern(1_000_000))
+    answers = [
+        calls.read("f", "0-10"), calls.read("f", "0-1000000"), calls.read("f", "2000000-2000010"), calls.read("f", "x"),
+        calls.info("f"), calls.list(), calls.begin("g", 1), calls.mkdir("d"), calls.delete("absent"),
+        requests.get(calls.server.url + "/filesystems"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 400, 200, 200, 200, 200, 400, 401]
+    assert {answer.headers.get("Cache-Control") for answer in answers} == {"no-store"}

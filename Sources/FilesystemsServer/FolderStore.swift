@@ -97,6 +97,12 @@ struct FolderStore: Sendable {
         return try Descriptor.open(name, below: tree, flags: O_RDONLY | O_DIRECTORY)
     }
 
+    /// Refuses what could be made, by its parent and its name, but neither read nor listed: that opens the whole path.
+    private static func checkLength(of path: RemotePath) throws(FolderError) {
+        // With the NUL at its end it is PATH_MAX.
+        guard path.description.utf8.count < Int(PATH_MAX) else { throw .nameTooLong }
+    }
+
     // MARK: Calls
 
     /// The names in a directory, in byte order; names that are not UTF-8 are counted instead.
@@ -107,6 +113,7 @@ struct FolderStore: Sendable {
     /// Makes a directory, durably: a file completed in it must be found after a power failure.
     func makeDirectory(_ path: RemotePath, in id: FilesystemID) throws(FolderError) {
         guard let name = path.name else { throw .exists }
+        try Self.checkLength(of: path)
         let parent = try self.parent(of: path, in: id)
         guard mkdirat(parent.number, name.string, 0o700) == 0 else {
             throw FolderError(call: "mkdirat", errno: errno)
@@ -155,6 +162,7 @@ struct FolderStore: Sendable {
     /// Checks that a file may be uploaded to a path: its parent exists, and it is no directory.
     func checkUpload(to path: RemotePath, in id: FilesystemID) throws(FolderError) {
         guard let name = path.name else { throw .isDirectory }
+        try Self.checkLength(of: path)
         let parent = try self.parent(of: path, in: id)
         do throws(FolderError) {
             if try parent.status(of: name.string).isDirectory { throw FolderError.isDirectory }

@@ -104,6 +104,21 @@ def test_slashes_too_many_count_for_nothing(server, calls):
         assert (status, body) == (200, b"inside")
 
 
+def test_what_can_be_made_can_be_read_however_long_its_path(calls):
+    directory = "/".join(["d" * 250] * 16)
+    for depth in range(1, 17):
+        assert calls.mkdir(directory[:251 * depth - 1]).status_code == 200
+    longest = "n" * (4095 - len(directory) - 1)
+    calls.write(f"{directory}/{longest}", b"hello")
+    assert calls.content(f"{directory}/{longest}") == b"hello"
+    for answer in calls.begin(f"{directory}/{longest}n", 5), calls.mkdir(f"{directory}/{longest}n"):
+        assert answer.status_code == 400 and "too long" in answer.text
+    assert calls.list(directory).json() == {"directories": [], "files": [longest]}
+    assert calls.delete(f"{directory}/{longest}").status_code == 200
+    assert calls.mkdir(f"{directory}/{longest}").status_code == 200
+    assert calls.list(f"{directory}/{longest}").json() == {"directories": [], "files": []}
+
+
 def test_target_with_scheme_and_host(server, calls):
     target = f"{server.url}/filesystems/{calls.filesystem}/files/f".encode()
     assert raw(server, "GET", target, {**server.headers, "Content-Range": "0-9"}) == (200, b"inside")

@@ -37,7 +37,7 @@ struct ServerApplication: Sendable {
 
     /// Serves until SIGTERM or SIGINT.
     func run() async throws {
-        Self.raiseDescriptorLimit()
+        let descriptorLimit = Self.raiseDescriptorLimit()
         var logger = Logger(label: "tetherfs-server") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = self.settings.logLevel
         let disk = DiskPool()
@@ -73,7 +73,11 @@ struct ServerApplication: Sendable {
             ),
             server: try self.makeServer(),
             configuration: ApplicationConfiguration(
-                address: .hostname(self.settings.address.host, port: self.settings.address.port)
+                address: .hostname(self.settings.address.host, port: self.settings.address.port),
+                // Each may have a file open that it reads or writes, and the last third is for calls under way and all
+                // else. Who comes beyond that waits: else those without a key could take all descriptors from those with
+                // one.
+                availableConnectionsDelegate: .maximum(descriptorLimit / 3, logger: logger)
             ),
             services: [
                 UploadSweeper(
@@ -135,11 +139,16 @@ struct ServerApplication: Sendable {
     }
 
     /// Each connection is a descriptor and so is each file being read: the usual soft limit of 1024 is too low.
-    private static func raiseDescriptorLimit() {
+    ///
+    /// - Returns: How many there may be now.
+    private static func raiseDescriptorLimit() -> Int {
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        guard getrlimit(resource, &limit) == 0 else { return 1024 }
         limit.rlim_cur = limit.rlim_max
         // Where that is not allowed the old limit serves.
-        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        _ = setrlimit(resource, &limit)
+        _ = getrlimit(resource, &limit)
+        return Int(clamping: limit.rlim_cur)
     }
 }

@@ -59,9 +59,10 @@ class Server:
     args: further flags for `serve`. data_dir: kept afterwards if given, else temporary and removed.
     base_path: the prefix of all calls. user: the name of the first user, none if None.
     tls: a (certificate file, key file) pair. start: False leaves the starting to `start()`.
+    prefix: a command that runs the server's, such as prlimit(1).
     """
 
-    def __init__(self, args=(), data_dir=None, base_path="/v1", user="tester", tls=None, start=True):
+    def __init__(self, args=(), data_dir=None, base_path="/v1", user="tester", tls=None, start=True, prefix=()):
         self.temporary = None if data_dir else tempfile.mkdtemp(prefix="tetherfs-server-")
         self.data_dir = str(data_dir or os.path.join(self.temporary, "data"))
         side = self.temporary or os.path.dirname(self.data_dir)
@@ -71,6 +72,7 @@ class Server:
         self.args = [str(argument) for argument in args]
         self.base_path = base_path
         self.tls = tls
+        self.prefix = [str(word) for word in prefix]
         self.port = 0
         self.process = None
         self.url = self.api_key = self.user_id = None
@@ -95,7 +97,7 @@ class Server:
 
     def start(self, timeout=30.0):
         """Starts the server and waits until it listens; after the first time always on the same port."""
-        command = [
+        command = self.prefix + [
             binary(), "serve", "--data-dir", self.data_dir, "--listen", f"127.0.0.1:{self.port}",
             "--base-path", self.base_path, "--access-log-file", self.access_log,
         ]

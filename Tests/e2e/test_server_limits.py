@@ -1,12 +1,14 @@
 """The server where something runs out: a disk that takes no more, descriptors, memory, and clients' patience."""
 
+import contextlib
 import os
+import socket
 import uuid
 
 import pytest
 
 from servercalls import Calls
-from serverkit import Server
+from serverkit import Server, poll
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +39,18 @@ def test_after_the_disk_failed_to_take_the_bytes_no_completion_succeeds(server, 
     finally:
         os.close(ends)
     assert calls.list().json() == {"directories": [], "files": []}
+
+
+def test_connections_without_a_key_leave_descriptors_for_those_with_one():
+    with Server(prefix=["prlimit", "--nofile=256"]) as server, contextlib.ExitStack() as stack:
+        calls = Calls(server, server.create_filesystem("a"))
+        calls.list()
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        # Those that are not taken wait in the kernel. The connection that was there goes on.
+        calls.mkdir("d")
+        calls.write("d/f", b"hello")
+        assert calls.content("d/f") == b"hello"
+        stack.close()
+        late = Calls(server, calls.filesystem)
+        assert poll(lambda: late.list().status_code == 200)

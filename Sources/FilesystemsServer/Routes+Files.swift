@@ -25,10 +25,11 @@ extension Routes {
             let range = asked.clamped(to: 0..<file.size)
             if range.isEmpty { return .empty }
             // Small reads are done while we are here: no further change of thread.
-            if range.count <= FileStream.chunkByteCount {
+            if range.count <= PacedBody.pieceByteCount {
                 return .bytes(try FileStream.read(range.count, at: range.lowerBound, of: file.descriptor))
             }
-            return .file(FileStream(file: file.descriptor, range: range, disk: self.disk))
+            let stream = FileStream(file: file.descriptor, range: range, disk: self.disk)
+            return .file(stream.body)
         }
     }
 

@@ -34,6 +34,10 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Remove uploads unused for so long.", valueName: "seconds"))
     var abandonedUploadAge = 86400
 
+    // Longer than a client waits for one slow part, short enough that dead clients do not add up.
+    @Option(help: ArgumentHelp("Close connections that stand still for so long.", valueName: "seconds"))
+    var idleTimeout = 300
+
     @Option(help: "trace, debug, info, notice, warning, error or critical.")
     var logLevel: Logger.Level = .info
 
@@ -43,6 +47,9 @@ struct ServeCommand: AsyncParsableCommand {
         }
         guard self.abandonedUploadAge > 0 else {
             throw ValidationError("--abandoned-upload-age must be positive")
+        }
+        guard (1...86400).contains(self.idleTimeout) else {
+            throw ValidationError("--idle-timeout must be from 1 to 86400")
         }
         guard Self.normalized(self.basePath) != nil else {
             throw ValidationError("--base-path must be a plain path such as /v1")
@@ -64,6 +71,7 @@ struct ServeCommand: AsyncParsableCommand {
             tls: tls,
             accessLog: log,
             abandonedUploadAge: self.abandonedUploadAge,
+            idleTimeout: self.idleTimeout,
             logLevel: self.logLevel
         )
         try await ServerApplication(settings: settings).run()

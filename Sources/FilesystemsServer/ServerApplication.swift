@@ -19,6 +19,8 @@ struct ServerApplication: Sendable {
         var accessLog: AccessLog.Destination
         /// In seconds.
         var abandonedUploadAge: Int
+        /// How long a connection may be silent, and a client take nothing of an answer, in seconds.
+        var idleTimeout: Int
         var logLevel: Logger.Level
     }
 
@@ -31,9 +33,7 @@ struct ServerApplication: Sendable {
 
     /// How long requests under way may take to end once the server is asked to.
     private static let shutdownTime = Duration.seconds(10)
-    /// How long a connection may be silent: longer than a client waits for one slow part, short enough that
-    /// dead clients do not add up.
-    private static let idleTime = TimeAmount.minutes(5)
+    private var patience: TimeAmount { .seconds(Int64(self.settings.idleTimeout)) }
 
     /// Serves until SIGTERM or SIGINT.
     func run() async throws {
@@ -69,6 +69,7 @@ struct ServerApplication: Sendable {
                 routes: routes,
                 basePath: self.settings.basePath,
                 accessLog: accessLog,
+                patience: self.patience,
                 logger: logger
             ),
             server: try self.makeServer(),
@@ -111,7 +112,7 @@ struct ServerApplication: Sendable {
     }
 
     private func makeServer() throws -> HTTPServerBuilder {
-        let http1 = HTTPServerBuilder.http1(configuration: .init(idleTimeout: Self.idleTime))
+        let http1 = HTTPServerBuilder.http1(configuration: .init(idleTimeout: self.patience))
         guard let files = self.settings.tls else { return http1 }
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(files.certificate)

@@ -63,7 +63,7 @@ def test_bad_flags(tmp_path):
         ["--bogus"], ["--listen", "nonsense"], ["--listen", "127.0.0.1"], ["--listen", "127.0.0.1:99999"],
         ["--listen", ":80"], ["--listen", "::1:80"], ["--base-path", "/a b"], ["--base-path", "/../x"],
         ["--base-path", "/%2e"], ["--abandoned-upload-age", "0"], ["--abandoned-upload-age", "x"],
-        ["--log-level", "loud"], ["--access-log", "--access-log-file", "x"],
+        ["--log-level", "loud"], ["--idle-timeout", "0"], ["--access-log", "--access-log-file", "x"],
     ):
         assert fails(run(*serve, *flags)), flags
     assert fails(run("serve"), "--data-dir")

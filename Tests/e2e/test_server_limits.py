@@ -1,8 +1,10 @@
 """The server where something runs out: a disk that takes no more, descriptors, memory, and clients' patience."""
 
 import contextlib
+import http.client
 import os
 import socket
+import time
 import uuid
 
 import pytest
@@ -54,3 +56,50 @@ def test_connections_without_a_key_leave_descriptors_for_those_with_one():
         stack.close()
         late = Calls(server, calls.filesystem)
         assert poll(lambda: late.list().status_code == 200)
+
+
+def asked(server, calls, target, *headers):
+    """A connection with a small buffer that has asked for something and read none of it."""
+    connection = socket.socket()
+    connection.settimeout(30)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    head = [f"GET /v1/filesystems/{calls.filesystem}/{target} HTTP/1.1", "Host: x", f"Authorization: {server.api_key}"]
+    connection.sendall("\r\n".join([*head, *headers, "", ""]).encode())
+    return connection
+
+
+def names(server, calls, count):
+    """Makes so many files with long names, past the API."""
+    for number in range(count):
+        os.close(os.open(server.tree(calls.filesystem) / f"{number:0250}", os.O_CREAT | os.O_WRONLY))
+
+
+def test_a_client_that_takes_nothing_of_a_file_is_let_go_of():
+    def open_files():
+        links = [f"/proc/{server.pid}/fd/{number}" for number in os.listdir(f"/proc/{server.pid}/fd")]
+        return [link for link in links if os.path.exists(link) and os.readlink(link).endswith("/tree/f")]
+
+    with Server(["--idle-timeout", 1]) as server:
+        calls = Calls(server, server.create_filesystem("a"))
+        calls.write("f", bytes(32 << 20))
+        with asked(server, calls, "files/f", f"Content-Range: 0-{32 << 20}"):
+            poll(open_files, what="file being sent")
+            poll(lambda: not open_files(), 30, "end of the sending")
+
+
+def test_a_client_that_reads_slowly_gets_a_long_listing_whole():
+    with Server(["--idle-timeout", 1]) as server:
+        calls = Calls(server, server.create_filesystem("a"))
+        names(server, calls, 40_000)
+        connection = asked(server, calls, "list/")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = bytearray()
+        start = time.monotonic()
+        while piece := answer.read(512 << 10):
+            body += piece
+            # At a pace that takes it some times as long as a silent client is borne.
+            time.sleep(max(0, start + len(body) / (2 << 20) - time.monotonic()))
+        connection.close()
+        assert len(body) == int(answer.headers["Content-Length"]) and body.endswith(b"]}")

@@ -7,7 +7,9 @@ extension RemoteClientFilesystem {
         _ directory: RemotePath,
         urgency: RequestUrgency
     ) async throws(RemoteError) -> RemoteListing {
-        let call = RemoteCall(name: "list", method: .get, url: self.url("list", directory))
+        var call = RemoteCall(name: "list", method: .get, url: self.url("list", directory))
+        // How long it is nobody knows: 30 MB at 100 KB/s have the time. One that stands still is ended as any call.
+        call.deadline = self.client.retry.requestTimeout * 10
         return try await self.client.repeating(call, urgency: urgency) { response throws(RemoteError) in
             try RemoteListing(json: response.body)
         }

@@ -26,7 +26,13 @@ struct RequestTests {
         )
         #expect(service.transport.sent[0].headers == [self.authorization])
         #expect(service.transport.sent[0].bytes.isEmpty)
-        #expect(service.transport.sent[0].deadline == .seconds(30))
+    }
+
+    @Test("A long listing has ten times as long to arrive as another answer, and no longer to stand still")
+    func listDeadline() async throws {
+        let service = try ScriptedService([.listing()])
+        _ = try await service.files.list(path("d"))
+        #expect(service.transport.sent[0].deadline == .seconds(300))
         #expect(service.transport.sent[0].stallLimit == .seconds(30))
     }
 

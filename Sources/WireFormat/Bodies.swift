@@ -76,6 +76,13 @@ public struct FileInfoBody: Codable, Sendable {
         self.size = size
         self.downloadID = downloadID
     }
+
+    /// Reads a size, and a `download_id` that is text; of any other kind it is as good as none, as nothing needs it.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.size = try values.decode(UInt64.self, forKey: .size)
+        self.downloadID = try? values.decode(String.self, forKey: .downloadID)
+    }
 }
 
 /// The answer to the start of an upload.

@@ -149,6 +149,11 @@ struct WireTests {
         #expect(throws: (any Error).self) { try self.decoded(UploadRequestBody.self, json) }
     }
 
+    @Test("A size counts whatever the download id is", arguments: ["7", "null", #""x""#, #"{"a":[1]}"#])
+    func downloadID(json: String) throws {
+        #expect(try self.decoded(FileInfoBody.self, #"{"download_id":\#(json),"size":7}"#).size == 7)
+    }
+
     @Test("A size may come without a download id, but not as text, negative or not at all")
     func fileInfo() throws {
         #expect(try self.decoded(FileInfoBody.self, #"{"size":7}"#).size == 7)

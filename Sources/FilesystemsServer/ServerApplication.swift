@@ -40,6 +40,7 @@ struct ServerApplication: Sendable {
         let descriptorLimit = Self.raiseDescriptorLimit()
         var logger = Logger(label: "tetherfs-server") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = self.settings.logLevel
+        let log = logger
         let disk = DiskPool()
         let directory = try DataDirectory(path: self.settings.dataDirectory, create: true)
         let lock = try directory.lockForServing()
@@ -47,7 +48,7 @@ struct ServerApplication: Sendable {
         let folders = try FolderStore(directory)
         let uploads = UploadStore(folders: folders)
         try await Recovery(catalogue: catalogue, folders: folders).run()
-        try await disk.run { try uploads.recover() }
+        try await disk.run { try uploads.recover(logger: log) }
         let removal = BackgroundRemoval(remover: try TreeRemover(directory), disk: disk, logger: logger)
         removal.start()
         let accessLog: AccessLog

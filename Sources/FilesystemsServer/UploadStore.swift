@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Logging
 import Synchronization
 import WireFormat
 
@@ -32,22 +33,36 @@ final class UploadStore: Sendable {
 
     /// Takes up the uploads that an earlier process left. Waits for the disk.
     ///
-    /// A staged file without a journal, or the other way round, is left of an upload that ended: it goes.
+    /// A staged file without a journal, or the other way round, is left of an upload that ended: it goes. What cannot be
+    /// read or written is left for the next start, without its upload.
     ///
-    /// - Throws: `FolderError` if a filesystem's staging folder cannot be read.
-    func recover() throws {
+    /// - Parameter logger: Told of what is left.
+    /// - Throws: `FolderError` if the filesystems cannot be listed.
+    func recover(logger: Logger) throws {
         for filesystem in try self.folders.filesystemIDs() {
             // A filesystem without the folder was made by hand, or half removed by it.
             guard let staging = try? self.folders.staging(of: filesystem) else { continue }
-            let names = Set(try staging.entries().map { String(decoding: $0.name, as: UTF8.self) })
+            let names: Set<String>
+            do {
+                names = Set(try staging.entries().map { String(decoding: $0.name, as: UTF8.self) })
+            } catch {
+                self.log(error, "a filesystem's uploads are left", "\(filesystem)", logger)
+                continue
+            }
             for name in names where !name.hasSuffix(UploadJournal.suffix) {
-                if !names.contains(name + UploadJournal.suffix) {
+                guard names.contains(name + UploadJournal.suffix) else {
                     unlinkat(staging.number, name, 0)
-                } else if let upload = try self.readJournal(of: name, in: staging, of: filesystem) {
-                    self.state.withLock { $0.uploads[upload.id] = upload }
-                } else {
-                    unlinkat(staging.number, name, 0)
-                    unlinkat(staging.number, name + UploadJournal.suffix, 0)
+                    continue
+                }
+                do {
+                    if let upload = try self.readJournal(of: name, in: staging, of: filesystem) {
+                        self.state.withLock { $0.uploads[upload.id] = upload }
+                    } else {
+                        unlinkat(staging.number, name, 0)
+                        unlinkat(staging.number, name + UploadJournal.suffix, 0)
+                    }
+                } catch {
+                    self.log(error, "an upload is left", "\(filesystem)/staging/\(name)", logger)
                 }
             }
             for name in names where name.hasSuffix(UploadJournal.suffix) {
@@ -58,13 +73,18 @@ final class UploadStore: Sendable {
         }
     }
 
+    private func log(_ error: any Error, _ what: Logger.Message, _ place: String, _ logger: Logger) {
+        logger.error(what, metadata: ["place": "\(place)", "cause": "\(error)"])
+    }
+
     private func readJournal(
         of name: String,
         in staging: Descriptor,
         of filesystem: FilesystemID
     ) throws -> Upload? {
         guard let id = UploadID(name) else { return nil }
-        let file = try Descriptor.open(UploadJournal.name(of: id), below: staging, flags: O_RDWR | O_APPEND)
+        let path = UploadJournal.name(of: id)
+        let file = try Descriptor.open(path, below: staging, flags: O_RDONLY)
         let status = try file.status()
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
         let count = try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
@@ -76,10 +96,14 @@ final class UploadStore: Sendable {
         let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: lastUse)
         if text.hasPrefix(header), text.hasSuffix("\n") { return upload }
         // A journal of an earlier boot becomes one of this boot, with nothing received; in one of this boot a
-        // line that a crash cut off goes.
-        guard ftruncate(file.number, 0) == 0 else { throw FolderError(call: "ftruncate", errno: errno) }
+        // line that a crash cut off goes. Beside it first: on a full disk it stays as it was.
         let changes = journal.received.ranges.map { UploadJournal.Change.received($0).line }
-        try file.append(header + changes.joined())
+        let fresh = path + ".new"
+        try Descriptor.open(fresh, below: staging, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
+            .append(header + changes.joined())
+        guard renameat(staging.number, fresh, staging.number, path) == 0 else {
+            throw FolderError(call: "renameat", errno: errno)
+        }
         return upload
     }
 

@@ -43,6 +43,28 @@ def test_after_the_disk_failed_to_take_the_bytes_no_completion_succeeds(server, 
     assert calls.list().json() == {"directories": [], "files": []}
 
 
+def test_an_upload_that_cannot_be_read_does_not_keep_the_server_from_starting():
+    with Server() as server:
+        calls = Calls(server, server.create_filesystem("a"))
+        bad, good = calls.started("f", 1), calls.started("g", 1)
+        calls.put("g", good, 0, 1, b"x")
+        server.stop()
+        staging = server.tree(calls.filesystem).parent / "staging"
+        journal = staging / f"{bad}.journal"
+        text = journal.read_bytes()
+        journal.unlink()
+        # What no file is opened from.
+        journal.mkdir()
+        server.start()
+        assert bad in server.stderr()
+        assert calls.finish("f", bad).status_code == 404 and calls.finish("g", good).status_code == 200
+        server.stop()
+        journal.rmdir()
+        journal.write_bytes(text)
+        server.start()
+        assert calls.put("f", bad, 0, 1, b"x").status_code == 200 and calls.finish("f", bad).status_code == 200
+
+
 def test_connections_without_a_key_leave_descriptors_for_those_with_one():
     with Server(prefix=["prlimit", "--nofile=256"]) as server, contextlib.ExitStack() as stack:
         calls = Calls(server, server.create_filesystem("a"))

@@ -1,4 +1,3 @@
-import Glibc
 import Synchronization
 import WireFormat
 
@@ -22,7 +21,7 @@ final class Upload: Sendable {
         var writerCount = 0
         /// Parts whose bodies are arriving.
         var partCount = 0
-        var lastUse: time_t
+        var lastUse: ContinuousClock.Instant
         /// Waits until no write is under way; set only while the phase is not `open`.
         var drained: CheckedContinuation<Void, Never>?
         var completion: Task<Void, any Error>?
@@ -40,8 +39,8 @@ final class Upload: Sendable {
     ///   - id: Its name.
     ///   - filesystem: Where the file goes.
     ///   - journal: Path, size, and what has been received.
-    ///   - lastUse: Seconds since 1970.
-    init(id: UploadID, filesystem: FilesystemID, journal: UploadJournal, lastUse: time_t) {
+    ///   - lastUse: By a clock that nobody sets: an upload is not old because the machine's clock was wrong.
+    init(id: UploadID, filesystem: FilesystemID, journal: UploadJournal, lastUse: ContinuousClock.Instant) {
         self.id = id
         self.filesystem = filesystem
         self.path = journal.path
@@ -57,7 +56,7 @@ final class Upload: Sendable {
         try self.state.withLock { state throws(UploadError) in
             try Self.checkOpen(state.phase)
             state.partCount += 1
-            state.lastUse = time(nil)
+            state.lastUse = .now
         }
     }
 
@@ -65,7 +64,7 @@ final class Upload: Sendable {
     func partEnded() {
         self.state.withLock { state in
             state.partCount -= 1
-            state.lastUse = time(nil)
+            state.lastUse = .now
         }
     }
 
@@ -147,9 +146,15 @@ final class Upload: Sendable {
         await self.drain()
     }
 
-    /// Whether nobody has used it since a time, in seconds since 1970, and nobody is.
-    func isUnused(since limit: time_t) -> Bool {
-        self.state.withLock { $0.phase == .open && $0.partCount == 0 && $0.lastUse < limit }
+    /// Ends the upload for good, if nobody has used it since a time, and nobody is.
+    ///
+    /// - Returns: Whether it was ended.
+    func abandon(ifUnusedSince limit: ContinuousClock.Instant) -> Bool {
+        self.state.withLock { state in
+            guard state.phase == .open, state.partCount == 0, state.lastUse < limit else { return false }
+            state.phase = .gone
+            return true
+        }
     }
 
     private func drain() async {

@@ -21,6 +21,10 @@ final class UploadStore: Sendable {
     /// this stops one that runs wild.
     static let maximumCount = 100_000
 
+    /// How long nobody has used an upload of a file that another upload has just replaced: then its client has most likely
+    /// given it up, and written the file anew. Longer than a client waits for anything.
+    private static let outdatedAge = Duration.seconds(600)
+
     /// Starts without uploads.
     ///
     /// - Parameters:
@@ -92,7 +96,7 @@ final class UploadStore: Sendable {
         guard let journal = UploadJournal(text, bootID: self.bootID) else { return nil }
         // Left alone where it can be: its time of change is the upload's last use.
         let header = journal.header(bootID: self.bootID)
-        let lastUse = status.st_mtim.tv_sec
+        let lastUse = ContinuousClock.now - .seconds(max(0, time(nil) - status.st_mtim.tv_sec))
         let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: lastUse)
         if text.hasPrefix(header), text.hasSuffix("\n") { return upload }
         // A journal of an earlier boot becomes one of this boot, with nothing received; in one of this boot a
@@ -128,7 +132,7 @@ final class UploadStore: Sendable {
             self.removeFiles(of: id, in: staging)
             throw error
         }
-        let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: time(nil))
+        let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: .now)
         self.state.withLock { $0.uploads[id] = upload }
         return id
     }
@@ -182,6 +186,7 @@ final class UploadStore: Sendable {
                 state.completed[id] = place
             }
         }
+        await self.sweep(unusedFor: Self.outdatedAge, of: place, on: disk)
     }
 
     /// Waits until the staged bytes are on the disk.
@@ -203,21 +208,42 @@ final class UploadStore: Sendable {
     /// Gives an upload up.
     func abandon(_ upload: Upload, on disk: DiskPool) async throws {
         try await upload.abandon()
+        try await self.remove(upload, on: disk)
+    }
+
+    /// Gives up the uploads that nobody has used for so long.
+    ///
+    /// - Parameters:
+    ///   - age: For how long.
+    ///   - place: Of which file; nothing for all.
+    ///   - disk: Where the disk is waited for.
+    /// - Returns: How many there were.
+    @discardableResult
+    func sweep(
+        unusedFor age: Duration,
+        of place: CompletedUploads.Place? = nil,
+        on disk: DiskPool
+    ) async -> Int {
+        let limit = ContinuousClock.now - age
+        let uploads = self.state.withLock { state in
+            state.uploads.values.filter { upload in
+                place.map { $0.path == upload.path && $0.filesystem == upload.filesystem } ?? true
+            }
+        }
+        var count = 0
+        for upload in uploads where upload.abandon(ifUnusedSince: limit) {
+            // What stays on the disk the next start takes up, and sweeps again.
+            try? await self.remove(upload, on: disk)
+            count += 1
+        }
+        return count
+    }
+
+    private func remove(_ upload: Upload, on disk: DiskPool) async throws {
         self.state.withLock { _ = $0.uploads.removeValue(forKey: upload.id) }
         try await disk.run {
             try self.removeFiles(of: upload.id, in: self.folders.staging(of: upload.filesystem))
         }
-    }
-
-    /// Gives up the uploads that nobody has used for so many seconds.
-    ///
-    /// - Returns: How many there were.
-    func sweep(unusedFor age: Int, on disk: DiskPool) async -> Int {
-        let limit = time(nil) - age
-        let unused = self.state.withLock { $0.uploads.values.filter { $0.isUnused(since: limit) } }
-        var count = 0
-        for upload in unused where (try? await self.abandon(upload, on: disk)) != nil { count += 1 }
-        return count
     }
 
     /// Forgets the uploads of a filesystem that is gone, files and all.

@@ -15,7 +15,7 @@ struct UploadSweeper: Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             while true {
-                let count = await self.uploads.sweep(unusedFor: self.age, on: self.disk)
+                let count = await self.uploads.sweep(unusedFor: .seconds(self.age), on: self.disk)
                 if count > 0 {
                     self.logger.info("removed abandoned uploads", metadata: ["count": "\(count)"])
                 }

@@ -65,6 +65,24 @@ def test_an_upload_that_cannot_be_read_does_not_keep_the_server_from_starting():
         assert calls.put("f", bad, 0, 1, b"x").status_code == 200 and calls.finish("f", bad).status_code == 200
 
 
+def test_what_was_given_up_of_a_file_does_not_stay_when_it_is_written_anew():
+    with Server() as server:
+        calls = Calls(server, server.create_filesystem("a"))
+        old, other, recent = calls.started("f", 10), calls.started("g", 10), calls.started("f", 10)
+        staging = server.tree(calls.filesystem).parent / "staging"
+        server.stop()
+        for upload in old, other:
+            ago = time.time() - 1200
+            os.utime(staging / f"{upload}.journal", (ago, ago))
+        server.start()
+        assert calls.put("f", recent, 0, 5, b"01234").status_code == 200
+        calls.write("f", b"new")
+        assert {path.stem for path in staging.iterdir()} == {other, recent}
+        assert calls.put("f", old, 0, 5, b"01234").status_code == 404
+        assert calls.put("f", recent, 5, 10, b"56789").status_code == 200
+        assert calls.finish("f", recent).status_code == 200 and calls.content("f") == b"0123456789"
+
+
 def test_connections_without_a_key_leave_descriptors_for_those_with_one():
     with Server(prefix=["prlimit", "--nofile=256"]) as server, contextlib.ExitStack() as stack:
         calls = Calls(server, server.create_filesystem("a"))

@@ -88,12 +88,6 @@ struct FilesystemsResponder: HTTPResponder {
         case .empty:
             self.accessLog.record(request, status: .ok, byteCount: 0)
             return Response(status: .ok, headers: Self.headers())
-        case .json(let body) where body.readableBytes > PacedBody.pieceByteCount:
-            let start = body.readerIndex
-            let pieces = PacedBody(byteCount: body.readableBytes) { part in
-                body.getSlice(at: start + part.lowerBound, length: part.count) ?? ByteBuffer()
-            }
-            return self.response(sending: pieces, "application/json", to: request, context)
         case .json(let body):
             self.accessLog.record(request, status: .ok, byteCount: body.readableBytes)
             return Response(
@@ -116,23 +110,14 @@ struct FilesystemsResponder: HTTPResponder {
                 headers: Self.headers("application/octet-stream"),
                 body: ResponseBody(byteBuffer: body)
             )
-        case .file(let body):
-            return self.response(sending: body, "application/octet-stream", to: request, context)
-        }
-    }
-
-    private func response(
-        sending body: PacedBody,
-        _ contentType: String,
-        to request: Request,
-        _ context: Context
-    ) -> Response {
-        let body = ResponseBody(contentLength: body.byteCount) { writer in
-            try await body.send(to: &writer, on: context.channel, patience: self.patience) { byteCount in
-                self.accessLog.record(request, status: .ok, byteCount: byteCount)
+        case .paced(let body, let contentType):
+            let body = ResponseBody(contentLength: body.byteCount) { writer in
+                try await body.send(to: &writer, on: context.channel, patience: self.patience) { byteCount in
+                    self.accessLog.record(request, status: .ok, byteCount: byteCount)
+                }
             }
+            return Response(status: .ok, headers: Self.headers(contentType), body: body)
         }
-        return Response(status: .ok, headers: Self.headers(contentType), body: body)
     }
 
     /// The headers of every answer. A cache on the way would know it by its URL, which is the same for every range of a

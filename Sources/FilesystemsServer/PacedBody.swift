@@ -13,6 +13,22 @@ struct PacedBody: Sendable {
     /// Sent at once. See docs/server.md for what it costs and brings.
     static let pieceByteCount = 512 * 1024
 
+    /// Takes how to get at the bytes.
+    init(byteCount: Int, piece: @escaping @Sendable (Range<Int>) async throws -> ByteBuffer) {
+        self.byteCount = byteCount
+        self.piece = piece
+    }
+
+    /// Takes bytes that are in memory, and what that counts as until they are sent.
+    init(_ bytes: ByteBuffer, _ share: AnswerMemory.Share) {
+        self.init(byteCount: bytes.readableBytes) { part in
+            withExtendedLifetime(share) {
+                // There as long as nobody reads from this copy.
+                bytes.getSlice(at: bytes.readerIndex + part.lowerBound, length: part.count) ?? ByteBuffer()
+            }
+        }
+    }
+
     /// Sends the bytes.
     ///
     /// - Parameters:

@@ -4,12 +4,12 @@ import Hummingbird
 enum Reply: Sendable {
     /// 200 without a body.
     case empty
-    /// 200 and JSON; much of it goes out as the client takes it.
+    /// 200 and JSON.
     case json(ByteBuffer)
     /// A status and one line.
     case text(HTTPResponse.Status, String)
     /// 200 and bytes of a file that are in memory.
     case bytes(ByteBuffer)
-    /// 200 and bytes of a file that are read as they are sent.
-    case file(PacedBody)
+    /// 200 and much of something, which goes out as the client takes it.
+    case paced(PacedBody, contentType: String)
 }

@@ -15,7 +15,9 @@ extension Routes {
                 metadata: ["filesystem": "\(id)", "path": "\(path)", "count": "\(skippedCount)"]
             )
         }
-        return .json(json)
+        if json.readableBytes <= PacedBody.pieceByteCount { return .json(json) }
+        let share = try self.answerMemory.take(json.readableBytes)
+        return .paced(PacedBody(json, share), contentType: "application/json")
     }
 
     /// `POST /filesystems/<id>/mkdir/<path>`

@@ -29,7 +29,7 @@ extension Routes {
                 return .bytes(try FileStream.read(range.count, at: range.lowerBound, of: file.descriptor))
             }
             let stream = FileStream(file: file.descriptor, range: range, disk: self.disk)
-            return .file(stream.body)
+            return .paced(stream.body, contentType: "application/octet-stream")
         }
     }
 

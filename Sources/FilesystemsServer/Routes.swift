@@ -11,6 +11,7 @@ struct Routes: Sendable {
     let uploads: UploadStore
     let removal: BackgroundRemoval
     let disk: DiskPool
+    let answerMemory = AnswerMemory()
     let logger: Logger
 
     /// No body of the API's JSON calls comes near; a part's body is not one of them.

@@ -167,10 +167,19 @@ final class Catalogue: Sendable {
         }
     }
 
+    /// Filesystems of one user at most: each change reads all of the catalogue, and each is kept in memory.
+    static let maximumCountOfOwner = 1000
+
     /// Adds a filesystem.
     func add(_ filesystem: FilesystemRecord) async throws {
         try await self.change { database in
             let (owner, name) = (filesystem.owner, filesystem.name)
+            let count = try Int.fetchOne(
+                database,
+                sql: "SELECT COUNT(*) FROM filesystems WHERE owner = ?",
+                arguments: [owner]
+            )
+            guard count ?? 0 < Self.maximumCountOfOwner else { throw CatalogueError.tooManyFilesystems }
             if try Self.exists(
                 database,
                 "SELECT 1 FROM filesystems WHERE owner = ? AND name = ?",

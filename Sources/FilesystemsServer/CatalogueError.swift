@@ -8,6 +8,8 @@ enum CatalogueError: Error {
     case alreadyShared
     /// No user has that name or id.
     case noSuchUser
+    /// The user owns as many filesystems as anybody may.
+    case tooManyFilesystems
     /// The filesystem is gone.
     case noSuchFilesystem
 }

@@ -43,7 +43,10 @@ extension Routes {
         try await self.access(to: id, for: user)
         switch try await self.body(UploadRequestBody.self, of: request) {
         case .begin(let size):
-            let upload = try await self.disk.run { try self.uploads.begin(path, size: size, in: id) }
+            let owner = try await self.catalogue.snapshot().filesystems[id]?.owner ?? user.id
+            let upload = try await self.disk.run {
+                try self.uploads.begin(path, size: size, in: id, of: owner)
+            }
             return try self.json(UploadStartedBody(uploadID: upload.rawValue))
         case .finish(let text, let complete):
             guard let upload = UploadID(text) else { throw UploadError.unknown }

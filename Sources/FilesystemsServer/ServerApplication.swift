@@ -48,7 +48,8 @@ struct ServerApplication: Sendable {
         let folders = try FolderStore(directory)
         let uploads = UploadStore(folders: folders)
         try await Recovery(catalogue: catalogue, folders: folders).run()
-        try await disk.run { try uploads.recover(logger: log) }
+        let owners = try await catalogue.snapshot().filesystems.mapValues(\.owner)
+        try await disk.run { try uploads.recover(owners: owners, logger: log) }
         let removal = BackgroundRemoval(remover: try TreeRemover(directory), disk: disk, logger: logger)
         removal.start()
         let accessLog: AccessLog

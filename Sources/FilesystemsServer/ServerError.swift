@@ -66,6 +66,7 @@ extension ServerError {
         case .keyTaken: self = .conflict("that key is in use already")
         case .alreadyShared: self = .conflict("it is shared with that user already")
         case .noSuchUser: self = .badRequest("there is no such user")
+        case .tooManyFilesystems: self = .forbidden("you own as many filesystems as anybody may")
         case .noSuchFilesystem: self = .notFound("no such filesystem")
         }
     }

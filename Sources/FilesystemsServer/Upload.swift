@@ -7,6 +7,8 @@ final class Upload: Sendable {
     let id: UploadID
     /// The filesystem that the file is for.
     let filesystem: FilesystemID
+    /// The id of the user whose filesystem it is.
+    let owner: String
     /// Where the file goes.
     let path: RemotePath
     /// Of the file, in bytes.
@@ -38,11 +40,19 @@ final class Upload: Sendable {
     /// - Parameters:
     ///   - id: Its name.
     ///   - filesystem: Where the file goes.
+    ///   - owner: Of the filesystem.
     ///   - journal: Path, size, and what has been received.
     ///   - lastUse: By a clock that nobody sets: an upload is not old because the machine's clock was wrong.
-    init(id: UploadID, filesystem: FilesystemID, journal: UploadJournal, lastUse: ContinuousClock.Instant) {
+    init(
+        id: UploadID,
+        filesystem: FilesystemID,
+        owner: String,
+        journal: UploadJournal,
+        lastUse: ContinuousClock.Instant
+    ) {
         self.id = id
         self.filesystem = filesystem
+        self.owner = owner
         self.path = journal.path
         self.size = journal.size
         self.state = Mutex(State(received: journal.received, lastUse: lastUse))

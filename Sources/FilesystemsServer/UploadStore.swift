@@ -17,9 +17,11 @@ final class UploadStore: Sendable {
         var completed = CompletedUploads()
     }
 
-    /// Open uploads at most: each costs some hundred bytes of memory and two files. Clients have a handful;
-    /// this stops one that runs wild.
+    /// Open uploads at most: each costs some hundred bytes of memory and two files.
     static let maximumCount = 100_000
+    /// Open uploads at most in all filesystems of one owner, so that one client that runs wild does not keep others from
+    /// writing. Clients have a handful each.
+    static let maximumCountOfOwner = 10_000
 
     /// How long nobody has used an upload of a file that another upload has just replaced: then its client has most likely
     /// given it up, and written the file anew. Longer than a client waits for anything.
@@ -40,9 +42,11 @@ final class UploadStore: Sendable {
     /// A staged file without a journal, or the other way round, is left of an upload that ended: it goes. What cannot be
     /// read or written is left for the next start, without its upload.
     ///
-    /// - Parameter logger: Told of what is left.
+    /// - Parameters:
+    ///   - owners: Of the filesystems.
+    ///   - logger: Told of what is left.
     /// - Throws: `FolderError` if the filesystems cannot be listed.
-    func recover(logger: Logger) throws {
+    func recover(owners: [FilesystemID: String], logger: Logger) throws {
         for filesystem in try self.folders.filesystemIDs() {
             // A filesystem without the folder was made by hand, or half removed by it.
             guard let staging = try? self.folders.staging(of: filesystem) else { continue }
@@ -59,7 +63,8 @@ final class UploadStore: Sendable {
                     continue
                 }
                 do {
-                    if let upload = try self.readJournal(of: name, in: staging, of: filesystem) {
+                    let owner = owners[filesystem] ?? ""
+                    if let upload = try self.readJournal(of: name, in: staging, of: filesystem, owner) {
                         self.state.withLock { $0.uploads[upload.id] = upload }
                     } else {
                         unlinkat(staging.number, name, 0)
@@ -84,7 +89,8 @@ final class UploadStore: Sendable {
     private func readJournal(
         of name: String,
         in staging: Descriptor,
-        of filesystem: FilesystemID
+        of filesystem: FilesystemID,
+        _ owner: String
     ) throws -> Upload? {
         guard let id = UploadID(name) else { return nil }
         let path = UploadJournal.name(of: id)
@@ -97,7 +103,13 @@ final class UploadStore: Sendable {
         // Left alone where it can be: its time of change is the upload's last use.
         let header = journal.header(bootID: self.bootID)
         let lastUse = ContinuousClock.now - .seconds(max(0, time(nil) - status.st_mtim.tv_sec))
-        let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: lastUse)
+        let upload = Upload(
+            id: id,
+            filesystem: filesystem,
+            owner: owner,
+            journal: journal,
+            lastUse: lastUse
+        )
         if text.hasPrefix(header), text.hasSuffix("\n") { return upload }
         // A journal of an earlier boot becomes one of this boot, with nothing received; in one of this boot a
         // line that a crash cut off goes. Beside it first: on a full disk it stays as it was.
@@ -111,10 +123,19 @@ final class UploadStore: Sendable {
         return upload
     }
 
-    /// Begins an upload. Waits for the disk.
-    func begin(_ path: RemotePath, size: UInt64, in filesystem: FilesystemID) throws -> UploadID {
+    /// Begins an upload in a filesystem of an owner. Waits for the disk.
+    func begin(
+        _ path: RemotePath,
+        size: UInt64,
+        in filesystem: FilesystemID,
+        of owner: String
+    ) throws -> UploadID {
         guard size <= UInt64(Int64.max) else { throw FolderError.tooLarge }
-        guard self.state.withLock({ $0.uploads.count }) < Self.maximumCount else { throw UploadError.tooMany }
+        let isRoom = self.state.withLock { state in
+            state.uploads.count < Self.maximumCount
+                && state.uploads.values.count { $0.owner == owner } < Self.maximumCountOfOwner
+        }
+        guard isRoom else { throw UploadError.tooMany }
         try self.folders.checkUpload(to: path, in: filesystem)
         guard let id = UploadID(RandomName.make()) else { throw UploadError.unknown }
         let journal = UploadJournal(size: size, path: path)
@@ -132,7 +153,13 @@ final class UploadStore: Sendable {
             self.removeFiles(of: id, in: staging)
             throw error
         }
-        let upload = Upload(id: id, filesystem: filesystem, journal: journal, lastUse: .now)
+        let upload = Upload(
+            id: id,
+            filesystem: filesystem,
+            owner: owner,
+            journal: journal,
+            lastUse: .now
+        )
         self.state.withLock { $0.uploads[id] = upload }
         return id
     }

@@ -9,6 +9,7 @@ struct UploadTests {
         Upload(
             id: try #require(UploadID("U")),
             filesystem: try #require(FilesystemID("f")),
+            owner: "o",
             journal: UploadJournal(size: 10, path: try #require(RemotePath("a"))),
             lastUse: lastUse
         )

@@ -3,11 +3,14 @@
 import contextlib
 import http.client
 import os
+import pathlib
 import socket
+import sqlite3
 import time
 import uuid
 
 import pytest
+import requests
 
 from servercalls import Calls
 from serverkit import Server, poll
@@ -158,3 +161,40 @@ def test_long_listings_that_nobody_reads_do_not_fill_the_memory():
         assert calls.list("d").status_code == 200 and calls.info(f"{7:0250}").status_code == 200
         stack.close()
         assert poll(lambda: calls.list().status_code == 200, 30)
+
+
+def test_uploads_of_one_owner_keep_nobody_else_from_writing():
+    with Server() as server:
+        calls = Calls(server, server.create_filesystem("a"))
+        again = Calls(server, server.create_filesystem("b"))
+        key = server.add_user("other")["api_key"]
+        other = Calls(server, server.create_filesystem("c", key), key)
+        staging = server.tree(calls.filesystem).parent / "staging"
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        server.stop()
+        for number in range(10_000):
+            (staging / f"U{number}").touch()
+            (staging / f"U{number}.journal").write_text(f"tetherfs-upload 1 {boot} 0 /f\n")
+        server.start()
+        for answer in calls.begin("g", 1), again.begin("g", 1):
+            assert answer.status_code == 503 and "uploads" in answer.text
+        other.write("g", b"x")
+        assert calls.finish("f", "U0").status_code == 200
+        again.write("g", b"x")
+
+
+def test_a_user_may_own_a_thousand_filesystems():
+    with Server() as server:
+        key = server.add_user("other")["api_key"]
+        with sqlite3.connect(os.path.join(server.data_dir, "catalogue.sqlite")) as database:
+            rows = [(str(uuid.uuid4()), server.user_id, f"filesystem {number}") for number in range(999)]
+            database.executemany("INSERT INTO filesystems (id, owner, name) VALUES (?, ?, ?)", rows)
+        last = Calls(server, server.create_filesystem("last"))
+
+        def create(api_key):
+            return requests.post(
+                server.url + "/filesystems", json={"filesystem_name": "more"}, headers={"Authorization": api_key}
+            ).status_code
+
+        assert (create(server.api_key), create(key)) == (403, 200)
+        assert last.call("DELETE", "").status_code == 200 and create(server.api_key) == 200

@@ -115,8 +115,7 @@ struct MountPoint: Sendable {
             guard statvfs(path, &statistics) == 0 else { throw SystemError() }
             return status.isDirectory ? .directory : .notDirectory
         } catch {
-            // ECONNABORTED: it died while this was asked.
-            return [ENOTCONN, ECONNABORTED].contains(error.code) ? .dead : .refused(error)
+            return error.isOfDeadMount ? .dead : .refused(error)
         }
     }
 

@@ -41,7 +41,9 @@ struct ServiceNotification: Sendable {
             while true {
                 usleep(UInt32(pause / .microseconds(1)))
                 var statistics = statvfs()
-                if statvfs(mountPoint, &statistics) == 0 || errno != ENOTCONN { self.send("WATCHDOG=1") }
+                if statvfs(mountPoint, &statistics) == 0 || !SystemError().isOfDeadMount {
+                    self.send("WATCHDOG=1")
+                }
                 guard let now = waiting(), now != last else { continue }
                 // As long as it goes on, and no longer.
                 self.send("EXTEND_TIMEOUT_USEC=\(Self.extensionInMicroseconds)\nSTATUS=ending: \(now)")

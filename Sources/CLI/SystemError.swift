@@ -11,6 +11,9 @@ struct SystemError: Error, Equatable, CustomStringConvertible {
     /// Whether there is nothing of that name.
     var isMissing: Bool { self.code == ENOENT || self.code == ENOTDIR }
 
+    /// Whether it is of a mount whose driver is gone; the second, if it went while it was asked.
+    var isOfDeadMount: Bool { self.code == ENOTCONN || self.code == ECONNABORTED }
+
     /// The C library's words for it.
     var description: String {
         var buffer = [CChar](repeating: 0, count: 256)

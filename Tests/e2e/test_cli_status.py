@@ -1,7 +1,9 @@
 """`tetherfs status` and `list`: what they tell of mounts that go well, and of those that do not."""
 
+import contextlib
 import json
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -195,3 +197,30 @@ def test_another_user_sees_that_there_is_a_mount_and_no_more(server, filesystem)
         result = tetherfs("status", mount.path, env=environment(), prefix=as_user())
         assert result.returncode == 1
         assert mount.path not in tetherfs("status", env=environment(), prefix=as_user()).stdout
+
+
+def test_a_driver_that_dies_while_it_is_asked_is_listed_as_dead(server, filesystem):
+    with Mount(server, filesystem) as mount:
+        # Nobody answers there, so that the kernel is asked.
+        [socket] = pathlib.Path("/run/tetherfs").glob(f"*{mount.folder.name.rpartition('-')[2]}*")
+        socket.unlink()
+        os.kill(mount.pid, signal.SIGSTOP)
+        listing = subprocess.Popen(
+            [binary("tetherfs"), "list", "--json"], env=environment(), stdout=subprocess.PIPE, text=True
+        )
+        poll(lambda: waits_for_statfs(listing.pid), what="question")
+        mount.kill()
+        [entry] = [entry for entry in json.loads(listing.communicate(timeout=30)[0])
+                   if entry["mountPoint"] == mount.path]
+        assert entry["state"] == "dead", entry
+        assert mount.unmount().returncode == 0
+
+
+def waits_for_statfs(pid):
+    """Whether a thread of a process is in statfs(2), which has the number 137 or 43."""
+    number = {"x86_64": "137", "aarch64": "43"}[os.uname().machine]
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{pid}/task/{thread}/syscall").read_text().split()[0] == number:
+                return True
+    return False

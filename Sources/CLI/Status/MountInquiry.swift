@@ -63,7 +63,9 @@ struct MountInquiry: Sendable {
             case .notThere, .ended:
                 // The kernel fails statfs at once where nobody serves the mount.
                 var statistics = statvfs()
-                if statvfs(self.mount.mountPoint, &statistics) != 0, errno == ENOTCONN { return .dead }
+                if statvfs(self.mount.mountPoint, &statistics) != 0, SystemError().isOfDeadMount {
+                    return .dead
+                }
                 return .failed(MountedDriver.reason(error, socket: socket))
             case .notTrusted, .refused, .malformed:
                 return .failed(MountedDriver.reason(error, socket: socket))

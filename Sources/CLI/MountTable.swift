@@ -45,17 +45,20 @@ struct MountTable: Sendable {
 
     /// Reads the file's text; lines that are not understood are left out.
     init(_ text: String) {
-        self.entries = text.split(separator: "\n").compactMap { Self.entry($0) }
+        // By bytes: a mark that a name begins with would join the blank before it.
+        self.entries = text.utf8.split(separator: UInt8(ascii: "\n")).compactMap { Self.entry($0) }
     }
 
     /// What is seen at a path, if something is mounted exactly there.
     func mount(at path: String) -> Entry? {
-        self.entries.last { $0.mountPoint == path }
+        // As bytes: the same letters may be spelt in more than one way, and are not the same name then.
+        self.entries.last { $0.mountPoint.utf8.elementsEqual(path.utf8) }
     }
 
     /// `36 35 98:0 /root /mnt/a\040b rw,noatime master:1 - ext4 /dev/sda1 rw`, with any number of fields before the `-`.
-    private static func entry(_ line: Substring) -> Entry? {
-        let fields = line.split(separator: " ", omittingEmptySubsequences: false)
+    private static func entry(_ line: Substring.UTF8View) -> Entry? {
+        let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+            .map { Substring($0) }
         guard let separator = fields.firstIndex(of: "-"), separator >= 6, fields.count > separator + 3,
             let id = Int(fields[0]), let parentID = Int(fields[1])
         else { return nil }

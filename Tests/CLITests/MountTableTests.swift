@@ -34,6 +34,20 @@ struct MountTableTests {
         #expect(self.table.mount(at: "/mnt") == nil)
     }
 
+    @Test("A mount is found whose filesystem or mount point begins with a mark that joins what is before it")
+    func marks() {
+        let table = MountTable("90 22 0:50 / /mnt/a rw - fuse.tetherfs \u{301}a rw,user_id=7\n")
+        #expect(table.mount(at: "/mnt/a")?.source == "\u{301}a")
+        #expect(table.mount(at: "/mnt/a")?.userID == 7)
+    }
+
+    @Test("Mount points that differ in how a letter is spelt are two")
+    func spellings() {
+        let table = MountTable("90 22 0:50 / /mnt/\u{e9} rw - fuse.tetherfs data rw,user_id=7\n")
+        #expect(table.mount(at: "/mnt/\u{e9}") != nil)
+        #expect(table.mount(at: "/mnt/e\u{301}") == nil)
+    }
+
     @Test(
         "A backslash that escapes nothing stays",
         arguments: [(#"a\0"#, #"a\0"#), (#"\999"#, #"\999"#), (#"\"#, #"\"#)]

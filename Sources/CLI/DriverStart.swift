@@ -84,7 +84,7 @@ struct DriverStart {
     private func openLog() throws(SystemError) -> Int32 {
         guard !self.isJournal else { return STDERR_FILENO }
         try PrivateDirectory.make(self.configuration.cacheDirectory + "/log")
-        return try PrivateDirectory.openLog(self.configuration.logFile)
+        return try LogFile.open(self.configuration.logFile)
     }
 
     private var isJournal: Bool { JournalStream.isStandardError(self.environment) }

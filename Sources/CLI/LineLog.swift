@@ -47,9 +47,19 @@ struct LineLog: LogHandler {
     }
 
     /// The log of this process.
-    static func logger(_ state: LogState, environment: Environment) -> Logger {
-        let format: Format = JournalStream.isStandardError(environment) ? .journal : .plain
-        return Logger(label: "tetherfs") { _ in LineLog(state, format: format) }
+    ///
+    /// - Parameters:
+    ///   - state: Its least level, and what remembers trouble.
+    ///   - environment: Says whether stderr is the journal.
+    ///   - path: The file that stderr is otherwise, if it is one that has a limit.
+    /// - Returns: Its logger.
+    static func logger(_ state: LogState, environment: Environment, file path: String? = nil) -> Logger {
+        if JournalStream.isStandardError(environment) {
+            return Logger(label: "tetherfs") { _ in LineLog(state, format: .journal) }
+        }
+        guard let path else { return Logger(label: "tetherfs") { _ in LineLog(state, format: .plain) } }
+        let file = LogFile(path)
+        return Logger(label: "tetherfs") { _ in LineLog(state, format: .plain, write: file.write) }
     }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {

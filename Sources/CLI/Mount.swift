@@ -63,7 +63,9 @@ struct Mount {
         // Before any thread is started.
         let signals = TerminationSignals()
         let log = LogState(self.configuration.service.logLevel)
-        let logger = LineLog.logger(log, environment: self.environment)
+        // In the foreground stderr is whoever's it is.
+        let file = self.pipe == nil ? nil : self.configuration.logFile
+        let logger = LineLog.logger(log, environment: self.environment, file: file)
         if self.pipe != nil {
             self.configuration.service.warnings.forEach { logger.warning("\($0)") }
             // `ps` would call it "exe", after the link that it was started by.

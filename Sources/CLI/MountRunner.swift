@@ -229,7 +229,12 @@ struct MountRunner {
     private func startWatcher(_ device: String, _ environment: Environment) -> MountWatcher? {
         do throws(SystemError) {
             let mountPoint = self.configuration.mountPoint
-            return try MountWatcher.start(mountPoint: mountPoint, device: device, environment: environment)
+            return try MountWatcher.start(
+                mountPoint: mountPoint,
+                device: device,
+                logFile: self.configuration.isForeground ? nil : self.configuration.logFile,
+                environment: environment
+            )
         } catch {
             self.logger.warning(
                 "nobody takes the mount away should this driver die: a process cannot be started",

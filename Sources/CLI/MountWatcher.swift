@@ -17,12 +17,14 @@ struct MountWatcher: Sendable {
     /// - Parameters:
     ///   - mountPoint: The absolute path.
     ///   - device: The mount's `MAJOR:MINOR`.
+    ///   - logFile: The file that is logged to if stderr is not the journal; nothing if that is wherever stderr leads.
     ///   - environment: Says whether stderr is the journal.
     /// - Returns: It, which ends with this process if it is not ended before.
     /// - Throws: If it cannot be started: then a dead mount is cleared by the next mount there, or `tetherfs unmount`.
     static func start(
         mountPoint: String,
         device: String,
+        logFile: String?,
         environment: Environment
     ) throws(SystemError) -> MountWatcher {
         let pipe = try Pipe()
@@ -45,8 +47,8 @@ struct MountWatcher: Sendable {
             close(pipe.writeEnd)
             throw error
         }
-        // Stays open until the driver's end; a line shorter than a pipe holds.
-        Descriptor.write("\(device) \(mountPoint)\n", to: pipe.writeEnd)
+        // Stays open until the driver's end; shorter than what a pipe holds.
+        Descriptor.write([device, mountPoint, logFile ?? ""].joined(separator: "\0"), to: pipe.writeEnd)
         return MountWatcher(process: process, pipe: pipe.writeEnd)
     }
 
@@ -63,9 +65,15 @@ struct MountWatcher: Sendable {
         for signal in [SIGTERM, SIGINT, SIGHUP] { Glibc.signal(signal, SIG_IGN) }
         var bytes: [UInt8] = []
         while let more = try? Descriptor.read(STDIN_FILENO, limit: 4096), !more.isEmpty { bytes += more }
-        let line = String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
-        let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
-        guard parts.count == 2, let mountPoint = try? MountPoint(parts[1]) else { return }
+        let parts = bytes.split(separator: 0, omittingEmptySubsequences: false)
+            .map { String(decoding: $0, as: UTF8.self) }
+        guard parts.count == 3, let mountPoint = try? MountPoint(parts[1]) else { return }
+        // The one that is open here may have become an earlier one.
+        if !parts[2].isEmpty, !JournalStream.isStandardError(environment),
+            let log = try? LogFile.open(parts[2])
+        {
+            dup2(log, STDERR_FILENO)
+        }
         let logger = LineLog.logger(LogState(.info), environment: environment)
         // The kernel may need a moment until it knows the driver gone, and for a mount that is busy.
         for attempt in 0..<50 {

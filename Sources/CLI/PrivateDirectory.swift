@@ -1,6 +1,6 @@
 import Glibc
 
-/// Directories that only their owner may use, and the log in one.
+/// Directories that only their owner may use.
 enum PrivateDirectory {
     /// Makes a directory and its missing parents, mode 0700; one that is there is left as it is.
     static func make(_ path: String) throws(SystemError) {
@@ -30,16 +30,5 @@ enum PrivateDirectory {
     static func isTrusted(_ path: String, userID: UInt32) -> Bool {
         guard let status = FileStatus(of: path) else { return false }
         return status.isDirectory && status.userID == userID && status.permissions & 0o077 == 0
-    }
-
-    /// Opens a log to append to, mode 0600. One that has grown past 10 MiB goes on as `.1`, in place of the last `.1`.
-    static func openLog(_ path: String) throws(SystemError) -> Int32 {
-        var status = stat()
-        if lstat(path, &status) == 0, status.st_size > 10 << 20 {
-            rename(path, path + ".1")
-        }
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw SystemError() }
-        return descriptor
     }
 }

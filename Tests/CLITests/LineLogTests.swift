@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import Synchronization
 import Testing
@@ -93,5 +94,24 @@ struct LogStateTests {
         logger.info("fine again")
         #expect(state.lastProblem?.text == "it broke cause=[hidden]")
         #expect(state.lastProblem?.level == "warning" && state.problemCounts == ["warning": 1])
+    }
+
+    @Test("A log that is a file never has more than its limit, but for a line, and one earlier file of that")
+    func limit() throws {
+        let directory = "/tmp/tetherfs-log-\(UInt64.random(in: 0...UInt64.max))"
+        #expect(mkdir(directory, 0o700) == 0)
+        let path = directory + "/log"
+        defer { for path in [path, path + ".1", directory] { remove(path) } }
+        #expect(Descriptor.write("of an earlier mount\n", to: try LogFile.open(path)))
+        let descriptor = try LogFile.open(path)
+        defer { close(descriptor) }
+        let log = LogFile(path, descriptor: descriptor, limit: 1000)
+        let lines = (100..<900).map { "line \($0)\n" }
+        lines.forEach { log.write($0) }
+        let (earlier, current) = try (Descriptor.readFile(path + ".1"), Descriptor.readFile(path))
+        #expect(earlier.count <= 1010 && current.count <= 1010)
+        // The last of them, and none twice.
+        let kept = String(decoding: earlier + current, as: UTF8.self)
+        #expect(lines.joined().hasSuffix(kept) && earlier.count > 1000)
     }
 }

@@ -107,6 +107,11 @@ def watcher_of(driver):
     return None
 
 
+def unescaped(field):
+    """A field of the kernel's table of mounts as it is: blanks and line ends stand as numbers there."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
 class Mount:
     """A filesystem of a server, mounted in a temporary folder.
 
@@ -188,7 +193,7 @@ class Mount:
     def is_mounted(self):
         """Whether the kernel has the mount, without asking the driver."""
         with open("/proc/self/mountinfo") as table:
-            return any(line.split(" ")[4] == self.path for line in table)
+            return any(unescaped(line.split(" ")[4]) == self.path for line in table)
 
     @property
     def log(self):

@@ -10,6 +10,7 @@ import faultplan
 from clikit import environment, fails, tetherfs
 from mountkit import Mount, read, run, write
 from servercalls import pattern
+from serverkit import poll
 
 DATA = pattern(200_000)
 
@@ -87,3 +88,19 @@ def test_the_key_is_in_nothing_that_tells_of_a_mount(deployed):
             result = tetherfs(*command, env=environment())
             assert key not in result.stdout + result.stderr
         assert "id-" in mount.log and key not in mount.log
+
+
+def test_the_log_of_a_running_mount_goes_on_in_a_new_file_when_it_is_full(server, filesystem):
+    with Mount(server, filesystem, "--log-level", "info") as mount:
+        [log] = (mount.cache_dir / "log").iterdir()
+        earlier = log.with_name(log.name + ".1")
+        earlier.write_text("of before")
+        os.truncate(log, 11 << 20)
+        # One line more.
+        log_level(mount, "notice")
+        assert earlier.stat().st_size > 11 << 20 and log.read_text() == ""
+        log_level(mount, "info")
+        assert log.read_text().count("\n") == 1 and b"of before" not in earlier.read_bytes()
+        # Also of the process beside the driver, which has had the earlier file open.
+        mount.crash()
+        poll(lambda: "the driver died; its mount was taken away" in log.read_text(), what="line")

@@ -122,6 +122,15 @@ def test_a_missing_dev_fuse_is_told(prepared):
 
 # The end.
 
+def test_a_driver_that_is_killed_leaves_no_dead_mount_at_a_path_with_a_line_end(prepared):
+    prepared.path += "\nb"
+    os.mkdir(prepared.path)
+    assert prepared.mount().returncode == 0 and prepared.is_mounted
+    os.kill(prepared.pid, signal.SIGKILL)
+    poll(lambda: not prepared.is_mounted, what="end of the mount")
+    assert "the driver died; its mount was taken away" in prepared.log
+
+
 def test_a_crashed_driver_can_be_mounted_again_in_its_place(server, filesystem, content, prepared):
     content.write("f", DATA)
     assert prepared.mount().returncode == 0

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from clikit import ScriptedServer, answer, at_terminal, environment, fails, private, tetherfs
-from mountkit import run
+from mountkit import check, run, small_disk
 from serverkit import Server, binary
 
 
@@ -179,12 +179,52 @@ def test_logout_removes_the_key_and_leaves_the_profile(server, home):
     assert lists(home)
 
 
-def test_a_logout_that_cannot_write_the_configuration_leaves_the_key_too(server, home):
+@pytest.fixture
+def unwritable_configuration(server, home, tmp_path):
+    """A profile with a key, whose file is a link to one on a disk that cannot be written to."""
     works(login(home, server.api_key, "--endpoint", server.url))
-    # In the place of the file that is written beside the old one.
-    (folder(home) / "config.toml.new").mkdir()
+    disk, path = tmp_path / "disk", folder(home) / "config.toml"
+    disk.mkdir()
+    with small_disk(disk, "1M"):
+        (disk / "config.toml").write_text(path.read_text())
+        path.unlink()
+        path.symlink_to(disk / "config.toml")
+        check(["mount", "-o", "remount,ro", disk])
+        yield
+
+
+def test_a_logout_that_cannot_write_the_configuration_leaves_the_key_too(unwritable_configuration, home):
     fails(tetherfs("logout", env=home), "cannot write")
     assert lists(home)
+
+
+def test_a_login_elsewhere_that_cannot_write_the_configuration_leaves_the_key_of_here(unwritable_configuration, home):
+    """The profile would send the other service's key to the one that it has been for."""
+    with ScriptedServer(lambda *_: answer(200, "[]")) as elsewhere:
+        fails(login(home, "the-key-of-elsewhere", "--endpoint", elsewhere.url), "cannot write")
+    assert lists(home)
+
+
+def test_a_login_elsewhere_leaves_one_key_which_a_logout_removes(server, home):
+    works(login(home, server.api_key, "--endpoint", server.url))
+    with ScriptedServer(lambda *_: answer(200, "[]")) as elsewhere:
+        works(login(home, "the-key-of-elsewhere", "--endpoint", elsewhere.url))
+        assert tetherfs("filesystems", "list", env=home).returncode == 0
+        assert {headers["Authorization"] for _, _, headers in elsewhere.requests} == {"the-key-of-elsewhere"}
+    assert len(list(folder(home).glob("*.key"))) == 1
+    works(login(home, server.api_key, "--endpoint", server.url))
+    assert lists(home) and len(list(folder(home).glob("*.key"))) == 1
+    works(tetherfs("logout", env=home))
+    assert sorted(os.listdir(folder(home))) == ["config.toml"]
+
+
+def test_login_leaves_what_else_is_in_the_directory(server, home):
+    folder(home).mkdir(parents=True)
+    for name in ("config.toml.new", "default.key.new"):
+        (folder(home) / name).write_text("mine")
+    works(login(home, server.api_key, "--endpoint", server.url))
+    assert {path.read_text() for path in folder(home).glob("*.new")} == {"mine"}
+    assert len(list(folder(home).iterdir())) == 4
 
 
 def test_a_key_file_that_login_did_not_make_is_left_by_logout(server, home):

@@ -44,10 +44,10 @@ struct LoginCommand: ParsableCommand {
         service.warnings.forEach { Terminal.note($0) }
         let key = try Self.key()
         try Self.check(key, service, environment)
-        try store.store(key, given)
+        let keyPath = try store.store(key, given)
         let how = store.isDefault ? "" : "; use it with --profile \(store.name)"
         Terminal.note(
-            "the key is in \(Printable.text(store.keyPath)), for profile \(store.name) of "
+            "the key is in \(Printable.text(keyPath)), for profile \(store.name) of "
                 + "\(Printable.text(store.path))\(how)"
         )
     }

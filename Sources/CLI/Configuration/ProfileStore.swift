@@ -31,10 +31,13 @@ struct ProfileStore {
         self.file = files.files.first { [path] in $0.path == path }
     }
 
-    /// Where `login` keeps the profile's key.
-    var keyPath: String { "\(self.directory)/\(self.keyName)" }
+    /// The files that `login` keeps the profile's key in, one or the other. A profile's name has no dot.
+    private var keyNames: [String] { [self.name + ".key", self.name + ".2.key"] }
 
-    private var keyName: String { self.name + ".key" }
+    /// The one that it is in now, if it is there.
+    private var keyName: String? { self.keyNames.first { self.path(of: $0) == self.keyFile?.text } }
+
+    private func path(of name: String) -> String { "\(self.directory)/\(name)" }
 
     private var table: [String] { [ConfigurationFile.tableName, self.name] }
 
@@ -45,9 +48,10 @@ struct ProfileStore {
     ///
     /// - Parameters:
     ///   - key: The key.
-    ///   - settings: What else the profile is to have; other settings that it has stay.
-    /// - Throws: If a file cannot be written.
-    func store(_ key: String, _ settings: [SettingName: Setting]) throws(UserError) {
+    ///   - settings: What else the profile is to have, its endpoint among them; other settings that it has stay.
+    /// - Returns: The key's file.
+    /// - Throws: If a file cannot be written; then the profile is as it was.
+    func store(_ key: String, _ settings: [SettingName: Setting]) throws(UserError) -> String {
         do throws(SystemError) {
             try PrivateDirectory.make(self.directory)
             guard chmod(self.directory, 0o700) == 0 else { throw SystemError() }
@@ -55,15 +59,21 @@ struct ProfileStore {
             throw UserError("cannot use the directory \(Printable.text(self.directory)): \(error)")
         }
         var settings = settings
-        settings[.apiKeyFile] = Setting(text: self.keyName, origin: "")
+        // A key for another service has another file: with the profile's old endpoint it must never be seen.
+        let isSameService = settings[.endpoint]?.text == self.file?.profiles[self.name]?[.endpoint]?.text
+        let names = self.keyNames
+        let name = (isSameService ? self.keyName : nil) ?? (self.keyName == names[0] ? names[1] : names[0])
+        settings[.apiKeyFile] = Setting(text: name, origin: "")
         let text = try self.changed { document throws(TOMLError) in
             for name in SettingName.allCases where name.isOfProfile {
                 guard let setting = settings[name] else { continue }
                 try document.set(self.key(name), to: Self.value(setting.text, name.kind), in: self.table)
             }
         }
-        try self.replace(self.keyPath, with: key + "\n")
+        try self.replace(self.path(of: name), with: key + "\n")
         try self.replace(self.path, with: text)
+        if let old = self.keyName, old != name { unlink(self.path(of: old)) }
+        return self.path(of: name)
     }
 
     /// Takes the profile's key away.
@@ -73,13 +83,13 @@ struct ProfileStore {
         let text = try self.changed { document throws(TOMLError) in
             try document.remove(self.key(.apiKeyFile), in: self.table)
         }
-        let isOurs = self.keyFile?.text == self.keyPath
         // First: a profile must not name a key that is gone.
         try self.replace(self.path, with: text)
-        if isOurs, unlink(self.keyPath) != 0, errno != ENOENT {
-            throw UserError("cannot remove \(Printable.text(self.keyPath)): \(SystemError())")
+        guard let name = self.keyName else { return false }
+        if unlink(self.path(of: name)) != 0, errno != ENOENT {
+            throw UserError("cannot remove \(Printable.text(self.path(of: name))): \(SystemError())")
         }
-        return isOurs
+        return true
     }
 
     private func changed(_ change: (inout TOMLDocument) throws(TOMLError) -> Void) throws(UserError) -> String
@@ -111,11 +121,8 @@ struct ProfileStore {
     /// Writes a file for its owner alone, all of it or nothing. What a link leads to is replaced, not the link.
     private func replace(_ path: String, with text: String) throws(UserError) {
         let path = (try? FilePath.real(path)) ?? path
-        let new = path + ".new"
         do throws(SystemError) {
-            unlink(new)
-            let descriptor = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-            guard descriptor >= 0 else { throw SystemError() }
+            let (new, descriptor) = try Self.openNew(beside: path)
             defer { close(descriptor) }
             guard Descriptor.write(text, to: descriptor), fsync(descriptor) == 0, rename(new, path) == 0
             else {
@@ -125,6 +132,19 @@ struct ProfileStore {
             }
         } catch {
             throw UserError("cannot write \(Printable.text(path)): \(error)")
+        }
+    }
+
+    /// Makes a file of a name that nothing has: whatever else is there is the person's.
+    private static func openNew(
+        beside path: String
+    ) throws(SystemError) -> (path: String, descriptor: Int32) {
+        while true {
+            let new = "\(path).\(String(UInt32.random(in: 0..<1 << 30), radix: 36)).new"
+            let descriptor = open(new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            if descriptor >= 0 { return (new, descriptor) }
+            let error = SystemError()
+            guard error.code == EEXIST else { throw error }
         }
     }
 }

@@ -158,6 +158,18 @@ def test_a_service_that_cannot_start_leaves_the_mount_that_is_in_its_way(machine
     })
 
 
+def test_two_services_of_one_filesystem_have_a_cache_directory_each(machine_files):
+    succeeds("""
+        mkdir -p /mnt/data /mnt/more
+        systemctl start tetherfs@mnt-data tetherfs@mnt-more
+        test "$(cat /mnt/data/f)" = hello; test "$(cat /mnt/more/f)" = hello
+        test -e /var/cache/more/*/journal.sqlite
+        """, machine_files | unit_file("tetherfs@.service", Restart="no") | {
+        "/etc/tetherfs/mnt-data.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT}\n",
+        "/etc/tetherfs/mnt-more.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT},cache_dir=/var/cache/more\n",
+    })
+
+
 def test_a_service_that_is_killed_and_not_started_again_leaves_no_dead_mount(machine_files):
     succeeds("""
         mkdir -p /mnt/data

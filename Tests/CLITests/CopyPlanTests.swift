@@ -81,7 +81,7 @@ struct CopyPlanTests {
         #expect(PartFile.temporaryPath(for: "d/\u{301}a") == "d/.\u{301}a.tetherfs-part")
         for size in 225...255 {
             let target = "/" + String(repeating: "n", count: size)
-            #expect(PartFile.temporaryPath(for: target, mark: ".XXXXXX").utf8.count <= 256)
+            #expect(PartFile.temporaryPath(for: target).utf8.count <= 256)
         }
         #expect(PartFile.isTemporary("x/.y.tetherfs-part"))
         #expect(PartFile.isTemporary("/\u{d4e}/.\u{301}.tetherfs-part"))

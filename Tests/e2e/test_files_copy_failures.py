@@ -175,15 +175,13 @@ def test_what_is_left_of_another_version_is_not_gone_on_with(faulty, tmp_path, c
     assert local_tree(tmp_path) == {"g": new}
 
 
+@pytest.mark.parametrize("size", [5, 20 * MIB])
 @pytest.mark.parametrize("arguments", [[], ["--resume"]])
-def test_a_file_of_somebody_else_in_the_place_of_a_temporary_is_left_as_it_is(cp, content, tmp_path, arguments):
-    content.write("f", pattern(20 * MIB))
-    content.write("g", b"newer")
+def test_a_file_of_somebody_else_in_the_place_of_a_temporary_is_left_as_it_is(cp, content, tmp_path, arguments, size):
+    content.write("f", pattern(size))
     make(tmp_path, {".f.tetherfs-part": b"precious", "f": b"old"})
     fails_with_summary(cp(*arguments, ":/f", "."), "/f: ", ".f.tetherfs-part is there, and no half of a download")
     assert local_tree(tmp_path) == {".f.tetherfs-part": b"precious", "f": b"old"}
-    done(cp(*arguments, ":/g", "f"))
-    assert local_tree(tmp_path) == {".f.tetherfs-part": b"precious", "f": b"newer"}
 
 
 def test_a_temporary_that_another_user_owns_is_not_written_to(cp, content, tmp_path):
@@ -254,6 +252,22 @@ def test_a_copy_that_is_killed_goes_on_from_the_parts_that_it_had(faulty, deploy
         done(cp("--resume", ":/f", "g"))
     assert (tmp_path / "g").read_bytes() == pattern(size)
     assert first_byte(seen) == 40 * MIB
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"]])
+def test_what_a_killed_copy_of_a_small_file_leaves_is_used_by_the_next(faulty, tmp_path, arguments):
+    server, content, cp = faulty
+    content.write("f", pattern(MIB))
+    server.faults.add("read", faultplan.within_answer("stall"), times=None)
+    process = started(server, "faulty", tmp_path, ":/f", "g")
+    try:
+        poll(lambda: any(path.stat().st_size for path in tmp_path.glob(".g.*")), 30, "beginning of the file")
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+    server.faults.clear()
+    done(cp(*arguments, ":/f", "g"))
+    assert local_tree(tmp_path) == {"g": pattern(MIB)}
 
 
 def test_ctrl_c_ends_the_copy_and_says_what_was_done(faulty, tmp_path):

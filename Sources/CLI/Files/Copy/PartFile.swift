@@ -4,8 +4,9 @@ import Transfers
 
 /// A local file on its way: a temporary beside its place, which gets its name when it is whole and on the disk.
 ///
-/// One of several parts ends, until then, with a record: it says that the file is a temporary and which parts are there,
-/// so that it can be gone on with after any end of the program. A part counts once it is on the disk itself.
+/// Until then it ends with a record: it says that the file is a temporary and which parts are there, so that after any end
+/// of the program the next copy goes on with it, or begins anew in it. Of several parts, one counts once it is on the disk
+/// itself.
 final class PartFile: DownloadTarget {
     /// What the record, of a byte for each part, the size and the parts' size of 8 bytes each, ends with.
     private static let magic = Array("tetherfs-part-2\n".utf8)
@@ -45,12 +46,6 @@ final class PartFile: DownloadTarget {
         self.target = target
         self.mode = mode
         self.progress = progress
-        guard plan.count > 1 else {
-            (self.path, self.descriptor) = try Self.openNew(for: target)
-            self.plan = plan
-            self.state = Mutex(State(received: []))
-            return
-        }
         self.path = Self.temporaryPath(for: target)
         self.descriptor = try Self.openLocked(self.path)
         if continuing, let record = Self.record(self.descriptor), record.plan.size == plan.size {
@@ -73,14 +68,12 @@ final class PartFile: DownloadTarget {
 
     /// `.NAME.tetherfs-part`, or with a number made of a name that is too long for that.
     ///
-    /// - Parameters:
-    ///   - target: The file's path.
-    ///   - mark: What stands after the name: at most 7 bytes.
+    /// - Parameter target: The file's path.
     /// - Returns: A path in the same directory.
-    static func temporaryPath(for target: String, mark: String = "") -> String {
+    static func temporaryPath(for target: String) -> String {
         let name = FilePath.parts(target).last ?? ""
         let short = name.utf8.count <= 230 ? name : FilePath.nameStanding(for: name, limit: 0)
-        return String(Substring(target.utf8.dropLast(name.utf8.count))) + ".\(short)\(mark)\(self.suffix)"
+        return String(Substring(target.utf8.dropLast(name.utf8.count))) + ".\(short)\(self.suffix)"
     }
 
     /// Whether a file of this path would be in the place of another one's temporary.
@@ -88,17 +81,6 @@ final class PartFile: DownloadTarget {
         let name = FilePath.parts(path).last ?? ""
         return name.utf8.first == UInt8(ascii: ".")
             && name.utf8.suffix(self.suffix.utf8.count).elementsEqual(self.suffix.utf8)
-    }
-
-    /// Makes a temporary of a name that nothing has: for what begins anew in any case.
-    private static func openNew(for target: String) throws(CopyFailure) -> (path: String, descriptor: Int32) {
-        while true {
-            let number = String(UInt32.random(in: 0..<1 << 30), radix: 36)
-            let path = self.temporaryPath(for: target, mark: "." + number)
-            let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-            if descriptor >= 0 { return (path, descriptor) }
-            guard errno == EEXIST else { throw .disk(path, SystemError()) }
-        }
     }
 
     private static func openLocked(_ path: String) throws(CopyFailure) -> Int32 {

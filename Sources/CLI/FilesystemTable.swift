@@ -10,11 +10,10 @@ enum FilesystemTable {
 
     /// A line each, the names below one another.
     static func lines(_ filesystems: [FilesystemBody]) -> [String] {
-        let width = filesystems.map { Printable.text($0.filesystemID).count }.max() ?? 0
+        let width = filesystems.map { Printable.columns(Printable.text($0.filesystemID)) }.max() ?? 0
         return filesystems.map { filesystem in
-            let id = Printable.text(filesystem.filesystemID)
-            let padding = String(repeating: " ", count: width - id.count)
-            return "\(id)\(padding)  \(Printable.text(filesystem.filesystemName))"
+            let id = Printable.padded(Printable.text(filesystem.filesystemID), to: width)
+            return "\(id)  \(Printable.text(filesystem.filesystemName))"
         }
     }
 

@@ -1,21 +1,44 @@
+import CLinux
+import Glibc
+
 /// Text that came from elsewhere (a server, a file, a name), made fit for one line on a terminal.
 enum Printable {
     /// Replaces control characters, which could move the cursor or forge a second line, and cuts long text.
     ///
     /// - Parameters:
     ///   - text: Anything.
-    ///   - limit: How many characters are kept; an ellipsis stands for the rest.
+    ///   - limit: How many columns of a terminal are kept; an ellipsis, in one more, stands for the rest.
     /// - Returns: The text, fit to be shown.
     static func text(_ text: String, limit: Int = 200) -> String {
         var result = ""
-        var count = 0
+        var rest = limit
         for scalar in text.unicodeScalars {
-            if count == limit { return result + "…" }
-            result.unicodeScalars.append(self.isPrintable(scalar) ? scalar : "?")
-            count += 1
+            let shown = self.isPrintable(scalar) ? scalar : "?"
+            rest -= self.columns(shown)
+            if rest < 0 { return result + "…" }
+            result.unicodeScalars.append(shown)
         }
         return result
     }
+
+    /// How many columns of a terminal a text takes: East Asian letters and emoji have two, marks on letters none.
+    static func columns(_ text: String) -> Int {
+        text.unicodeScalars.reduce(0) { $0 + self.columns($1) }
+    }
+
+    /// The text with blanks after it, up to so many columns; a longer one stays as it is.
+    static func padded(_ text: String, to columns: Int) -> String {
+        text + String(repeating: " ", count: max(0, columns - self.columns(text)))
+    }
+
+    private static func columns(_ scalar: Unicode.Scalar) -> Int {
+        if scalar.isASCII || !self.knowsColumns { return 1 }
+        let count = Int(csystem_columns(scalar.value))
+        return count < 0 ? 1 : count
+    }
+
+    /// Whether wcwidth(3) knows more than ASCII, which it does in this locale, whatever the person's language.
+    private static let knowsColumns = setlocale(LC_CTYPE, "C.UTF-8") != nil
 
     /// Puts a backslash before what is special. Scalar by scalar: programs look at bytes, where a quote is one also if a
     /// mark combines with it to another character.

@@ -11,13 +11,15 @@ struct TextTable {
     /// - Returns: The lines.
     func lines(width: Int?) -> [String] {
         let all = [self.titles] + self.rows
-        let widths = self.titles.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+        let widths = self.titles.indices.map { column in
+            all.map { Printable.columns($0[column]) }.max() ?? 0
+        }
         let total = widths.reduce(0, +) + 2 * (widths.count - 1)
         if let width, total > width { return self.stacked }
         return all.map { cells in
             zip(cells, widths).enumerated().map { column, cell in
                 let isLast = column == widths.count - 1
-                return isLast ? cell.0 : cell.0 + String(repeating: " ", count: cell.1 - cell.0.count)
+                return isLast ? cell.0 : Printable.padded(cell.0, to: cell.1)
             }.joined(separator: "  ")
         }
     }

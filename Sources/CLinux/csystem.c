@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <wchar.h>
 
 int csystem_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
     struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
@@ -47,4 +48,8 @@ int csystem_filesystem_type(const char *path, uint64_t *type) {
     if (statfs(path, &status) != 0) return -1;
     *type = (uint64_t)status.f_type;
     return 0;
+}
+
+int csystem_columns(uint32_t scalar) {
+    return wcwidth((wchar_t)scalar);
 }

@@ -52,14 +52,10 @@ struct SettingTable {
         let shown = self.rows.map { ($0.name, Printable.text($0.value ?? "-"), Printable.text($0.source)) }
         let width = shown.map(\.0.count).max() ?? 0
         // A long value moves its own line's source alone.
-        let valueWidth = min(shown.map(\.1.count).max() ?? 0, 32)
+        let valueWidth = min(shown.map { Printable.columns($0.1) }.max() ?? 0, 32)
         return shown.map { name, value, source in
-            "\(Self.padded(name, width))  \(Self.padded(value, valueWidth))  \(source)"
+            "\(Printable.padded(name, to: width))  \(Printable.padded(value, to: valueWidth))  \(source)"
         }
-    }
-
-    private static func padded(_ text: String, _ width: Int) -> String {
-        text + String(repeating: " ", count: max(0, width - text.count))
     }
 
     /// The file that the key is from, where it is from a file.

@@ -39,7 +39,7 @@ struct Finding: Codable, Sendable, Equatable {
     /// - Parameter hasColor: Whether the terminal shows colours.
     /// - Returns: The line.
     func line(hasColor: Bool) -> String {
-        let level = self.level.rawValue + String(repeating: " ", count: 7 - self.level.rawValue.count)
+        let level = Printable.padded(self.level.rawValue, to: 7)
         let colors = [Level.ok: "32", .warning: "33", .error: "31"]
         let shown = hasColor ? "\u{1b}[\(colors[self.level] ?? "0")m\(level)\u{1b}[0m" : level
         let advice = self.advice.map { "; \($0)" } ?? ""

@@ -123,6 +123,7 @@ struct ListingPrinter {
                 try self.lines.print(entry.label)
                 continue
             }
+            // A size is in digits, a column each.
             let padding = String(repeating: " ", count: width - sizes[index].count)
             let kind = entry.kind == .directory ? "d" : "-"
             try self.lines.print("\(kind)  \(padding)\(sizes[index])  \(entry.label)")

@@ -25,6 +25,10 @@ int csystem_open_direct(void);
 /// f_type of statfs(2), which the Glibc module does not have. Returns 0, or -1 with errno set.
 int csystem_filesystem_type(const char *_Nonnull path, uint64_t *_Nonnull type);
 
+/// wcwidth(3), behind _XOPEN_SOURCE: how many columns a Unicode scalar takes on a terminal, as far as the locale knows; -1
+/// if it cannot be shown.
+int csystem_columns(uint32_t scalar);
+
 /// mallopt(3) for a process whose memory is bounded and whose threads need large buffers again and again: so many heaps at
 /// most (each thread may have one of its own otherwise, which keeps what it needed at most), each with 4 MiB kept for the
 /// next buffer, and a mapping of its own only for what is larger than 1 MiB.

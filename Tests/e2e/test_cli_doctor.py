@@ -220,3 +220,6 @@ def test_a_configuration_that_makes_no_sense_is_an_error_among_the_findings(serv
     found, status = doctor("--request-timeout", "soon", server=server)
     assert (errors(found), status) == (["configuration"], 1)
     assert "--request-timeout is 'soon'" in found["configuration"]["text"]
+    found, status = doctor("--umask", "0999", server=server)
+    assert (errors(found), status) == (["configuration"], 1), "what only a mount looks at"
+    assert "--umask is '0999'" in found["configuration"]["text"]

@@ -41,10 +41,7 @@ struct ConfigCommand: ParsableCommand {
             let environment = Environment.current
             let layers = try self.flags.layers(self.connection, environment).layers
             let configuration = try MountConfiguration(
-                source: MountSource(layers[.filesystem]?.text ?? "-"),
-                mountPoint: "/",
-                layers: layers,
-                kernelOptions: [],
+                unmounted: layers,
                 environment: environment,
                 needsKey: false
             )

@@ -99,6 +99,20 @@ struct MountConfiguration: Sendable {
         self.kernelOptions = kernelOptions
     }
 
+    /// Resolves the layers for somebody who looks at them alone, and mounts nothing.
+    ///
+    /// - Throws: As for a mount.
+    init(unmounted layers: SettingLayers, environment: Environment, needsKey: Bool = true) throws(UserError) {
+        try self.init(
+            source: MountSource(layers[.filesystem]?.text ?? "-"),
+            mountPoint: "/",
+            layers: layers,
+            kernelOptions: [],
+            environment: environment,
+            needsKey: needsKey
+        )
+    }
+
     private static func writes(_ layers: SettingLayers) throws(UserError) -> WriteOptions {
         let mode = try layers.choice(.writes, default: WriteOptions.Mode.sync)
         return WriteOptions(

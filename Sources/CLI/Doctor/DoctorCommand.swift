@@ -68,7 +68,7 @@ struct DoctorCommand: ParsableCommand {
         _ layers: SettingLayers,
         _ environment: Environment
     ) throws(UserError) -> ServiceCheck {
-        var configuration = try ServiceConfiguration(layers, environment: environment)
+        var configuration = try MountConfiguration(unmounted: layers, environment: environment).service
         // What is met once is what is told.
         configuration.retries = 0
         let logger = LineLog.logger(LogState(.critical), environment: environment)

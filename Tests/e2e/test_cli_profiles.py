@@ -110,6 +110,21 @@ def test_a_profile_that_there_is_not_is_an_error_with_those_that_there_are(home)
     fails(home.list(TETHERFS_PROFILE="wrok"), "TETHERFS_PROFILE: no profile 'wrok'")
 
 
+def test_a_file_of_another_user_is_refused_and_one_of_roots_is_not(server):
+    needs_root("gives files away")
+    with open_directory() as folder:
+        home = Home(folder, server)
+        home.write(WORK)
+        home.path.chmod(0o644)
+        command = ["filesystems", "list", "--profile", "work"]
+        somebody = as_user(home.folder, home.folder / "key")
+        works(tetherfs(*command, env=home.env, prefix=somebody))
+        os.chown(home.path, 12345, -1)
+        for prefix in somebody, []:
+            result = tetherfs(*command, env=home.env, prefix=prefix)
+            fails(result, f"{home.path} belongs to user 12345, and must be yours or root's")
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_can_change_is_refused_with_what_to_run(home, mode):
     home.write(WORK)

@@ -1,3 +1,4 @@
+import Glibc
 import TOML
 
 /// A configuration file: profiles by their names.
@@ -159,13 +160,21 @@ struct ConfigurationFile: Sendable {
         let status: FileStatus
         let bytes: [UInt8]
         do throws(SystemError) {
-            status = try FileStatus(following: path)
-            bytes = try Descriptor.readFile(path, limit: 1 << 20)
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw SystemError() }
+            defer { close(descriptor) }
+            // Of the file that is read, whatever comes in its place.
+            guard let found = FileStatus(of: descriptor) else { throw SystemError() }
+            status = found
+            bytes = try Descriptor.readAll(descriptor, limit: 1 << 20)
         } catch {
             if error.isMissing { return nil }
             throw UserError("\(shown) cannot be read: \(error)")
         }
         // Whoever writes there says where the key is sent.
+        guard status.userID == geteuid() || status.userID == 0 else {
+            throw UserError("\(shown) belongs to user \(status.userID), and must be yours or root's")
+        }
         guard status.permissions & 0o022 == 0 else {
             throw UserError("\(shown) can be changed by others; run: chmod go-w \(shown)")
         }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import CLI
 
-@Suite("Whether other processes run")
+@Suite("Whether other processes run", .timeLimit(.minutes(1)))
 struct ProcessesTests {
     @Test("A process whose first thread is over runs for as long as another thread does")
     func firstThreadOver() throws {
@@ -23,7 +23,11 @@ struct ProcessesTests {
         close(toChild.readEnd)
         close(fromChild.writeEnd)
         defer { close(fromChild.readEnd) }
-        while try firstThreadState(of: child.id) != "Z" { usleep(1000) }
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try firstThreadState(of: child.id) != "Z" {
+            try #require(ContinuousClock.now < deadline, "the first thread did not end")
+            usleep(1000)
+        }
         #expect(Processes.isRunning(child.id))
         close(toChild.writeEnd)
         // Closed by the last thread's end.

@@ -25,7 +25,7 @@ extension BlockCache {
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
             state.statistics.fetchedBlockCount += 1
-            state.memory.insert(BlockKey(source.content, index), buffer, isAhead: true)
+            state.memory.insert(BlockKey(source.content, index), buffer, aheadOf: 0)
         }
         if let file { self.storeOnDisk(BlockKey(source.content, index), buffer, of: file) }
     }

@@ -29,6 +29,13 @@ public final class BlockCache: Sendable {
 
         /// What was fetched ahead and not read yet, and what is on its way to be, in bytes.
         var aheadByteCount: Int { self.memory.aheadByteCount + self.loadingAheadByteCount }
+
+        /// Notes that a block is wanted ahead of a reader, where it is here or on its way: whether it is.
+        mutating func share(_ key: BlockKey, with reader: UInt64) -> Bool {
+            guard let loading = self.loading[key] else { return self.memory.share(key, with: reader) }
+            if let owner = loading.owner, owner != reader { self.loading[key]?.owner = 0 }
+            return true
+        }
     }
 
     let state: Mutex<State>
@@ -128,68 +135,6 @@ public final class BlockCache: Sendable {
         }
     }
 
-    /// Makes what reads for one handle.
-    public func makeReader() -> BlockReader {
-        let id = self.state.withLock { state in
-            state.nextReader += 1
-            return state.nextReader
-        }
-        return BlockReader(self, id: id)
-    }
-
-    /// Fetches a range that nobody waits for yet; what is here or under way is left out.
-    public func readAhead(_ source: BlockSource, _ range: Range<UInt64>) {
-        self.readAhead(source, range, owner: 0)
-    }
-
-    /// How much more may be fetched ahead of all readers, in bytes.
-    public var readAheadRoom: Int { self.state.withLock { self.room(&$0) } }
-
-    func readAhead(_ source: BlockSource, _ range: Range<UInt64>, owner: UInt64) {
-        let blocks = BlockGeometry.blocks(range.clamped(to: 0..<source.size))
-        let fetches = self.state.withLock { state in
-            let missing = blocks.filter {
-                let key = BlockKey(source.content, $0)
-                return state.loading[key] == nil && !state.memory.contains(key)
-            }
-            return Self.fetches(of: missing, source, owner: owner, &state)
-        }
-        for fetch in fetches { self.start(fetch, source) }
-    }
-
-    /// What a reader that reads in some order may have ahead of it now.
-    func allowance(for reader: UInt64) -> ReadAheadAllowance {
-        self.state.withLock { state in
-            state.governor.noteRead(reader)
-            let (window, first) = state.governor.windows()
-            return ReadAheadAllowance(window: window, first: first, room: UInt64(self.room(&state)))
-        }
-    }
-
-    /// A reader has ended: what is on its way for it alone is given up, and what it left unread goes first.
-    func endReader(_ reader: UInt64, _ content: ContentID?) {
-        let abandoned: [BlockFetch] = self.state.withLock { state in
-            state.governor.forget(reader)
-            if let content { state.memory.giveUpAhead { $0.content == content } }
-            var owned: [ObjectIdentifier: BlockFetch] = [:]
-            for loading in state.loading.values where loading.fetch.owner == reader {
-                owned[ObjectIdentifier(loading.fetch)] = loading.fetch
-            }
-            return owned.values.filter { Self.abandon($0, &state) }
-        }
-        for fetch in abandoned { fetch.cancel() }
-    }
-
-    private func room(_ state: inout State) -> Int {
-        let budget = Int(state.governor.budget)
-        if state.aheadByteCount > budget / 8 * 7 {
-            // Of readers that stand still: what they left would keep everybody else from reading ahead for ever.
-            let age = 2 * state.memory.budget / Int(BlockGeometry.blockByteCount)
-            state.memory.expireAhead(downTo: budget / 2, olderThan: UInt64(age))
-        }
-        return max(0, (self.roomBesideHeld(state) ?? budget) - state.aheadByteCount)
-    }
-
     /// Lets a read wait for blocks: those under way are joined, the others become new fetches, run by run.
     ///
     /// - Returns: The new fetches, and those ahead of need that are waited for from now on.
@@ -216,17 +161,18 @@ public final class BlockCache: Sendable {
     }
 
     /// Notes that blocks are on their way; neighbours come with one request.
-    private static func fetches(
+    static func fetches(
         of blocks: [UInt64],
         _ source: BlockSource,
         owner: UInt64?,
         _ state: inout State
     ) -> [BlockFetch] {
         BlockGeometry.runs(of: blocks, maximumCount: self.maximumRunBlockCount).map { run in
-            let fetch = BlockFetch(run, of: source, owner: owner)
+            let fetch = BlockFetch(run, of: source, isAhead: owner != nil)
             for index in run {
                 state.loading[BlockKey(source.content, index)] = LoadingBlock(
                     fetch: fetch,
+                    owner: owner,
                     isAhead: owner != nil
                 )
             }
@@ -240,7 +186,7 @@ public final class BlockCache: Sendable {
         return run.lowerBound * size..<min(run.upperBound * size, source.size)
     }
 
-    private func start(_ fetch: BlockFetch, _ source: BlockSource) {
+    func start(_ fetch: BlockFetch, _ source: BlockSource) {
         fetch.begin(
             Task {
                 let runs = await self.readFromDisk(fetch, source)
@@ -318,7 +264,7 @@ public final class BlockCache: Sendable {
             if case .success(let buffer) = result {
                 if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
                 if let budget { state.keep(to: budget) }
-                state.memory.insert(key, buffer, isAhead: loading.isAhead)
+                state.memory.insert(key, buffer, aheadOf: loading.isAhead ? loading.owner : nil)
                 self.blockByteCount.store(state.memory.byteCount, ordering: .relaxed)
                 switch origin {
                 case .disk: state.statistics.diskHitCount += 1
@@ -345,24 +291,26 @@ public final class BlockCache: Sendable {
                     continue
                 }
                 state.loading[key]?.waiters.remove(at: at)
-                if let fetch = state.loading[key]?.fetch, fetch.owner == nil, left.last !== fetch {
-                    left.append(fetch)
-                }
+                if let fetch = state.loading[key]?.fetch, left.last !== fetch { left.append(fetch) }
             }
-            return left.filter { Self.abandon($0, &state) }
+            return left.filter { Self.abandon($0, of: nil, &state) }
         }
         for fetch in abandoned { fetch.cancel() }
     }
 
-    /// Forgets a fetch that nobody waits for, so that a reader who comes now begins anew instead of joining what is
-    /// being cancelled.
+    /// Forgets a fetch that nobody waits for, and nobody but a reader that ends reads on to, so that a reader who comes
+    /// now begins anew instead of joining what is being cancelled.
     ///
-    /// - Returns: Whether nobody waits for it.
-    private static func abandon(_ fetch: BlockFetch, _ state: inout State) -> Bool {
+    /// - Returns: Whether that is so.
+    static func abandon(_ fetch: BlockFetch, of reader: UInt64?, _ state: inout State) -> Bool {
         let keys = fetch.run.map { ($0, BlockKey(fetch.content, $0)) }.filter {
             state.loading[$1]?.fetch === fetch
         }
-        guard keys.allSatisfy({ state.loading[$1]?.waiters.isEmpty == true }) else { return false }
+        let isWanted = keys.contains { _, key in
+            guard let loading = state.loading[key] else { return false }
+            return !loading.waiters.isEmpty || loading.owner != nil && loading.owner != reader
+        }
+        if isWanted { return false }
         for (index, key) in keys {
             if state.loading[key]?.isAhead == true {
                 state.loadingAheadByteCount -= fetch.byteCount(ofBlock: index)

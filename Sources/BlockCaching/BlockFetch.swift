@@ -15,18 +15,15 @@ final class BlockFetch: Sendable {
     let run: Range<UInt64>
     /// The file's size in bytes, which makes its last block short.
     private let size: UInt64
-    /// The reader whose pattern asked for it, if nobody waits for it yet.
-    let owner: UInt64?
     /// Raised when somebody begins to wait for one of its blocks.
     let urgency: RequestUrgency
     private let state = Mutex(State())
 
-    init(_ run: Range<UInt64>, of source: BlockSource, owner: UInt64?) {
+    init(_ run: Range<UInt64>, of source: BlockSource, isAhead: Bool) {
         self.content = source.content
         self.run = run
         self.size = source.size
-        self.owner = owner
-        self.urgency = owner == nil ? .waitedFor : .ahead()
+        self.urgency = isAhead ? .ahead() : .waitedFor
     }
 
     func byteCount(ofBlock index: UInt64) -> Int {
@@ -53,6 +50,9 @@ final class BlockFetch: Sendable {
 /// A block that is on its way.
 struct LoadingBlock {
     let fetch: BlockFetch
+    /// The reader ahead of which it was asked for, 0 if that is several or nobody in particular; nothing if somebody
+    /// waited for it from the start.
+    var owner: UInt64?
     /// Whether nobody has waited for it yet.
     var isAhead: Bool
     var waiters: [PendingRead] = []

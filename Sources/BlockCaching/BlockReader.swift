@@ -7,8 +7,7 @@ public final class BlockReader: Sendable {
     /// Names the reader to the cache.
     private let id: UInt64
     private let patterns = Mutex(ReadPatterns())
-    /// The version that was last read ahead of this reader.
-    private let content = Mutex<ContentID?>(nil)
+    private let hasReadAhead = Atomic(false)
 
     init(_ cache: BlockCache, id: UInt64) {
         self.cache = cache
@@ -39,12 +38,12 @@ public final class BlockReader: Sendable {
             }
         }
         guard !ahead.isEmpty else { return }
-        self.content.withLock { $0 = source.content }
+        self.hasReadAhead.store(true, ordering: .relaxed)
         for range in ahead { self.cache.readAhead(source, range, owner: self.id) }
     }
 
     /// The handle is closed: what is on its way for it alone is given up.
     public func close() {
-        self.cache.endReader(self.id, self.content.withLock { $0 })
+        self.cache.endReader(self.id, hasReadAhead: self.hasReadAhead.load(ordering: .relaxed))
     }
 }

@@ -21,6 +21,8 @@ struct MemoryTier {
     private struct Slot {
         let buffer: ByteBuffer
         var kind: Class
+        /// The reader ahead of which it was fetched, as long as it is ahead; 0 if that is several or nobody in particular.
+        var owner: UInt64
         /// Whether the disk has still to get it from here.
         var isHeld: Bool
         /// Tells the slot's own entry in its class's queue from older ones.
@@ -93,12 +95,13 @@ struct MemoryTier {
     /// - Parameters:
     ///   - key: Its key; a block that is here stays as it is.
     ///   - buffer: Its bytes.
-    ///   - isAhead: Whether nobody has read it yet.
-    mutating func insert(_ key: BlockKey, _ buffer: ByteBuffer, isAhead: Bool) {
+    ///   - owner: The reader ahead of which it was fetched, 0 if that is several or nobody in particular; nothing if it
+    ///     is read now.
+    mutating func insert(_ key: BlockKey, _ buffer: ByteBuffer, aheadOf owner: UInt64?) {
         guard self.slots[key] == nil else { return }
         self.insertionCount += 1
         self.byteCount += buffer.count
-        self.enqueue(key, buffer, isAhead ? .ahead : .once, isHeld: false)
+        self.enqueue(key, buffer, owner == nil ? .once : .ahead, owner: owner ?? 0, isHeld: false)
         self.shrink(sparing: key)
     }
 
@@ -106,10 +109,17 @@ struct MemoryTier {
         while self.byteCount > self.budget, self.evictOne(sparing: newest) {}
     }
 
-    /// Lets blocks that were fetched ahead go before any other: nobody is going to read them.
-    mutating func giveUpAhead(_ isGivenUp: (BlockKey) -> Bool) {
+    /// Notes that a block is wanted ahead of a reader, where it is here: whether it is.
+    mutating func share(_ key: BlockKey, with reader: UInt64) -> Bool {
+        guard let slot = self.slots[key] else { return false }
+        if slot.kind == .ahead, slot.owner != reader { self.slots[key]?.owner = 0 }
+        return true
+    }
+
+    /// Lets blocks that were fetched ahead of one reader alone go before any other: nobody is going to read them.
+    mutating func giveUpAhead(of reader: UInt64) {
         for (key, stamp) in self.queues[Class.ahead.rawValue].entries {
-            guard isGivenUp(key), let slot = self.slots[key], slot.stamp == stamp else { continue }
+            guard let slot = self.slots[key], slot.stamp == stamp, slot.owner == reader else { continue }
             self.move(key, slot, to: .once, first: true)
         }
     }
@@ -131,6 +141,7 @@ struct MemoryTier {
         _ key: BlockKey,
         _ buffer: ByteBuffer,
         _ kind: Class,
+        owner: UInt64 = 0,
         isHeld: Bool,
         first: Bool = false
     ) {
@@ -138,6 +149,7 @@ struct MemoryTier {
         self.slots[key] = Slot(
             buffer: buffer,
             kind: kind,
+            owner: owner,
             isHeld: isHeld,
             stamp: self.nextStamp,
             since: self.insertionCount

@@ -7,8 +7,8 @@ import Testing
 struct MemoryTierTests {
     private func key(_ index: Int) -> BlockKey { BlockKey(ContentID(rawValue: 1), UInt64(index)) }
 
-    private func insert(_ tier: inout MemoryTier, _ indices: Range<Int>, isAhead: Bool = false) {
-        for index in indices { tier.insert(self.key(index), ByteBuffer(count: 100), isAhead: isAhead) }
+    private func insert(_ tier: inout MemoryTier, _ indices: Range<Int>, aheadOf reader: UInt64? = nil) {
+        for index in indices { tier.insert(self.key(index), ByteBuffer(count: 100), aheadOf: reader) }
     }
 
     private func held(_ tier: MemoryTier, _ indices: Range<Int>) -> [Int] {
@@ -91,7 +91,7 @@ struct MemoryTierTests {
     @Test("What was fetched ahead and not read yet stays longest")
     func ahead() {
         var tier = MemoryTier(budget: 1000)
-        self.insert(&tier, 0..<5, isAhead: true)
+        self.insert(&tier, 0..<5, aheadOf: 1)
         self.insert(&tier, 10..<100)
         #expect(self.held(tier, 0..<5) == Array(0..<5))
         #expect(tier.aheadByteCount == 500)
@@ -105,17 +105,30 @@ struct MemoryTierTests {
     func givenUp() {
         var tier = MemoryTier(budget: 1000)
         self.insert(&tier, 0..<5)
-        self.insert(&tier, 5..<10, isAhead: true)
-        tier.giveUpAhead { $0 != self.key(9) }
+        self.insert(&tier, 5..<9, aheadOf: 1)
+        self.insert(&tier, 9..<10, aheadOf: 2)
+        tier.giveUpAhead(of: 1)
         #expect(tier.aheadByteCount == 100)
         self.insert(&tier, 10..<14)
         #expect(self.held(tier, 0..<14) == [0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
     }
 
+    @Test("What was fetched ahead of two readers stays when they end, as of who else it is cannot be told")
+    func sharedAhead() {
+        var tier = MemoryTier(budget: 1000)
+        self.insert(&tier, 0..<5)
+        self.insert(&tier, 5..<10, aheadOf: 1)
+        let isHere = (7..<12).map { tier.share(self.key($0), with: 2) }
+        #expect(isHere == [true, true, true, false, false])
+        tier.giveUpAhead(of: 1)
+        tier.giveUpAhead(of: 2)
+        #expect(tier.aheadByteCount == 300)
+    }
+
     @Test("What was fetched ahead long ago goes like what was read")
     func expired() {
         var tier = MemoryTier(budget: 1000)
-        self.insert(&tier, 0..<8, isAhead: true)
+        self.insert(&tier, 0..<8, aheadOf: 1)
         tier.expireAhead(downTo: 200, olderThan: 20)
         #expect(tier.aheadByteCount == 800)
         self.insert(&tier, 10..<40)

@@ -46,7 +46,15 @@ extension BlockCache {
             for loading in state.loading.values where loading.owner == reader {
                 owned[ObjectIdentifier(loading.fetch)] = loading.fetch
             }
-            return owned.values.filter { Self.abandon($0, of: reader, &state) }
+            let abandoned = owned.values.filter { Self.abandon($0, of: reader, &state) }
+            // The others go on for those who wait, and no longer than they do.
+            for (key, loading) in state.loading where loading.owner == reader {
+                state.loading[key]?.owner = nil
+                guard loading.isAhead else { continue }
+                state.loading[key]?.isAhead = false
+                state.loadingAheadByteCount -= loading.fetch.byteCount(ofBlock: key.index)
+            }
+            return abandoned
         }
         for fetch in abandoned { fetch.cancel() }
     }

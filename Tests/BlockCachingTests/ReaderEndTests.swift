@@ -52,6 +52,31 @@ struct ReaderEndTests {
         second.close()
     }
 
+    @Test("What was fetched ahead of a reader that ended goes on for who joined it, and no longer")
+    func joinedFetch() async throws {
+        let hold = self.remote.hold(.read)
+        let reader = self.cache.makeReader()
+        // As the kernel asks at the start of a file that is read on: the rest is fetched ahead.
+        let outcome = reader.read(self.large, 0..<UInt64(4 * block)) { _ in }
+        guard case .pending(let own) = outcome else {
+            Issue.record("not pending")
+            return
+        }
+        await hold.reached(2)
+        let other = self.cache.read(self.large, UInt64(5 * block)..<UInt64(5 * block + 10)) { _ in }
+        guard case .pending(let joined) = other else {
+            Issue.record("not pending")
+            return
+        }
+        own.cancel()
+        reader.close()
+        #expect(self.cache.readAheadRoom == 64 * block / 8 * 7)
+        joined.cancel()
+        hold.release()
+        while self.remote.isBusy { await Task.yield() }
+        #expect(self.remote.readByteCount == 0)
+    }
+
     @Test("Two readers of one file fetch it once although the one that is ahead ends early")
     func sameFile() async throws {
         let (first, second) = (self.cache.makeReader(), self.cache.makeReader())

@@ -88,17 +88,26 @@ extension Namespace {
         in parent: InodeNumber,
         _ urgency: RequestUrgency
     ) async -> Result<UInt64, RemoteError> {
+        var round = 0
         while true {
             // Another flight may have landed since this one was asked for.
             if let version = self.freshVersion(of: inode) { return .success(version.size) }
-            let asOf = self.now()
-            let (path, epoch) = self.state.withLock { ($0.path(of: parent)?.appending(name), $0.epoch) }
+            round += 1
+            var question = SizeQuestion(asOf: self.now(), isLast: round == Self.maximumRoundCount)
+            let path = self.state.withLock { state in
+                question.epoch = state.epoch
+                question.content = state.directories[parent]?[name]?.facts.content
+                return state.path(of: parent)?.appending(name)
+            }
             guard let path else { return .failure(.notFound) }
-            let result = await self.fetchSize(inode, name, in: parent, at: path, asOf: asOf, urgency)
+            let result = await self.fetchSize(inode, name, in: parent, at: path, asOf: question.asOf, urgency)
             guard case .success(let size) = result else { return result }
-            if self.store(size, of: inode, name, in: parent, asOf: asOf, epoch: epoch) { return result }
+            if self.store(size, of: inode, name, in: parent, question) { return result }
         }
     }
+
+    /// So often a size is asked for while changes in its directory leave no pause.
+    private static let maximumRoundCount = 4
 
     private func fetchSize(
         _ inode: InodeNumber,
@@ -149,19 +158,21 @@ extension Namespace {
     /// Takes in what the server says of a file's size.
     ///
     /// - Returns: Whether that is settled: not if it was asked for before a change of ours to this file or to another
-    ///   one of its directory, and nothing newer is known.
+    ///   one of its directory, and nothing newer is known. When it is asked for the last time, it is: then, if the file
+    ///   itself is as it was, what the server says holds for this one question.
     private func store(
         _ size: UInt64,
         of inode: InodeNumber,
         _ name: FileName,
         in parent: InodeNumber,
-        asOf: ContinuousClock.Instant,
-        epoch: UInt64
+        _ question: SizeQuestion
     ) -> Bool {
         self.state.withLock { state in
             guard var entry = state.directories[parent]?[name], entry.inode == inode else { return true }
-            guard entry.facts.epoch <= epoch else {
-                return entry.facts.sizeAsOf.map { $0 >= asOf } ?? false
+            let isForOnce = entry.facts.epoch > question.epoch
+            if isForOnce {
+                if let asOf = entry.facts.sizeAsOf, asOf >= question.asOf { return true }
+                guard question.isLast, entry.facts.content == question.content else { return question.isLast }
             }
             if entry.facts.size != size || entry.facts.content == nil {
                 // What a program set was of the file that was there before.
@@ -179,11 +190,23 @@ extension Namespace {
                 // What may have been replaced by as many bytes is read anew.
                 entry.facts.content = state.makeContentID(at: self.now())
             }
-            entry.facts.sizeAsOf = asOf
+            entry.facts.sizeAsOf = isForOnce ? nil : question.asOf
             state.update(parent) { $0[name] = entry }
             state.use(parent)
             state.evict()
             return true
         }
     }
+}
+
+/// What was known when a file's size was asked for.
+private struct SizeQuestion {
+    /// When that was.
+    let asOf: ContinuousClock.Instant
+    /// Whether it is not asked for again.
+    let isLast: Bool
+    /// The number of our last change of any file.
+    var epoch: UInt64 = 0
+    /// The file's version.
+    var content: ContentID?
 }

@@ -68,26 +68,6 @@ struct SizeTests {
         #expect(fixture.namespace.freshVersion(of: file)?.content == content)
     }
 
-    @Test("A size is the server's latest although another file of the directory was uploaded meanwhile")
-    func epochOfNeighbour() async throws {
-        let fixture = Fixture()
-        fixture.remote.put("a", pattern(7))
-        fixture.remote.put("b", pattern(1))
-        let (file, other) = (try await fixture.inode("a"), try await fixture.inode("b"))
-        _ = try await fixture.namespace.version(of: file)
-        fixture.expire()
-        try await fixture.namespace.refresh(.root)
-        fixture.remote.put("a", pattern(9))
-        let hold = fixture.remote.hold(.size, .beforeAnswering)
-        let probe = Task { try await fixture.namespace.version(of: file) }
-        await hold.reached()
-        fixture.namespace.didUpload(other, size: 3, isHeld: false)
-        try await fixture.namespace.refresh(.root)
-        hold.release()
-        #expect(try await probe.value.size == 9)
-        #expect(fixture.namespace.freshVersion(of: file)?.size == 9)
-    }
-
     @Test("A size asked for before a rename is not given to who has the old name now")
     func epochOfName() async throws {
         let fixture = Fixture()

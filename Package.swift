@@ -208,9 +208,8 @@ let package = Package(
         .testTarget(
             name: "VFSTests",
             dependencies: [
-                "VFS", "BlockCaching", "Inodes", "Staging", "Transfers", "RemoteAPI", "Transport",
-                "Primitives",
-                "WireFormat", "TestKit", system,
+                "VFS", "FuseDriver", "BlockCaching", "Inodes", "Staging", "Transfers", "RemoteAPI",
+                "Transport", "Primitives", "WireFormat", "TestKit", system,
             ],
             swiftSettings: settings
         ),

@@ -7,14 +7,21 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /// Told of each write before any later request is taken: the file handle's number, offset and count in bytes.
 typedef void (*cfuse_write_callback)(uint64_t handle, uint64_t offset, uint32_t count);
+
+/// Told that libfuse has answered the kernel's FUSE_INIT, and whether it ended the session with that, which it tells
+/// nobody. Returns 0, or a negative errno to end the loop with.
+typedef int (*cfuse_init_callback)(void *_Nonnull context, int has_ended);
 
 /// What the threads of one session share.
 struct cfuse_loop {
     struct fuse_session *_Nonnull session;
     cfuse_write_callback _Nonnull arrived;
+    cfuse_init_callback _Nonnull answered;
+    void *_Nonnull context;
     /// Held from before a request is taken until it was looked at: one thread waits for the kernel at a time.
     pthread_mutex_t taking;
     /// Guards the two below.
@@ -23,15 +30,20 @@ struct cfuse_loop {
     int waits;
     /// 0, or the first negative errno.
     int result;
+    /// How many threads serve.
+    unsigned int serving;
 };
 
 /// Makes one, which stays until the process ends; nothing if there is no memory.
 static inline struct cfuse_loop *_Nullable cfuse_loop_new(
-    struct fuse_session *_Nonnull session, cfuse_write_callback _Nonnull arrived) {
+    struct fuse_session *_Nonnull session, cfuse_write_callback _Nonnull arrived,
+    cfuse_init_callback _Nonnull answered, void *_Nonnull context) {
     struct cfuse_loop *loop = calloc(1, sizeof *loop);
     if (!loop) return NULL;
     loop->session = session;
     loop->arrived = arrived;
+    loop->answered = answered;
+    loop->context = context;
     pthread_mutex_init(&loop->taking, NULL);
     pthread_mutex_init(&loop->waiting, NULL);
     return loop;
@@ -62,18 +74,41 @@ static inline int cfuse_loop_take(struct cfuse_loop *_Nonnull loop, struct fuse_
     return count;
 }
 
+/// Ends the wait of the thread that waits for a request, by SIGUSR2; to be repeated until the loop has ended, as one
+/// that comes just before the wait is lost.
+static inline void cfuse_loop_wake(struct cfuse_loop *_Nonnull loop) {
+    pthread_mutex_lock(&loop->waiting);
+    if (loop->waits) pthread_kill(loop->waiter, SIGUSR2);
+    pthread_mutex_unlock(&loop->waiting);
+}
+
+/// Has a request answered. Returns 0, or a negative errno if nothing can be served.
+static inline int cfuse_loop_process(struct cfuse_loop *_Nonnull loop, const struct fuse_buf *_Nonnull buffer) {
+    const struct fuse_in_header *header = buffer->mem;
+    int is_init = header->opcode == FUSE_INIT;
+    fuse_session_process_buf(loop->session, buffer);
+    return is_init ? loop->answered(loop->context, fuse_session_exited(loop->session)) : 0;
+}
+
 /// Serves requests on the calling thread until the session's end.
 static inline void *_Nullable cfuse_loop_serve(void *_Nullable argument) {
     struct cfuse_loop *loop = argument;
     struct fuse_buf buffer = {.mem = NULL};
     while (!fuse_session_exited(loop->session)) {
         int count = cfuse_loop_take(loop, &buffer);
-        if (count > 0) fuse_session_process_buf(loop->session, &buffer);
-        if (count > 0 || count == -EINTR) continue;
+        int is_taken = count > 0;
+        if (is_taken) count = cfuse_loop_process(loop, &buffer);
+        if (count == -EINTR || (is_taken && count == 0)) continue;
         if (count < 0) __atomic_store_n(&loop->result, count, __ATOMIC_RELAXED);
         fuse_session_exit(loop->session);
     }
     free(buffer.mem);
+    // Of the others one may be waiting for a request, which may never come.
+    __atomic_sub_fetch(&loop->serving, 1, __ATOMIC_ACQ_REL);
+    while (__atomic_load_n(&loop->serving, __ATOMIC_ACQUIRE) > 0) {
+        cfuse_loop_wake(loop);
+        usleep(10000);
+    }
     return NULL;
 }
 
@@ -90,19 +125,17 @@ static inline int cfuse_loop_run(struct cfuse_loop *_Nonnull loop, unsigned int 
     for (size_t index = 0; index < sizeof own / sizeof *own; index++) sigdelset(&others, own[index]);
     pthread_sigmask(SIG_BLOCK, &others, &before);
     // With fewer it is slower, no more.
-    while (started + 1 < thread_count && started < 64 &&
-           pthread_create(&threads[started], NULL, cfuse_loop_serve, loop) == 0)
+    loop->serving = 1;
+    while (started + 1 < thread_count && started < 64) {
+        __atomic_add_fetch(&loop->serving, 1, __ATOMIC_ACQ_REL);
+        if (pthread_create(&threads[started], NULL, cfuse_loop_serve, loop) != 0) {
+            __atomic_sub_fetch(&loop->serving, 1, __ATOMIC_ACQ_REL);
+            break;
+        }
         started++;
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     cfuse_loop_serve(loop);
     while (started > 0) pthread_join(threads[--started], NULL);
     return __atomic_load_n(&loop->result, __ATOMIC_RELAXED);
-}
-
-/// Ends the wait of the thread that waits for a request, by SIGUSR2; to be repeated until the loop has ended, as one
-/// that comes just before the wait is lost.
-static inline void cfuse_loop_wake(struct cfuse_loop *_Nonnull loop) {
-    pthread_mutex_lock(&loop->waiting);
-    if (loop->waits) pthread_kill(loop->waiter, SIGUSR2);
-    pthread_mutex_unlock(&loop->waiting);
 }

@@ -196,7 +196,14 @@ struct MountRunner {
             about: self.configuration.mountPoint,
             waiting: ending.waiting
         )
-        let code = session.run(device: device)
+        let code: Int32
+        do throws(FuseSessionError) {
+            code = try session.run(device: device)
+        } catch {
+            server.stop()
+            if self.takeAway(device) { watcher?.end() }
+            throw self.failure(error)
+        }
         _ = ending.begin(self.uploadsLeft)
         server.stop()
         if code < 0 {

@@ -21,13 +21,15 @@ final class FuseOperations: Sendable {
     /// The mount's `MAJOR:MINOR`.
     let device = Mutex<String?>(nil)
     private let ready: @Sendable () -> Void
+    /// Whether libfuse took the kernel's FUSE_INIT so far as to ask what is wanted.
+    private let hasBegun = Mutex(false)
 
     /// Takes what answers.
     ///
     /// - Parameters:
     ///   - fileSystem: What answers.
     ///   - logger: Told of failures.
-    ///   - ready: Called when the kernel begins to send requests.
+    ///   - ready: Called when the kernel's first request is answered.
     init(_ fileSystem: FileSystem, logger: Logger, ready: @escaping @Sendable () -> Void) {
         self.fileSystem = fileSystem
         self.logger = logger
@@ -63,7 +65,20 @@ final class FuseOperations: Sendable {
         connection.max_background = 64
         connection.congestion_threshold = 48
         connection.time_gran = 1
-        self.ready()
+        self.hasBegun.withLock { $0 = true }
+    }
+
+    /// libfuse has answered the kernel's FUSE_INIT, which may come twice until they agree on a version.
+    ///
+    /// - Parameters:
+    ///   - hasEnded: Whether it ended the session with that.
+    ///   - complaint: What it said meanwhile.
+    /// - Returns: Whether they agree, or may.
+    func didAnswerInit(hasEnded: Bool, complaint: String?) -> Bool {
+        let hasBegun = self.hasBegun.withLock { $0 }
+        guard !hasEnded, hasBegun || complaint == nil else { return false }
+        if hasBegun { self.ready() }
+        return true
     }
 
     /// Answers a request from a task.

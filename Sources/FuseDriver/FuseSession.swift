@@ -85,9 +85,17 @@ public final class FuseSession: Sendable {
             throw FuseSessionError(description: FuseLog.lastLine ?? "libfuse does not take the options")
         }
         // A read that comes after a write must not be answered before it.
-        guard let loop = cfuse_loop_new(session, { OpenFile.at($0)?.willWrite($1, count: $2) }) else {
-            throw FuseSessionError(description: String(cString: strerror(ENOMEM)))
-        }
+        let loop = cfuse_loop_new(
+            session,
+            { OpenFile.at($0)?.willWrite($1, count: $2) },
+            { context, hasEnded in
+                let operations = Unmanaged<FuseOperations>.fromOpaque(context).takeUnretainedValue()
+                let agrees = operations.didAnswerInit(hasEnded: hasEnded != 0, complaint: FuseLog.lastLine)
+                return agrees ? 0 : -EPROTO
+            },
+            context
+        )
+        guard let loop else { throw FuseSessionError(description: String(cString: strerror(ENOMEM))) }
         self.pointer = Pointer(session: session, loop: loop)
         self.operations.notifier.attach(session)
     }
@@ -109,16 +117,23 @@ public final class FuseSession: Sendable {
     ///
     /// - Parameter device: The mount's `MAJOR:MINOR`, if it is known.
     /// - Returns: 0, or the negative errno that ended it.
-    public func run(device: String?) -> Int32 {
+    /// - Throws: Why the kernel and libfuse do not agree on anything: then nothing was served.
+    public func run(device: String?) throws(FuseSessionError) -> Int32 {
         self.operations.device.withLock { $0 = device }
         // Does nothing but end the wait that the loop is in; without SA_RESTART, as signal(2) would have it.
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in }
         sigaction(SIGUSR2, &action, nil)
+        // What was said until now is not about the kernel's first request.
+        FuseLog.forget()
         self.isRunning.withLock { $0 = true }
         // Measured: more than 4 bring nothing measurable; some may wait for the local disk.
         let code = cfuse_loop_run(self.pointer.loop, 8)
         self.isRunning.withLock { $0 = false }
+        guard code != -EPROTO else {
+            let line = FuseLog.lastLine ?? String(cString: strerror(EPROTO))
+            throw FuseSessionError(description: "the kernel's FUSE is refused: \(line)")
+        }
         return code
     }
 
@@ -142,6 +157,8 @@ private enum FuseLog {
     private static let line = Mutex<String?>(nil)
 
     static var lastLine: String? { self.line.withLock { $0 } }
+
+    static func forget() { self.line.withLock { $0 = nil } }
 
     static func start() {
         cfuse_set_log { _, text in

@@ -34,7 +34,11 @@ final class FileContent: Sendable {
         /// Whether the call that makes an upload the file is on its way: it is not stopped then.
         var isCompleting = false
         /// The size in bytes of what the service may have, as the answer to that call was lost; nothing if it has not.
-        var sizeInDoubt: UInt64?
+        var sizeInDoubt: UInt64? {
+            didSet { self.bytesInDoubt = nil }
+        }
+        /// Which bytes that would be; nothing if there may be others of that size, or of others.
+        private(set) var bytesInDoubt: StagedBytes?
         /// Whether the upload replaces a file of the service whose size was not known when it was emptied.
         var replacesUnknown = false
         /// Whether the bytes were written before this mount began.
@@ -45,6 +49,18 @@ final class FileContent: Sendable {
         /// Whether what is staged is the file, whatever the service has under its name: that is gone, or what its
         /// readers need was brought here since it is about to go.
         var isOnItsOwn: Bool { self.isUnlinked || self.isLeaving && self.readerCount > 0 }
+
+        /// Whether the service may have an upload of other bytes than these, so that a size tells nothing of theirs.
+        func doubtsOthers(than bytes: StagedBytes) -> Bool {
+            self.sizeInDoubt != nil && self.bytesInDoubt?.isSame(as: bytes) != true
+        }
+
+        /// The service may have an upload of these bytes, as the answer to its last call was lost.
+        mutating func doubt(_ bytes: StagedBytes) {
+            let isOther = self.doubtsOthers(than: bytes)
+            self.sizeInDoubt = bytes.snapshot.size
+            if !isOther { self.bytesInDoubt = bytes }
+        }
 
         /// All that waits here, the older one first.
         var waiting: [StagedFile] { [self.former?.staged, self.staged].compactMap(\.self) }
@@ -176,6 +192,22 @@ final class FileContent: Sendable {
     /// Whether a handle can be had although the name is gone.
     func outlivesItsName(for mode: OpenMode) -> Bool {
         self.state.withLock { $0.isUnlinked && (!mode.reads || $0.staged?.isWhole == true) }
+    }
+}
+
+/// What is here of a staged file at one moment.
+struct StagedBytes {
+    /// Not kept by this.
+    private weak var staged: StagedFile?
+    let snapshot: StagedFile.Snapshot
+
+    init(_ staged: StagedFile, _ snapshot: StagedFile.Snapshot) {
+        self.staged = staged
+        self.snapshot = snapshot
+    }
+
+    func isSame(as other: StagedBytes) -> Bool {
+        self.staged != nil && self.staged === other.staged && self.snapshot == other.snapshot
     }
 }
 

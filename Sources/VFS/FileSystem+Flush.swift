@@ -174,10 +174,12 @@ extension FileSystem {
             let source = Uploader.Source(staged: staged, base: base, size: snapshot.size) {
                 self.namespace.path(of: content.inode)
             }
+            let bytes = StagedBytes(staged, snapshot)
+            let othersInDoubt = content.state.withLock { $0.doubtsOthers(than: bytes) }
             // Of unknown size, or none: see `completeUpload`.
-            let previousSize =
-                self.namespace.isOnServer(content.inode)
-                ? base?.size ?? staged.baseSize ?? snapshot.size : nil
+            let isReplacing = othersInDoubt || self.namespace.isOnServer(content.inode)
+            let knownSize = othersInDoubt ? nil : base?.size ?? staged.baseSize
+            let previousSize = isReplacing ? knownSize ?? snapshot.size : nil
             let check = self.startCheck(of: content, staged, at: path, in: parent)
             defer { content.state.withLock { $0.isCompleting = false } }
             do throws(FileSystemError) {
@@ -193,7 +195,8 @@ extension FileSystem {
                             snapshot: snapshot,
                             base: base?.content,
                             path: path
-                        )
+                        ),
+                        isToldBySize: !othersInDoubt
                     ),
                     beforeComplete: { () throws(FileSystemError) in
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
@@ -215,7 +218,7 @@ extension FileSystem {
                     try self.setAside(content, staged, since: standing)
                     continue
                 }
-                self.noteDoubt(about: content, snapshot.size, error)
+                self.noteDoubt(about: content, bytes, error)
                 throw self.noting(error, of: staged)
             }
             self.didUpload(content, staged, snapshot)
@@ -239,11 +242,11 @@ extension FileSystem {
     }
 
     /// An upload failed: if it was about to become the file, the service may have it now.
-    private func noteDoubt(about content: FileContent, _ size: UInt64, _ error: FileSystemError) {
+    private func noteDoubt(about content: FileContent, _ bytes: StagedBytes, _ error: FileSystemError) {
         guard content.state.withLock({ $0.isCompleting }) else { return }
         switch error {
         case .remote, .interrupted:
-            content.state.withLock { $0.sizeInDoubt = size }
+            content.state.withLock { $0.doubt(bytes) }
             self.namespace.mayBeOnServer(content.inode)
         default: break
         }

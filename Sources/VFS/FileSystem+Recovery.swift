@@ -211,7 +211,12 @@ extension FileSystem {
             state.staged = file
             state.base = version
             state.isRecovered = true
-            state.sizeInDoubt = record.completingSize ?? (record.state == .unverified ? record.size : nil)
+            state.sizeInDoubt = record.completingSize
+            // Then nothing else was in doubt.
+            if record.state == .unverified, record.completingSize ?? record.size == record.size {
+                state.sizeInDoubt = nil
+                state.doubt(StagedBytes(file, file.snapshot))
+            }
         }
         file.follow { namespace.path(of: inode) }
         if let path = namespace.path(of: inode), path != record.path, let old = record.path {

@@ -298,8 +298,10 @@ extension FileSystem {
         }
     }
 
-    /// The size that the service has of a file: nothing if it has none; some other one where it is not known.
+    /// The size that the service has of a file: nothing if it has none; some other one where it is not known, also as
+    /// the answer to an upload's last call was lost.
     private func sizeOnServer(_ content: FileContent, otherwise size: UInt64?) -> UInt64? {
+        if content.state.withLock({ $0.sizeInDoubt != nil }) { return size }
         guard self.namespace.isOnServer(content.inode) else { return nil }
         if content.isDirty {
             // Of one that was emptied there is no version that its bytes come from.

@@ -51,11 +51,20 @@ final class UploadProgress: Sendable {
     }
 
     /// Makes what writes down the next upload, and knows how far one of the same came.
-    func recorder(for subject: Subject) -> any UploadRecorder { Recorder(progress: self, subject: subject) }
+    ///
+    /// - Parameters:
+    ///   - subject: What it sends.
+    ///   - isToldBySize: Whether a file of its size on the service, where there was one of another, can be no other
+    ///     upload: then a later mount takes that for this one.
+    /// - Returns: The recorder.
+    func recorder(for subject: Subject, isToldBySize: Bool = true) -> any UploadRecorder {
+        Recorder(progress: self, subject: subject, isToldBySize: isToldBySize)
+    }
 
     private struct Recorder: UploadRecorder {
         let progress: UploadProgress
         let subject: Subject
+        let isToldBySize: Bool
 
         var earlier: EarlierUpload? {
             self.progress.state.withLock { $0?.isOf(self.subject) == true ? $0?.upload : nil }
@@ -79,6 +88,8 @@ final class UploadProgress: Sendable {
             self.subject.staged.didSend(part: part, of: upload)
         }
 
-        func willComplete(_ upload: UploadID) { self.subject.staged.willComplete(upload) }
+        func willComplete(_ upload: UploadID) {
+            if self.isToldBySize { self.subject.staged.willComplete(upload) }
+        }
     }
 }

@@ -249,4 +249,67 @@ struct FailureTests {
         ]
         for (error, number) in errnos { #expect(error.errno.rawValue == number, "\(error)") }
     }
+
+    // MARK: An upload whose last answer was lost
+
+    /// A file of 50 bytes that may have become one of 100, as the answer to its close was lost.
+    private func inDoubt(_ writes: WriteOptions = WriteOptions()) async throws -> (Mount, FileHandle) {
+        let mount = try Mount(writes: writes)
+        mount.remote.put("a", pattern(50))
+        _ = try await mount.size("a")
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        try await mount.write(handle, pattern(100))
+        mount.faulty.loseAnswer(.completeUpload, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in
+                try await mount.fileSystem.flush(handle, by: Mount.process)
+            } == .remote(.timedOut)
+        )
+        mount.remote.forgetCalls()
+        return (mount, handle)
+    }
+
+    @Test("The size of an upload in doubt tells its own next attempt that it is there, and no other upload")
+    func sizeInDoubt() async throws {
+        for isChanged in [false, true] {
+            let (mount, handle) = try await self.inDoubt()
+            if isChanged { try await mount.write(handle, pattern(100, from: 7)) }
+            try await mount.close(handle)
+            #expect(mount.remote.previousSizes.last == (isChanged ? 100 : 50))
+            #expect(mount.remote.bytes(of: "a") == pattern(100, from: isChanged ? 7 : 0))
+        }
+    }
+
+    @Test("The size of an upload in doubt does not tell that a file as long took its place by a rename")
+    func renamedOverDoubt() async throws {
+        let (mount, handle) = try await self.inDoubt()
+        mount.remote.put("b", pattern(100, from: 7))
+        mount.expire()
+        let hold = mount.remote.hold(.completeUpload)
+        let renaming = Task { try await mount.rename("b", "a") }
+        await hold.reached()
+        #expect(try await mount.fileSystem.staging.journal.moves().first?.copied == [path("b"): 100])
+        hold.release()
+        try await renaming.value
+        #expect(mount.remote.previousSizes == [100])
+        mount.fileSystem.release(handle)
+    }
+
+    @Test("What was written after an upload in doubt is not taken for it by the next mount, though as long")
+    func recoveredAfterDoubt() async throws {
+        let lastWriter = WriteOptions(onConflict: .lastWriterWins)
+        var (mount, handle): (Mount, FileHandle?) = try await self.inDoubt(lastWriter)
+        if let handle {
+            try await mount.write(handle, pattern(100, from: 7))
+            mount.faulty.fail(.completeUpload, with: .timedOut)
+            let error = await failure { () throws(FileSystemError) in try await mount.close(handle) }
+            #expect(error == .remote(.timedOut))
+        }
+        handle = nil
+        #expect(mount.remote.bytes(of: "a") == pattern(100))
+        try await Mount.remount(&mount)
+        try await mount.fileSystem.recover()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.bytes(of: "a") == pattern(100, from: 7))
+    }
 }

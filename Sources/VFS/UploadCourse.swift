@@ -13,6 +13,9 @@ import WireFormat
 protocol UploadRecorder: Sendable {
     /// An upload of exactly these bytes that was begun before; nothing if there is none.
     var earlier: EarlierUpload? { get }
+    /// Whether attempts to go on with it, the one that just ended too, brought no part of it forward: the service may not
+    /// know it any more, and say so as if it were out of order.
+    var isFruitless: Bool { get }
     /// An upload goes on, or a new one takes the place of any that was written down.
     func didBegin(_ upload: EarlierUpload)
     /// A part has arrived.

@@ -23,6 +23,8 @@ final class UploadProgress: Sendable {
         private let base: ContentID?
         private let path: RemotePath
         var upload: EarlierUpload
+        /// How often it was gone on with since a part of it arrived.
+        var fruitlessCount = 0
 
         init(_ subject: Subject, _ upload: EarlierUpload) {
             self.staged = subject.staged
@@ -70,8 +72,15 @@ final class UploadProgress: Sendable {
             self.progress.state.withLock { $0?.isOf(self.subject) == true ? $0?.upload : nil }
         }
 
+        /// Twice, as what the first one met may have been an outage, after which no part is to be sent again.
+        var isFruitless: Bool { self.progress.state.withLock { $0?.fruitlessCount ?? 0 >= 2 } }
+
         func didBegin(_ upload: EarlierUpload) {
-            self.progress.state.withLock { $0 = State(self.subject, upload) }
+            self.progress.state.withLock { state in
+                let count = state.flatMap { $0.upload.id == upload.id ? $0.fruitlessCount + 1 : nil }
+                state = State(self.subject, upload)
+                state?.fruitlessCount = count ?? 0
+            }
             self.subject.staged.beginUpload(
                 upload.id,
                 partSize: upload.partSize,
@@ -84,6 +93,7 @@ final class UploadProgress: Sendable {
             self.progress.state.withLock { state in
                 guard state?.upload.id == upload else { return }
                 state?.upload.sentParts.insert(part)
+                state?.fruitlessCount = 0
             }
             self.subject.staged.didSend(part: part, of: upload)
         }

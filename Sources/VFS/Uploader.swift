@@ -85,7 +85,14 @@ struct Uploader: Sendable {
             source: course
         )
         do throws(UploadError<UploadCourse.Failure>) {
-            try await upload.run(continuing: await early?.begun() ?? recorder?.earlier)
+            let earlier = await early?.begun() ?? recorder?.earlier
+            do throws(UploadError<UploadCourse.Failure>) {
+                try await upload.run(continuing: earlier)
+            } catch .remote(.unavailable) where earlier != nil && recorder?.isFruitless == true {
+                // wire-protocol.md does not say what an id is answered with that the server does not know. While it
+                // cannot be reached, no new one can be begun either, and the earlier one stays.
+                try await upload.run()
+            }
         } catch {
             switch error {
             case .local(.outrun): return false

@@ -110,6 +110,37 @@ struct UploadProgressTests {
         #expect(next.remote.count(.beginUpload) == 0 && next.remote.count(.putPart) == 2)
     }
 
+    @Test("An upload that a service does not know any more, and answers with 500, is begun anew in the end")
+    func forgotten() async throws {
+        let handle = try await self.cutOff()
+        // What it says of it is what it says when it is out of order.
+        self.mount.faulty.fail(.putPart, with: .unavailable("500"), count: 2)
+        let error = await failure { () throws(FileSystemError) in
+            try await self.mount.fileSystem.flush(handle, by: Mount.process)
+        }
+        #expect(error == .remote(.unavailable("500")))
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == pattern(350))
+        #expect(self.mount.remote.count(.beginUpload) == 1)
+    }
+
+    @Test("An outage, however long, costs no part that had arrived")
+    func longOutage() async throws {
+        let handle = try await self.cutOff()
+        self.mount.faulty.fail(.putPart, with: .unavailable("502"), count: .max)
+        self.mount.faulty.fail(.beginUpload, with: .unavailable("502"), count: .max)
+        for _ in 0..<5 {
+            let error = await failure { () throws(FileSystemError) in
+                try await self.mount.fileSystem.flush(handle, by: Mount.process)
+            }
+            #expect(error == .remote(.unavailable("502")))
+        }
+        self.mount.faulty.heal()
+        self.mount.remote.forgetCalls()
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.calls == self.rest)
+    }
+
     @Test("An upload that another mount began goes on where all of the file is here, and else begins anew")
     func restored() async throws {
         for isWhole in [true, false] {

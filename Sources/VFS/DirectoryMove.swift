@@ -2,6 +2,7 @@ import Inodes
 import Primitives
 import Staging
 import Synchronization
+import SystemPackage
 import WireFormat
 
 /// The rename of a directory that is under way: what the journal is told of it, and how far it is.
@@ -56,8 +57,10 @@ final class DirectoryMove: Sendable {
         self.show { $0.isDeleting = move.stage == .deleting }
     }
 
-    /// Waits until the journal has what was noted, if it can be written: else a crash leaves what it left.
-    func written() async { await self.journal.written() }
+    /// Waits until the journal has what was noted for good.
+    func commit() async throws(FileSystemError) {
+        do throws(Errno) { try await self.journal.commit() } catch { throw .local(error) }
+    }
 
     /// A directory is about to be made at the new place: a later mount takes it for ours.
     func willMake(_ path: RemotePath) { self.journal.noteCopied(path, size: nil, in: self.id) }

@@ -36,7 +36,7 @@ extension FileSystem {
         )
         defer { move.end() }
         if !targetIsThere { move.willMake(to) }
-        await move.written()
+        try await move.commit()
         if !targetIsThere {
             try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
             // Nobody goes in before it is the directory that moves: a listing would show it as another one.
@@ -65,12 +65,16 @@ extension FileSystem {
             self.namespace.expireListing(new.parent)
             throw error
         }
-        move.willDelete()
-        // The new place is whole: whoever reads goes there from now on.
-        self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+        // The new place is whole: whoever reads goes there from now on, and so does what waits here.
+        self.staging.journal.together {
+            move.willDelete()
+            self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
+        }
         if isHidden { self.namespace.unhide(new.name, in: new.parent) }
         isHidden = false
         do throws(FileSystemError) {
+            // Else a power failure could leave records of what waits here that name a place which is gone.
+            try await move.commit()
             try await self.deleteCopied(root, at: \.from, move)
             self.namespace.remove(old.name, in: old.parent, at: .now())
         } catch {

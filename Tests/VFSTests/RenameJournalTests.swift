@@ -1,9 +1,9 @@
 import RemoteAPI
-import Staging
 import TestKit
 import Testing
 import WireFormat
 
+@testable import Staging
 @testable import VFS
 
 @Suite("Renames in the journal, which the next mount takes up", .timeLimit(.minutes(5)))
@@ -77,6 +77,24 @@ struct RenameJournalTests {
         try await renaming.value
         #expect(try await self.journal(mount).moves().isEmpty)
         #expect(mount.fileSystem.renames.withLock { $0.isEmpty })
+    }
+
+    @Test("Nothing is deleted at the old place before no power failure takes what waits below it back there")
+    func committed() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("d/a", pattern(10))
+        try await mount.put("d/f", pattern(20))
+        let hold = mount.remote.hold(.delete)
+        let copied = mount.remote.hold(.completeUpload, .beforeAnswering)
+        let renaming = Task { try await mount.rename("d", "x") }
+        await copied.reached()
+        let count = self.journal(mount).syncedCommitCount
+        copied.release()
+        await hold.reached()
+        #expect(self.journal(mount).syncedCommitCount > count)
+        #expect(try await self.journal(mount).records().map(\.path) == [path("x/f")])
+        hold.release()
+        try await renaming.value
     }
 
     // MARK: How much is moved

@@ -23,7 +23,8 @@ public final class StagingStore: Sendable {
     /// The uploads that earlier mounts began, and where to, as far as they are not known to be over; none where this
     /// mount leaves all as it is.
     public let earlierUploads: [UploadID: RemotePath]
-    /// Counted up from the time of the start, so that no name that an earlier mount left is met again.
+    /// Counted up from the time of the start, so that no name that an earlier mount left is met again; and by chance, so
+    /// that a person who names a file by its number means no other filesystem's whose mount began in the same second.
     private let nextNumber: Mutex<UInt64>
     let openFiles = OpenStagedFiles()
     /// Each syncs one file at a time.
@@ -75,7 +76,8 @@ public final class StagingStore: Sendable {
         )
         let newest = self.journal.initialRecords.map(\.number).max() ?? 0
         self.earlierUploads = recovers ? self.journal.initialUploads : [:]
-        self.nextNumber = Mutex(max(UInt64(time(nil)) << 20, newest + 1))
+        let first = UInt64(time(nil)) << 20 + UInt64.random(in: 0..<1 << 20)
+        self.nextNumber = Mutex(max(first, newest + 1))
         if recovers {
             let left = self.sortLeftovers(logger)
             self.leftovers.withLock { $0 = left }

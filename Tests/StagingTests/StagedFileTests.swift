@@ -40,6 +40,12 @@ struct StagedFileTests {
         try bytes.withUnsafeBytes { try file.fill($0, at: offset) }
     }
 
+    @Test("Files of filesystems whose mounts begin in the same second have different numbers")
+    func numbers() throws {
+        let stores = try (0..<4).map { _ in try StoreFixture() }
+        #expect(Set(try stores.map { try $0.written().name.number }).count == 4)
+    }
+
     @Test("What is written is read, and the file grows")
     func write() throws {
         let file = try self.store.makeFile(for: path("a"), size: 0)

@@ -23,7 +23,7 @@ extension Routes {
     /// `POST /filesystems/<id>/mkdir/<path>`
     func makeDirectory(_ path: RemotePath, in id: FilesystemID, for user: User) async throws -> Reply {
         try await self.access(to: id, for: user)
-        try await self.disk.run { try self.folders.makeDirectory(path, in: id) }
+        try await self.synchronizing.run { try self.folders.makeDirectory(path, in: id) }
         return .empty
     }
 

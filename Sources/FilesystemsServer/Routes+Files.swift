@@ -51,7 +51,7 @@ extension Routes {
         case .finish(let text, let complete):
             guard let upload = UploadID(text) else { throw UploadError.unknown }
             if complete {
-                try await self.uploads.complete(upload, of: path, in: id, on: self.disk)
+                try await self.uploads.complete(upload, of: path, in: id, on: self.synchronizing)
             } else {
                 try await self.uploads.abandon(self.uploads.upload(upload, of: path, in: id), on: self.disk)
             }

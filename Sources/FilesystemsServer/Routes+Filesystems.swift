@@ -25,11 +25,11 @@ extension Routes {
             throw ServerError.badRequest("no id could be made")
         }
         // Folders first: a crash between the two leaves empty folders, which the next start removes.
-        try await self.disk.run { try self.folders.makeFilesystem(id) }
+        try await self.synchronizing.run { try self.folders.makeFilesystem(id) }
         do {
             try await self.catalogue.add(FilesystemRecord(id: id, owner: user.id, name: name))
         } catch {
-            try? await self.disk.run { try self.folders.takeAway(id) }
+            try? await self.synchronizing.run { try self.folders.takeAway(id) }
             self.removal.start()
             throw error
         }
@@ -40,7 +40,7 @@ extension Routes {
     func deleteFilesystem(_ id: FilesystemID, for user: User) async throws -> Reply {
         try await self.requireOwner(of: id, user)
         // Out of sight first: after a crash between the two the next start finishes it (`Recovery`).
-        try await self.disk.run { try self.folders.takeAway(id) }
+        try await self.synchronizing.run { try self.folders.takeAway(id) }
         await self.uploads.forget(id)
         try await self.catalogue.removeFilesystem(id)
         self.removal.start()

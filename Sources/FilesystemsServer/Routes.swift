@@ -10,7 +10,10 @@ struct Routes: Sendable {
     let folders: FolderStore
     let uploads: UploadStore
     let removal: BackgroundRemoval
+    /// For all calls but those of ``synchronizing``.
     let disk: DiskPool
+    /// For calls that end when what they did is on the disk.
+    let synchronizing: DiskPool
     let answerMemory = AnswerMemory()
     let logger: Logger
 

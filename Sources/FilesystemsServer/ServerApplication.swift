@@ -41,7 +41,7 @@ struct ServerApplication: Sendable {
         var logger = Logger(label: "tetherfs-server") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = self.settings.logLevel
         let log = logger
-        let disk = DiskPool()
+        let disk = DiskPool.forBytes()
         let directory = try DataDirectory(path: self.settings.dataDirectory, create: true)
         let lock = try directory.lockForServing()
         let catalogue = try directory.openCatalogue()
@@ -64,6 +64,7 @@ struct ServerApplication: Sendable {
             uploads: uploads,
             removal: removal,
             disk: disk,
+            synchronizing: .forSynchronizing(),
             logger: logger
         )
         let application = Application(

@@ -1,5 +1,6 @@
 """The server where something runs out: a disk that takes no more, descriptors, memory, and clients' patience."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import os
@@ -44,6 +45,35 @@ def test_after_the_disk_failed_to_take_the_bytes_no_completion_succeeds(server, 
     finally:
         os.close(ends)
     assert calls.list().json() == {"directories": [], "files": []}
+
+
+def test_completions_that_wait_for_the_disk_hold_up_no_reader():
+    def waiting():
+        """The server's threads that are opening something: openat2(2) has the number 437 everywhere."""
+        tasks = pathlib.Path(f"/proc/{server.pid}/task").glob("*/syscall")
+        return sum(task.read_text().startswith("437 ") for task in tasks)
+
+    def finish(number, upload):
+        return Calls(server, calls.filesystem).finish(f"f{number}", upload).status_code
+
+    with Server() as server, contextlib.ExitStack() as stack:
+        calls = Calls(server, server.create_filesystem("a"))
+        calls.write("f", b"hello")
+        uploads = [calls.started(f"f{number}", 0) for number in range(20)]
+        staged = [server.tree(calls.filesystem).parent / "staging" / upload for upload in uploads]
+        for path in staged:
+            # A disk as slow as can be: whoever opens a FIFO waits for the other end.
+            path.unlink()
+            os.mkfifo(path)
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(20))
+        answers = [pool.submit(finish, *pair) for pair in enumerate(uploads)]
+        try:
+            poll(lambda: waiting() >= 16, what="completions that wait")
+            assert calls.content("f") == b"hello" and calls.list().json()["files"] == ["f"]
+        finally:
+            for path in staged:
+                stack.callback(os.close, os.open(path, os.O_RDWR))
+            assert {answer.result(60) for answer in answers} == {500}
 
 
 def test_an_upload_that_cannot_be_read_does_not_keep_the_server_from_starting():

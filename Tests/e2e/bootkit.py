@@ -61,10 +61,11 @@ def control_groups(name):
                 os.rmdir(folder)
 
 
-def boot(script, files, timeout=280):
-    """Boots a machine, runs a script in it as root, and ends it.
+def boot(script, files, timeout=280, folders=None):
+    """Boots a machine, runs a script in it as root, and shuts it down.
 
     files: what the machine has besides this one's, as `{path: text, or the path of a file or folder here}`.
+    folders: what it shares with this one, and what is therefore there when it has ended, as `{path: folder here}`.
     Returns the exit status and all that the script printed.
     """
     with contextlib.ExitStack() as stack:
@@ -94,10 +95,11 @@ def boot(script, files, timeout=280):
                 shutil.copytree(content, target)
             else:
                 shutil.copy(content, target)
-        return run_machine(root, folder, share, stack, timeout)
+        binds = [f"--bind={here}:{path}" for path, here in (folders or {}).items()]
+        return run_machine(root, folder, share, stack, timeout, binds)
 
 
-def run_machine(root, folder, share, stack, timeout):
+def run_machine(root, folder, share, stack, timeout, binds):
     name = f"tetherfs{os.getpid()}"
     groups = stack.enter_context(control_groups(name))
 
@@ -108,7 +110,7 @@ def run_machine(root, folder, share, stack, timeout):
     command = [
         "timeout", "-k", "20", str(timeout), "systemd-nspawn", "--quiet", "--boot", f"--directory={root}",
         f"--machine={name}", "--register=no", *(["--keep-unit"] if groups else []), "--private-network",
-        f"--bind={folder}/fuse:/dev/fuse", "--bind=/dev/autofs", f"--bind={share}:/share", "--console=pipe",
+        f"--bind={folder}/fuse:/dev/fuse", "--bind=/dev/autofs", f"--bind={share}:/share", *binds, "--console=pipe",
         "systemd.unit=tetherfs-test.service",
     ]
     machine = run(command, timeout=timeout + 40, preexec_fn=enter)

@@ -45,6 +45,8 @@ struct TetherfsCommand: ParsableCommand {
         self.holdStandardDescriptors()
         // A peer that is gone is an error where it is written to.
         signal(SIGPIPE, SIG_IGN)
+        // libdispatch tells syslog, three times each start, that who is not root may not raise a thread's priority.
+        setenv("LIBDISPATCH_LOG", "NO", 0)
         // Not exit(3): OpenSSL's clean-up would run beside the HTTP thread. What is printed is written at once.
         _exit(self.run(CommandLine.arguments))
     }

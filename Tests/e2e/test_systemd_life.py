@@ -116,6 +116,18 @@ def test_a_server_that_says_nothing_does_not_keep_the_machine_from_booting(machi
     })
 
 
+def test_the_journal_has_of_a_service_and_of_a_user_s_commands_what_the_log_is_to_have(machine_files):  # noqa: F811
+    succeeds("""
+        mkdir -p /mnt/data; systemctl start tetherfs@mnt-data
+        install -o nobody -m 600 /etc/tetherfs/key /tmp/key
+        HOME=/tmp setpriv --reuid=nobody --regid=nogroup --clear-groups \
+            tetherfs ls data:/ --endpoint http://127.0.0.1:8080/v1 --api-key-file /tmp/key | grep -x f
+        test "$(cat /mnt/data/f)" = hello; systemctl stop tetherfs@mnt-data
+        journalctl --no-pager -o cat -t tetherfs | sed 's/ .*//' > /tmp/lines
+        printf '%s\\n' mounted ending: ended | cmp - /tmp/lines || { cat /tmp/lines; false; }
+        """, machine_files | service("mnt-data", "ro") | unit_file("tetherfs@.service"))
+
+
 def test_a_user_mounts_and_unmounts_a_line_of_fstab_that_allows_it(machine_files):  # noqa: F811
     succeeds("""
         as() { user=$1; shift; setpriv --reuid=$user --regid=nogroup --clear-groups env HOME=/tmp/home "$@"; }

@@ -55,11 +55,13 @@ struct TetherfsCommand: ParsableCommand {
     ///
     /// - Returns: The exit status.
     static func run(_ arguments: [String]) -> Int32 {
+        var asked: [String] = []
         do {
             let commands = Set(self.configuration.subcommands.compactMap { $0.configuration.commandName })
             guard case .command(let arguments) = try MountCaller.request(arguments, commands: commands) else {
                 return ExitStatus.success.rawValue
             }
+            asked = arguments
             var command = try self.parseAsRoot(MountOptionsParser.separated(arguments))
             try command.run()
             return ExitStatus.success.rawValue
@@ -79,7 +81,7 @@ struct TetherfsCommand: ParsableCommand {
                 return code.rawValue
             }
             let words = self.message(for: error).split(whereSeparator: \.isNewline).first ?? "wrong use"
-            Terminal.note("\(Printable.text(String(words))); see: tetherfs --help")
+            Terminal.note(TypedCommand(asked, of: self).line(String(words)))
             return code.rawValue
         }
     }

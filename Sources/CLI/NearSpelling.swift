@@ -14,7 +14,8 @@ enum NearSpelling {
         // Of three letters one may be wrong, of more two.
         let limit = wanted.count > 3 ? 2 : 1
         let near = names.map { ($0, self.distance(wanted, Array($0.lowercased()))) }.filter { $0.1 <= limit }
-        return near.min { ($0.1, $0.0) < ($1.1, $1.0) }?.0
+        // Of several as near the longest, which has most of the letters: `umount` is rather unmount than mount.
+        return near.min { ($0.1, -$0.0.utf8.count, $0.0) < ($1.1, -$1.0.utf8.count, $1.0) }?.0
     }
 
     /// How many letters have to be put in, taken out, changed, or swapped with the next, to make one of the other.

@@ -352,6 +352,21 @@ def test_help_of_a_command_is_on_standard_output(command):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("typed, line", [
+    (["umount", "/x"], "no command 'umount'; did you mean unmount?; see: tetherfs --help"),
+    (["mont", "data", "x"], "no command 'mont'; did you mean mount?; see: tetherfs --help"),
+    (["frobnicate"], "no command 'frobnicate'; see: tetherfs --help"),
+    (["filesystems", "lst"], "no command 'lst'; did you mean list?; see: tetherfs filesystems --help"),
+    (["config", "shw"], "no command 'shw'; did you mean show?; see: tetherfs config --help"),
+    (["watch"], "no command 'watch'; see: tetherfs --help"),
+    (["filesystems", "share"], "Missing expected argument '<name>'; see: tetherfs filesystems share --help"),
+    (["--bogus"], "Unknown option '--bogus'; see: tetherfs --help"),
+    (["status", "--bogus"], "Unknown option '--bogus'; see: tetherfs status --help"),
+])
+def test_a_mistyped_command_names_the_one_that_was_meant_or_its_own_help(typed, line):
+    assert fails(tetherfs(*typed, env=environment())).stderr == f"tetherfs: {line}\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_of_a_command_fits_a_screen_and_has_an_example(command):
     lines = tetherfs(*command, "--help", env=environment()).stdout.rstrip("\n").split("\n")

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 import faultplan
-from clikit import at_terminal, fails, tetherfs
+from clikit import at_terminal, environment, fails, tetherfs
 from copykit import (  # noqa: F401 (cp and faulty are fixtures)
     MIB, cp, done, fails_with_summary, faulty, local_tree, make, started
 )
@@ -81,6 +81,10 @@ def test_a_copy_within_the_service_passes_through_here(cp, server, content):
     other = server.create_filesystem("other-" + str(os.getpid()) + server.url[-5:-3])
     done(cp(":/d/f", f"{other}:/"))
     assert server.content(other).read("f") == pattern(20 * MIB)
+
+
+def test_a_copy_between_local_files_needs_no_key_to_be_refused():
+    fails(tetherfs("cp", "a", "b", env=environment()), "both a and b are local: use cp(1)")
 
 
 @pytest.mark.parametrize("arguments, words", [

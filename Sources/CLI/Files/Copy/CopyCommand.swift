@@ -52,6 +52,8 @@ struct CopyCommand: ParsableCommand {
         signals.handle { _exit(ExitStatus.interrupted.rawValue) }
         var arguments = try self.places.map(CopyArgument.init)
         let target = arguments.removeLast()
+        // Before a key is asked for, or the server.
+        try CopyPlan.check(arguments, target)
         let run = try self.connection.open(
             (arguments + [target]).compactMap {
                 if case .remote(let location) = $0.place { location } else { nil }

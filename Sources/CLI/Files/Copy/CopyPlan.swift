@@ -41,9 +41,6 @@ enum CopyPlan {
         holding names: [FileName: EntryKind],
         id: (RemoteLocation) -> FilesystemID
     ) throws(UserError) -> [CopyPair] {
-        if target.place.isLocal, let local = sources.first(where: \.place.isLocal) {
-            throw UserError("both \(local.place.shown) and \(target.place.shown) are local: use cp(1)")
-        }
         if sources.count > 1, targetKind != .directory {
             throw UserError("\(target.place.shown) is no directory, to which several could be copied")
         }
@@ -68,6 +65,12 @@ enum CopyPlan {
             pairs.append(pair)
         }
         return pairs
+    }
+
+    /// Refuses what needs no service.
+    static func check(_ sources: [CopyArgument], _ target: CopyArgument) throws(UserError) {
+        guard target.place.isLocal, let local = sources.first(where: \.place.isLocal) else { return }
+        throw UserError("both \(local.place.shown) and \(target.place.shown) are local: use cp(1)")
     }
 
     /// What is copied into itself never ends, and onto itself is lost.

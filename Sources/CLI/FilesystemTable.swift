@@ -17,11 +17,11 @@ enum FilesystemTable {
         }
     }
 
-    /// JSON with the API's own keys, on one line.
+    /// JSON with the API's own keys, on one line, which cannot upset a terminal.
     static func json(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
+        return Printable.json(String(decoding: try encoder.encode(value), as: UTF8.self))
     }
 }
 

@@ -51,6 +51,22 @@ enum Printable {
         return result
     }
 
+    /// JSON in which only characters stand that can be shown: the others, which its strings alone can have, as \uXXXX.
+    static func json(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if self.isPrintable(scalar) {
+                result.unicodeScalars.append(scalar)
+            } else {
+                for unit in scalar.utf16 {
+                    let digits = String(unit, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
+            }
+        }
+        return result
+    }
+
     private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
         // Format characters among them: they turn the direction of writing, so that a name shows as another.

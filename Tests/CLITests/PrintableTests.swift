@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Testing
 
 @testable import CLI
@@ -27,5 +28,13 @@ struct PrintableTests {
         #expect(table.lines(width: nil) == ["NAME    STATE", "日本語  x", "abcdef  y"])
         // 13 columns, in fewer letters.
         #expect(table.lines(width: 12).first == "name: 日本語")
+    }
+
+    @Test("JSON keeps every character, and shows none that could upset a terminal")
+    func json() throws {
+        let name = "a\u{9b}31m\u{202e}\u{7f}\u{1}\"\\é日😀\u{e0001}"
+        let text = try FilesystemTable.json([name])
+        #expect(text == #"["a\u009b31m\u202e\u007f\u0001\"\\é日😀\udb40\udc01"]"#)
+        #expect(try JSONDecoder().decode([String].self, from: Data(text.utf8)) == [name])
     }
 }

@@ -24,7 +24,8 @@ struct FilesystemChoice {
         }
         guard !self.filesystems.isEmpty else {
             throw UserError(
-                "no filesystem '\(shown)': there are none; make it with: tetherfs filesystems create \(shown)"
+                "no filesystem '\(shown)': there are none; make it with: tetherfs filesystems create "
+                    + Printable.word(text)
             )
         }
         let near = NearSpelling.of(text, among: self.filesystems.map(\.filesystemName))

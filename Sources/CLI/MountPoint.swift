@@ -123,7 +123,7 @@ struct MountPoint: Sendable {
         let shown = Printable.text(path)
         let text =
             error.code == ENOENT
-            ? "mount point \(shown) does not exist; make it with: mkdir -p \(shown)"
+            ? "mount point \(shown) does not exist; make it with: mkdir -p \(Printable.word(path))"
             : "mount point \(shown) cannot be used: \(error)"
         return UserError(text, status: .mountFailure)
     }

@@ -90,7 +90,7 @@ struct MountRunner {
                 logger: logger
             )
         } catch {
-            throw UserError(Printable.text(error.description), status: .mountFailure)
+            throw UserError(Printable.text(error.description, limit: .max), status: .mountFailure)
         }
     }
 

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import RemoteAPI
 
 /// Text that came from elsewhere (a server, a file, a name), made fit for one line on a terminal.
 enum Printable {
@@ -20,6 +21,9 @@ enum Printable {
         }
         return result
     }
+
+    /// A path or a name in a command that somebody is told to run: whole, and in quotes where a shell needs them.
+    static func word(_ text: String) -> String { self.text(ShellWord.quoted(text), limit: .max) }
 
     /// How many columns of a terminal a text takes: East Asian letters and emoji have two, marks on letters none.
     static func columns(_ text: String) -> Int {

@@ -75,7 +75,8 @@ struct ServiceConnection: Sendable {
                 return credentials
             }
         } catch {
-            throw UserError(Printable.text(error.description))
+            // Paths, and a command with one, which is of no use if it is cut.
+            throw UserError(Printable.text(error.description, limit: .max))
         }
         throw ServiceConfiguration.noKey
     }

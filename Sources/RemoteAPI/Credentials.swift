@@ -91,7 +91,7 @@ public final class Credentials: Sendable {
         )
         guard status.st_mode & S_IFMT != S_IFREG || !isExposed else {
             throw CredentialsError(
-                description: "the API key file \(path) can be read by others; run: chmod 600 \(path)"
+                description: SecretFile.refusal(of: "the API key file \(path)", at: path)
             )
         }
         var bytes = [UInt8](repeating: 0, count: Self.maximumByteCount + 1)

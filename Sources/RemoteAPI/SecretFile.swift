@@ -13,4 +13,14 @@ public enum SecretFile {
         let isLent = owner == 0 && reader != 0
         return permissions & 0o070 != 0 && !isLent
     }
+
+    /// The line for a file that is exposed.
+    ///
+    /// - Parameters:
+    ///   - file: What it is called.
+    ///   - path: Where it is.
+    /// - Returns: That, and what to run.
+    public static func refusal(of file: String, at path: String) -> String {
+        "\(file) can be read by others; run: chmod 600 \(ShellWord.quoted(path))"
+    }
 }

@@ -246,6 +246,22 @@ def test_a_key_file_that_others_can_read_is_refused_with_what_to_run(server, tmp
         assert result.returncode == 0 if command == "filesystems" else "no filesystem 'data'" in result.stderr
 
 
+def test_a_command_to_run_is_whole_and_fit_to_be_pasted_whatever_the_path(server, tmp_path):
+    folder = tmp_path / ("it's a $HOME " + "x" * 200)
+    folder.mkdir()
+    key = private(folder / "key")
+    key.write_text(server.api_key)
+    key.chmod(0o644)
+    command = ["filesystems", "list", "--api-key-file", key]
+    env = environment(endpoint=server.url)
+    line = fails(tetherfs(*command, env=env), "can be read by others; run: chmod 600 ").stderr
+    subprocess.run(["sh", "-c", line.split("run: ")[1]], check=True)
+    assert tetherfs(*command, env=env).returncode == 0
+    line = fails(mount(folder / "mnt", server=server), "does not exist; make it with: mkdir -p ", status=32).stderr
+    subprocess.run(["sh", "-c", line.split("with: ")[1]], check=True)
+    assert (folder / "mnt").is_dir()
+
+
 def test_an_unreadable_key_file_is_named(server):
     with open_directory() as directory:
         key = directory / "key"

@@ -176,7 +176,7 @@ struct ConfigurationFile: Sendable {
             throw UserError("\(shown) belongs to user \(status.userID), and must be yours or root's")
         }
         guard status.permissions & 0o022 == 0 else {
-            throw UserError("\(shown) can be changed by others; run: chmod go-w \(shown)")
+            throw UserError("\(shown) can be changed by others; run: chmod go-w \(Printable.word(path))")
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw UserError("\(shown) is not a text in UTF-8")

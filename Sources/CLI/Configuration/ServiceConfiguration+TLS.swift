@@ -40,7 +40,7 @@ extension ServiceConfiguration {
             reader: geteuid()
         )
         guard !isSecret || !isExposed else {
-            throw UserError("\(what) \(shown) can be read by others; run: chmod 600 \(shown)")
+            throw UserError(Printable.text(SecretFile.refusal(of: "\(what) \(path)", at: path), limit: .max))
         }
     }
 }

@@ -54,7 +54,8 @@ struct CacheDirectoryCheck: Sendable {
             return .warning(Self.check, "\(shown) belongs to user \(status.userID)", advice)
         }
         guard status.permissions & 0o077 == 0 else {
-            return .warning(Self.check, "\(shown) is open to other users", "chmod 700 \(shown)")
+            let advice = "chmod 700 \(Printable.word(self.path))"
+            return .warning(Self.check, "\(shown) is open to other users", advice)
         }
         return .ok(Self.check, "\(shown), yours alone")
     }

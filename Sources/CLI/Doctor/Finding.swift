@@ -42,7 +42,8 @@ struct Finding: Codable, Sendable, Equatable {
         let level = Printable.padded(self.level.rawValue, to: 7)
         let colors = [Level.ok: "32", .warning: "33", .error: "31"]
         let shown = hasColor ? "\u{1b}[\(colors[self.level] ?? "0")m\(level)\u{1b}[0m" : level
-        let advice = self.advice.map { "; \($0)" } ?? ""
-        return "\(shown) \(self.check): " + Printable.text(self.text + advice, limit: 500)
+        // A command that is cut is of no use.
+        let advice = self.advice.map { "; " + Printable.text($0, limit: .max) } ?? ""
+        return "\(shown) \(self.check): " + Printable.text(self.text, limit: 500) + advice
     }
 }

@@ -36,7 +36,7 @@ struct RemoveCommand: ParsableCommand {
         for place in places where place.path.isRoot {
             throw UserError(
                 "\(place.shown) is the whole filesystem; to delete it: tetherfs filesystems delete "
-                    + Printable.text(place.filesystem)
+                    + Printable.word(place.filesystem)
             )
         }
         let run = try self.connection.open(places)

@@ -129,6 +129,6 @@ extension Copier {
             command = "tetherfs mkdir -p"
         }
         guard try await self.kind(of: parent) != .directory else { return }
-        throw .refused("there is no directory for it; make it with: \(command) \(parent.shown)")
+        throw .refused("there is no directory for it; make it with: \(command) \(parent.word)")
     }
 }

@@ -23,6 +23,14 @@ enum CopyPlace: Hashable, Sendable {
         }
     }
 
+    /// As it stands in a command that somebody is told to run.
+    var word: String {
+        switch self {
+        case .local(let path): Printable.word(path)
+        case .remote(let location): Printable.word(location.text)
+        }
+    }
+
     /// Whether it is on this machine.
     var isLocal: Bool { if case .local = self { true } else { false } }
 }

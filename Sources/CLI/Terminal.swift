@@ -9,16 +9,19 @@ enum Terminal {
     static var hasPersonAtStandardOutput: Bool { isatty(STDOUT_FILENO) == 1 }
 
     /// How many columns stdout has; nothing if it is no terminal, or does not say.
-    static var width: Int? { self.size.map { Int($0.ws_col) } }
+    static var width: Int? { self.size(of: STDOUT_FILENO).map { Int($0.ws_col) } }
+
+    /// How many columns stderr has; 80 if it does not say.
+    static var columnsAtStandardError: Int { self.size(of: STDERR_FILENO).map { Int($0.ws_col) } ?? 80 }
 
     /// Whether stdout shows colours, and nobody asked for none (https://no-color.org).
     static func hasColor(_ environment: Environment) -> Bool {
         self.hasPersonAtStandardOutput && environment["NO_COLOR"] == nil && environment["TERM"] != "dumb"
     }
 
-    private static var size: winsize? {
+    private static func size(of descriptor: Int32) -> winsize? {
         var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
         return size
     }
 
@@ -43,8 +46,9 @@ enum Terminal {
     /// Writes over the progress line; nothing where nobody watches.
     static func showProgress(_ text: String) {
         guard self.hasPersonAtStandardError else { return }
-        // 79: in the last column some terminals go on to the next line, which is then not written over.
-        Descriptor.write("\r\u{1b}[K\(Printable.text(text, limit: 78))", to: STDERR_FILENO)
+        // Not in the last column, where some terminals go on to the next line, which is then not written over.
+        let limit = max(1, self.columnsAtStandardError - 2)
+        Descriptor.write("\r\u{1b}[K\(Printable.text(text, limit: limit))", to: STDERR_FILENO)
     }
 
     /// Takes the progress line away.
@@ -55,7 +59,8 @@ enum Terminal {
 
     /// Writes a screen over the last one; what does not fit is cut off.
     static func showScreen(_ lines: [String]) {
-        let (width, height) = (Int(self.size?.ws_col ?? 80), Int(self.size?.ws_row ?? 24))
+        let size = self.size(of: STDOUT_FILENO)
+        let (width, height) = (Int(size?.ws_col ?? 80), Int(size?.ws_row ?? 24))
         // One row less, and one column less: the cursor after the last one would scroll or wrap.
         let shown = lines.prefix(max(1, height - 1)).map {
             Printable.text($0, limit: max(1, width - 2)) + "\u{1b}[K\n"

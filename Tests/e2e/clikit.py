@@ -6,6 +6,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import http.server
 import os
@@ -14,6 +15,7 @@ import pty
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import termios
@@ -106,12 +108,15 @@ def as_user(*owned, user=65534):
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
 
 
-def at_terminal(*arguments, server=None, typed=(), env=None, timeout=60):
+def at_terminal(*arguments, server=None, typed=(), asked=": ", columns=None, env=None, timeout=60):
     """Runs `tetherfs ARGUMENTS…` at a terminal and returns status and screen.
 
     typed: a text for each question, typed once that was asked; or a function that is called with the process.
+    asked: what the screen ends with then. columns: how wide the terminal is, which does not say so without.
     """
     master, terminal = pty.openpty()
+    if columns:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
         process = subprocess.Popen(
             [binary("tetherfs"), *map(str, arguments)], env=env or environment(server),
@@ -134,7 +139,7 @@ def at_terminal(*arguments, server=None, typed=(), env=None, timeout=60):
     try:
         for text in [typed] if isinstance(typed, str) or callable(typed) else typed:
             seen = len(screen)
-            poll(lambda: read_on() or screen[seen:].endswith(b": "), timeout, "question")
+            poll(lambda: read_on() or screen[seen:].endswith(asked.encode()), timeout, "question")
             if process.poll() is None:
                 text(process) if callable(text) else os.write(master, text.encode())
         poll(read_on, timeout, "end of the command")

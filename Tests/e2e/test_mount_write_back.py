@@ -8,6 +8,7 @@ import signal
 import pytest
 
 import faultplan
+from clikit import at_terminal
 from mountkit import Mount, check, counting, fails, read, refused, small_disk, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import binary, poll
@@ -184,6 +185,17 @@ def test_the_status_tells_what_waits(waiting):
     os.close(descriptor)
     flush(waiting)
     assert "to upload: nothing" in status_lines(waiting)
+
+
+@with_faults
+def test_what_waits_is_told_in_the_columns_that_a_narrow_terminal_has(waiting, server):
+    write(waiting / "f", DATA)
+    server.faults.add("put", faultplan.Held(), times=None)
+    code, screen = at_terminal(
+        "flush", waiting.path, columns=20, asked="…", typed=lambda process: server.faults.clear()
+    )
+    shown = [line for line in screen.split("\r\x1b[K") if line]
+    assert code == 0 and shown and set(shown) == {"1 file, 100000 byt…"} and len(shown[0]) == 19
 
 
 @pytest.mark.parametrize("command", ["flush", "status"])

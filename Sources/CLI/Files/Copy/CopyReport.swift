@@ -1,5 +1,3 @@
-import Glibc
-
 /// What the person in front sees of a copy: a line while it goes on, on a terminal, and what became of it.
 struct CopyReport {
     private let copier: Copier
@@ -20,7 +18,7 @@ struct CopyReport {
             checkingEvery: .milliseconds(200),
             {
                 if Terminal.hasPersonAtStandardError {
-                    let width = min(78, Terminal.columnsAtStandardError - 1)
+                    let width = max(1, min(78, Terminal.columnsAtStandardError - 1))
                     Terminal.showProgress(
                         line.text(copier.progress.counts, at: .now - self.start, width: width)
                     )
@@ -61,14 +59,5 @@ struct CopyReport {
 
     private static func files(_ count: Int, _ verb: String) -> String {
         "\(count) file\(count == 1 ? "" : "s") \(verb)"
-    }
-}
-
-extension Terminal {
-    /// How many columns there are; 80 if it does not say.
-    static var columnsAtStandardError: Int {
-        var size = winsize()
-        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 1 else { return 80 }
-        return Int(size.ws_col)
     }
 }

@@ -52,7 +52,10 @@ final class LogState: Sendable {
     static func level(_ text: String) -> Logger.Level? { Logger.Level(rawValue: text.lowercased()) }
 
     /// The levels' names, the least first.
-    static var levelNames: String { Logger.Level.allCases.map(\.rawValue).joined(separator: ", ") }
+    static var levels: [String] { Logger.Level.allCases.map(\.rawValue) }
+
+    /// The same, for a line.
+    static var levelNames: String { self.levels.joined(separator: ", ") }
 
     private static func rank(_ level: Logger.Level) -> Int {
         Logger.Level.allCases.firstIndex(of: level) ?? 0

@@ -129,6 +129,14 @@ def test_tab_completes_the_name_of_a_profile(name, shell, tmp_path):
 
 
 @each_shell
+def test_tab_completes_the_words_that_an_option_takes(name, shell):
+    here = shell(name)
+    here.tab("tetherfs mount data x --writes wr", "--writes write-back")
+    here.tab("tetherfs mount data x --log-level warn", "--log-level warning")
+    here.tab("tetherfs log-level /mnt not", "log-level /mnt notice")
+
+
+@each_shell
 def test_tab_completes_the_name_of_a_filesystem(name, shell, named):
     here = shell(name, named)
     here.tab("tetherfs mount al", "mount alpha")

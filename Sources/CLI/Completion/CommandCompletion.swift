@@ -24,6 +24,9 @@ enum CommandCompletion {
     /// Profiles of the configuration files.
     static let profiles = Self.kind { _ in try ConfigurationFiles(.current).names }
 
+    /// Levels of the log.
+    static let logLevels = CompletionKind.list(LogState.levels)
+
     /// Where filesystems are mounted.
     static let mountPoints = Self.kind { _ in
         try MountTable.current().entries.filter(\.isTetherfs).map(\.mountPoint)

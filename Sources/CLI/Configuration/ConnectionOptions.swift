@@ -12,10 +12,16 @@ struct ConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Where the service is (or TETHERFS_ENDPOINT).", valueName: "url"))
     var endpoint: String?
 
-    @Option(help: ArgumentHelp("Holds the API key (or TETHERFS_API_KEY_FILE).", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Holds the API key (or TETHERFS_API_KEY_FILE).", valueName: "file"),
+        completion: .file()
+    )
     var apiKeyFile: String?
 
-    @Option(help: ArgumentHelp("Authorities to trust, PEM (or TETHERFS_CA_FILE).", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Authorities to trust, PEM (or TETHERFS_CA_FILE).", valueName: "file"),
+        completion: .file()
+    )
     var caFile: String?
 
     @Option(help: ArgumentHelp("What to show to the server, PEM.", valueName: "file", visibility: .hidden))
@@ -40,7 +46,10 @@ struct ConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How often a failed request is repeated (default 4).", valueName: "n"))
     var retries: String?
 
-    @Option(help: ArgumentHelp("Such as debug or warning (default info).", valueName: "level"))
+    @Option(
+        help: ArgumentHelp("Such as debug or warning (default info).", valueName: "level"),
+        completion: CommandCompletion.logLevels
+    )
     var logLevel: String?
 
     /// What was given.

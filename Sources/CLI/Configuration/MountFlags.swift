@@ -1,4 +1,5 @@
 import ArgumentParser
+import VFS
 
 /// The flags that only `mount` has.
 ///
@@ -6,7 +7,8 @@ import ArgumentParser
 struct MountFlags: ParsableArguments {
     @Option(
         name: .customLong("cache-dir"),
-        help: ArgumentHelp("Keeps what is not uploaded, what was read, the log.", valueName: "dir")
+        help: ArgumentHelp("Keeps what is not uploaded, what was read, the log.", valueName: "dir"),
+        completion: .directory
     )
     var cacheDirectory: String?
 
@@ -35,12 +37,16 @@ struct MountFlags: ParsableArguments {
     )
     var diskCache: String?
 
-    @Option(help: ArgumentHelp("sync: close waits for the server; or write-back.", valueName: "mode"))
+    @Option(
+        help: ArgumentHelp("sync: close waits for the server; or write-back.", valueName: "mode"),
+        completion: .list(WriteOptions.Mode.allCases.map(\.rawValue))
+    )
     var writes: String?
 
     @Option(
         name: .customLong("on-conflict"),
-        help: ArgumentHelp("keep-both or last-writer-wins.", valueName: "choice", visibility: .hidden)
+        help: ArgumentHelp("keep-both or last-writer-wins.", valueName: "choice", visibility: .hidden),
+        completion: .list(WriteOptions.OnConflict.allCases.map(\.rawValue))
     )
     var onConflict: String?
 

@@ -21,7 +21,10 @@ struct LogLevelCommand: ParsableCommand {
     @Argument(help: "Where it is mounted.", completion: CommandCompletion.mountPoints)
     var mountpoint: String
 
-    @Argument(help: "The least level that is logged from now on.")
+    @Argument(
+        help: "The least level that is logged from now on.",
+        completion: CommandCompletion.logLevels
+    )
     var level: String?
 
     func run() throws {

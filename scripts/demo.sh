@@ -92,7 +92,8 @@ stop() {
         [ -x "$bin/tetherfs" ] || fail "demo/mnt is mounted, and $bin/tetherfs to unmount it is gone: make build"
         # A server that died is started again, so that the driver can upload what it still has.
         is_server_running || start_server
-        "$bin/tetherfs" unmount "$mount_point" || fail "demo/mnt stays as it is"
+        # The watcher of a driver that died may be faster.
+        "$bin/tetherfs" unmount "$mount_point" || ! is_mounted || fail "demo/mnt stays as it is"
         ! is_mounted || fail "something else is mounted at demo/mnt"
     fi
     stop_server

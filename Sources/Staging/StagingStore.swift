@@ -13,6 +13,8 @@ public final class StagingStore: Sendable {
     public let recoveryDirectory: FilePath
     /// What outlives the process.
     public let journal: Journal
+    /// Whether what earlier mounts left is taken up.
+    public let recovers: Bool
     let directory: FilePath
     /// Frees so many bytes of the disk: whether it did.
     let makeRoom: @Sendable (Int) -> Bool
@@ -64,6 +66,7 @@ public final class StagingStore: Sendable {
         logger: Logger
     ) throws(CacheDirectoryError) {
         self.makeRoom = makeRoom
+        self.recovers = recovers
         self.syncFile = syncFile
         self.directory = try cache.makeSubdirectory("staging")
         self.recoveryDirectory = try cache.makeSubdirectory("recovered")

@@ -8,6 +8,8 @@ import WireFormat
 /// The rename of a directory that is under way: what the journal is told of it, and how far it is.
 final class DirectoryMove: Sendable {
     private struct Progress {
+        /// What is made and copied; of one that goes on with an earlier one alone.
+        var copied: [RemotePath: UInt64?]?
         var isDeleting = false
         var fileCount = 0
         var byteCount: UInt64 = 0
@@ -15,8 +17,8 @@ final class DirectoryMove: Sendable {
 
     let from: RemotePath
     let to: RemotePath
-    /// What an earlier mount had made and copied; nothing if this one began it.
-    let before: [RemotePath: UInt64?]?
+    /// Whether an earlier mount began it.
+    let isResumed: Bool
     private let id: Int64
     private let total: DirectorySize
     private let journal: Journal
@@ -39,7 +41,7 @@ final class DirectoryMove: Sendable {
         tell: @escaping @Sendable (Int64, String?) -> Void
     ) {
         self.id = journal.addMove(.directory, from: from, to: to)
-        (self.from, self.to, self.before) = (from, to, nil)
+        (self.from, self.to, self.isResumed) = (from, to, false)
         (self.journal, self.total, self.tell) = (journal, total, tell)
         self.show { _ in }
     }
@@ -52,9 +54,12 @@ final class DirectoryMove: Sendable {
         tell: @escaping @Sendable (Int64, String?) -> Void
     ) {
         self.id = move.id
-        (self.from, self.to, self.before) = (move.source, move.target, move.copied)
+        (self.from, self.to, self.isResumed) = (move.source, move.target, true)
         (self.journal, self.total, self.tell) = (journal, total, tell)
-        self.show { $0.isDeleting = move.stage == .deleting }
+        self.show { progress in
+            progress.copied = move.copied
+            progress.isDeleting = move.stage == .deleting
+        }
     }
 
     /// Waits until the journal has what was noted for good.
@@ -62,25 +67,41 @@ final class DirectoryMove: Sendable {
         do throws(Errno) { try await self.journal.commit() } catch { throw .local(error) }
     }
 
+    /// How many files are copied, or deleted, since the last ``restart()``.
+    var fileCount: Int { self.progress.withLock { $0.fileCount } }
+
+    /// Copying begins, once more if it failed.
+    func restart() {
+        self.show { ($0.fileCount, $0.byteCount) = (0, 0) }
+    }
+
     /// A directory is about to be made at the new place: a later mount takes it for ours.
-    func willMake(_ path: RemotePath) { self.journal.noteCopied(path, size: nil, in: self.id) }
+    func willMake(_ path: RemotePath) {
+        self.journal.noteCopied(path, size: nil, in: self.id)
+        self.progress.withLock { $0.copied?[path] = .some(nil) }
+    }
 
-    /// Whether an earlier mount made a directory at the new place.
-    func wasMade(_ path: RemotePath) -> Bool { self.before?[path] != nil }
+    /// Whether an earlier attempt made a directory at the new place.
+    func wasMade(_ path: RemotePath) -> Bool { self.progress.withLock { $0.copied?[path] != nil } }
 
-    /// Whether an earlier mount copied a file of that size.
-    func wasCopied(_ path: RemotePath, size: UInt64) -> Bool { self.before?[path] == .some(.some(size)) }
+    /// Whether an earlier attempt copied a file of that size.
+    func wasCopied(_ path: RemotePath, size: UInt64) -> Bool {
+        self.progress.withLock { $0.copied?[path] == .some(.some(size)) }
+    }
 
-    /// A file is not what an earlier mount copied, or is not going to be: should this one end before it is copied anew,
+    /// A file is not what an earlier attempt copied, or is not going to be: should this one end before it is copied anew,
     /// the next one does not take the old copy for it.
     func willCopyAnew(_ path: RemotePath) {
-        if self.before?[path] != nil { self.journal.forgetCopied(path, in: self.id) }
+        guard self.wasMade(path) else { return }
+        self.journal.forgetCopied(path, in: self.id)
+        self.progress.withLock { $0.copied?[path] = nil }
     }
 
     /// A file is whole at the new place.
     func didCopy(_ path: RemotePath, size: UInt64) {
         self.journal.noteCopied(path, size: size, in: self.id)
         self.show { progress in
+            progress.copied?[path] = size
             progress.fileCount += 1
             progress.byteCount += size
         }
@@ -89,7 +110,7 @@ final class DirectoryMove: Sendable {
     /// All is copied: what is at the old place is deleted from now on.
     func willDelete() {
         self.journal.advanceMove(self.id, to: .deleting)
-        self.show { $0 = Progress(isDeleting: true) }
+        self.show { ($0.isDeleting, $0.fileCount, $0.byteCount) = (true, 0, 0) }
     }
 
     /// A file is gone from the old place.
@@ -162,6 +183,9 @@ final class CopiedDirectory {
             }
         }
     }
+
+    /// Nothing of it counts as copied yet.
+    func begin() { (self.files, self.directories) = ([], []) }
 
     /// What is in it and below.
     var total: DirectorySize {

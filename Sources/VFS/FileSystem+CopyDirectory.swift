@@ -9,13 +9,14 @@ extension FileSystem {
     /// How many files are copied or deleted at once.
     private static let renameConcurrency = 8
 
-    /// Makes a directory at the new place, unless an earlier mount did.
+    /// Makes a directory at the new place, unless an earlier attempt did.
     func makeDirectory(_ path: RemotePath, _ move: DirectoryMove) async throws(FileSystemError) {
+        let mayBeThere = move.wasMade(path)
         move.willMake(path)
         do throws(RemoteError) {
             try await self.remote.makeDirectory(path)
         } catch {
-            if error == .alreadyExists, move.wasMade(path) { return }
+            if error == .alreadyExists, mayBeThere { return }
             throw FileSystemError(error)
         }
     }
@@ -27,11 +28,11 @@ extension FileSystem {
         defer { self.namespace.unpin(directory) }
         try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(directory) }
         let children = self.namespace.snapshot(directory)
-        // What is there already, if an earlier mount began.
+        // What is there already, if an earlier attempt began.
         let there: Set<FileName>
         do throws(RemoteError) {
             there =
-                move.before == nil
+                !move.isResumed
                 ? []
                 : Set(try await self.remote.list(copied.to).entries.filter { $0.kind == .file }.map(\.name))
         } catch {

@@ -58,7 +58,11 @@ extension FileSystem {
         var isHidden = root.isMade
         defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
         do throws(FileSystemError) {
-            try await self.copyTree(root, move)
+            try await self.persisting(move) { () throws(FileSystemError) in
+                root.begin()
+                move.restart()
+                try await self.copyTree(root, move)
+            }
         } catch {
             // The original is whole; what was copied is ours to take back.
             try? await self.deleteCopied(root, at: \.to, isTakenBack: true)
@@ -75,7 +79,9 @@ extension FileSystem {
         do throws(FileSystemError) {
             // Else a power failure could leave records of what waits here that name a place which is gone.
             try await move.commit()
-            try await self.deleteCopied(root, at: \.from, move)
+            try await self.persisting(move) { () throws(FileSystemError) in
+                try await self.deleteCopied(root, at: \.from, move)
+            }
             self.namespace.remove(old.name, in: old.parent, at: .now())
         } catch {
             // What is left at the old place shows in the next listing.
@@ -192,7 +198,9 @@ extension FileSystem {
             isHeld()
             let root = CopiedDirectory(directory, from: noted.source, to: noted.target, isMade: isMade)
             do throws(FileSystemError) {
-                let total = try await self.measure(directory, limit: .max)
+                let total = try await self.persisting { () throws(FileSystemError) in
+                    try await self.measure(directory, limit: .max)
+                }
                 let move = DirectoryMove(
                     self.staging.journal,
                     resuming: noted,
@@ -200,7 +208,11 @@ extension FileSystem {
                     tell: self.showRename
                 )
                 defer { move.end() }
-                if isMade { try await self.makeDirectory(noted.target, move) }
+                if isMade {
+                    try await self.persisting { () throws(FileSystemError) in
+                        try await self.makeDirectory(noted.target, move)
+                    }
+                }
                 try await self.carryOut(move, root, old, new)
             } catch {
                 if isMade { self.namespace.unhide(new.name, in: new.parent) }
@@ -235,7 +247,44 @@ extension FileSystem {
                 tell: self.showRename
             )
             defer { move.end() }
-            try await self.deleteCopied(root, at: \.from, move)
+            try await self.persisting(move) { () throws(FileSystemError) in
+                try await self.deleteCopied(root, at: \.from, move)
+            }
+        }
+    }
+
+    /// How long one that an earlier mount began is tried again without getting on: who wants to change something below its
+    /// directory waits.
+    private static let persistence = Duration.seconds(300)
+
+    /// Does a step of a rename; if an earlier mount began that, again and again while what it fails with may pass: what
+    /// ended that mount may not be over, and nobody is told who could begin it anew.
+    private func persisting<Value>(
+        _ move: DirectoryMove? = nil,
+        _ step: () async throws(FileSystemError) -> Value
+    ) async throws(FileSystemError) -> Value {
+        var (failedAt, fileCount): (ContinuousClock.Instant?, Int) = (nil, 0)
+        var pause = Duration.milliseconds(500)
+        while true {
+            do throws(FileSystemError) {
+                return try await step()
+            } catch {
+                guard move?.isResumed != false, error.mayPass, error != .interrupted else { throw error }
+                let now = ContinuousClock.now
+                if let move, move.fileCount > fileCount {
+                    (failedAt, fileCount, pause) = (nil, move.fileCount, .milliseconds(500))
+                }
+                if failedAt.map({ now - $0 > Self.persistence }) ?? false { throw error }
+                if failedAt == nil {
+                    self.logger.warning(
+                        "the rename of a directory that an earlier mount began is held up",
+                        metadata: ["cause": "\(error)"]
+                    )
+                }
+                failedAt = failedAt ?? now
+            }
+            do { try await Task.sleep(for: pause) } catch { throw .interrupted }
+            pause = min(pause * 2, .seconds(30))
         }
     }
 }

@@ -40,6 +40,25 @@ extension FileSystem {
         }
     }
 
+    /// Asks for where the directories are whose renames are taken up: if the service cannot say, the next mount tries again.
+    ///
+    /// - Throws: Why it cannot.
+    func findRenames() async throws(FileSystemError) {
+        guard self.staging.recovers else { return }
+        for move in (try? await self.staging.journal.moves()) ?? [] where move.kind == .directory {
+            for path in [move.source, move.target] {
+                do throws(FileSystemError) {
+                    guard let place = try await self.pinnedPlace(of: path) else { continue }
+                    defer { self.namespace.unpin(place.parent) }
+                    _ = try await self.state(of: place.name, in: place.parent)
+                } catch {
+                    // Else it is met again, and told, when they are taken up.
+                    if error.mayPass { throw error }
+                }
+            }
+        }
+    }
+
     func log(_ message: Logger.Message, _ move: Journal.Move, _ error: FileSystemError? = nil) {
         var metadata: Logger.Metadata = ["from": "\(move.source)", "to": "\(move.target)"]
         if let error { metadata["cause"] = "\(error)" }

@@ -275,6 +275,41 @@ struct RenameJournalTests {
         #expect(mount.remote.bytes(of: "x/a") == pattern(100, from: 7))
     }
 
+    @Test(
+        "A directory's rename that is taken up goes on after the service failed once more",
+        arguments: [CallKind.list, .makeDirectory, .size, .beginUpload, .completeUpload, .delete]
+    )
+    func failsOnceMore(kind: CallKind) async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("d/e/b", pattern(20))
+        mount.remote.put("x/a", pattern(10))
+        // What is asked before the directories are held is asked by recover.
+        try await mount.fileSystem.findRenames()
+        _ = try await mount.list()
+        mount.faulty.fail(kind, with: .unavailable("502"))
+        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
+        while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
+        #expect(mount.remote.tree == ["x/", "x/a", "x/e/", "x/e/b"])
+        #expect(!mount.remote.calls.contains("begin x/a 10"))
+        #expect(mount.log.text.contains { $0.contains("held up") })
+    }
+
+    @Test(
+        "A mount whose service cannot say where a directory is that was being renamed fails, and the next goes on"
+    )
+    func cannotBeTakenUp() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        _ = self.journal(mount).addMove(.directory, from: path("d"), to: path("x"))
+        mount.faulty.fail(.list, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.fileSystem.recover() }
+                == .remote(.timedOut)
+        )
+        #expect(try await self.journal(mount).moves().count == 1)
+    }
+
     @Test("Of a copied directory only what was copied, and has still its size, is deleted at the old place")
     func deleteOn() async throws {
         let mount = try Mount()

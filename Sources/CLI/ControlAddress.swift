@@ -21,6 +21,8 @@ enum ControlAddress {
 
     /// Makes the directory for a new socket.
     ///
+    /// - Parameter userID: Whose it is.
+    /// - Returns: Its path, the same each time unless somebody else takes that name in between.
     /// - Throws: Says what stands in its place.
     static func makeDirectory(userID: UInt32) throws(UserError) -> String {
         let directory = self.directory(userID: userID)

@@ -20,8 +20,7 @@ enum MountLock {
         _ body: () throws(UserError) -> Value
     ) throws(UserError) -> Value {
         guard userID != 0 else { return try body() }
-        let directory = ControlAddress.directory(userID: userID)
-        try PrivateDirectory.makeTrusted(directory, userID: userID)
+        let directory = try ControlAddress.makeDirectory(userID: userID)
         // The directory itself, so that no file is left behind for each mount point that there ever was.
         let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else {

@@ -152,8 +152,7 @@ def test_a_users_dead_mount_is_mounted_again(users_mount):
 @contextlib.contextmanager
 def nobody_may_mount():
     """Has the lock that nobody's processes take to mount; gives who else has it open, and so waits for it."""
-    folders = [f"/run/user/{NOBODY}/tetherfs", f"/tmp/tetherfs-{NOBODY}"]
-    [folder] = filter(os.path.isdir, folders)
+    folder = f"/tmp/tetherfs-{NOBODY}"
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 

@@ -5,7 +5,14 @@ import Logging
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
-        abstract: "Serves the filesystems of a data directory, until SIGTERM or SIGINT."
+        abstract: "Serves the filesystems of a data directory, until SIGTERM or SIGINT.",
+        usage: "tetherfs-server serve --data-dir <dir> [<options>]",
+        discussion: """
+            Examples:
+              tetherfs-server serve --data-dir /srv/files --base-path /v1
+              tetherfs-server serve --data-dir /srv/files --listen 0.0.0.0:443 \\
+                  --tls-certificate chain.pem --tls-key key.pem
+            """
     )
 
     @Option(help: "Where everything is kept; made if missing.")

@@ -6,6 +6,11 @@ struct ServerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tetherfs-server",
         abstract: "Serves filesystems over the Filesystems API.",
+        discussion: """
+            Examples:
+              tetherfs-server user add joe --data-dir /srv/files
+              tetherfs-server serve --data-dir /srv/files
+            """,
         subcommands: [ServeCommand.self, UserCommand.self]
     )
 

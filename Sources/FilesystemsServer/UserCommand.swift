@@ -6,6 +6,10 @@ struct UserCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user",
         abstract: "Manages who may use the server, also while it runs.",
+        discussion: """
+            Example:
+              tetherfs-server user list --data-dir /srv/files
+            """,
         subcommands: [Add.self, List.self, Remove.self, RotateKey.self]
     )
 
@@ -41,7 +45,12 @@ struct UserCommand: AsyncParsableCommand {
     /// `tetherfs-server user add`
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Adds a user and prints its id and API key, once."
+            abstract: "Adds a user and prints its id and API key, once.",
+            usage: "tetherfs-server user add <name> --data-dir <dir> [<options>]",
+            discussion: """
+                Example:
+                  tetherfs-server user add joe --data-dir /srv/files
+                """
         )
         @Argument(help: "The user's name.") var name: String
         @OptionGroup var common: Common
@@ -61,7 +70,13 @@ struct UserCommand: AsyncParsableCommand {
 
     /// `tetherfs-server user list`
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Lists the users: ids and names.")
+        static let configuration = CommandConfiguration(
+            abstract: "Lists the users: ids and names.",
+            discussion: """
+                Example:
+                  tetherfs-server user list --data-dir /srv/files --json
+                """
+        )
         @OptionGroup var common: Common
 
         func run() async throws {
@@ -73,7 +88,14 @@ struct UserCommand: AsyncParsableCommand {
 
     /// `tetherfs-server user remove`
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Removes a user; its key stops working.")
+        static let configuration = CommandConfiguration(
+            abstract: "Removes a user; its key stops working.",
+            usage: "tetherfs-server user remove <name> --data-dir <dir> [<options>]",
+            discussion: """
+                Example:
+                  tetherfs-server user remove joe --data-dir /srv/files
+                """
+        )
         @Argument(help: "The user's name.") var name: String
         @Flag(help: "Delete the filesystems that the user owns, with all their files.")
         var deleteFilesystems = false
@@ -107,7 +129,12 @@ struct UserCommand: AsyncParsableCommand {
     struct RotateKey: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "rotate-key",
-            abstract: "Gives a user a new API key and prints it, once; the old one stops working."
+            abstract: "Gives a user a new API key and prints it, once; the old one stops working.",
+            usage: "tetherfs-server user rotate-key <name> --data-dir <dir> [<options>]",
+            discussion: """
+                Example:
+                  tetherfs-server user rotate-key joe --data-dir /srv/files
+                """
         )
         @Argument(help: "The user's name.") var name: String
         @OptionGroup var common: Common

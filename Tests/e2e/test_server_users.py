@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import stat
 import uuid
@@ -10,7 +11,7 @@ import pytest
 import requests
 
 from servercalls import Calls
-from serverkit import Server, poll, run
+from serverkit import REPOSITORY, Server, poll, run
 
 
 @pytest.fixture(scope="module")
@@ -148,11 +149,31 @@ def test_bad_command_lines(tmp_path):
     assert not data.exists()
 
 
+COMMANDS = [
+    [], ["serve"], ["user"], ["user", "add"], ["user", "list"], ["user", "remove"], ["user", "rotate-key"],
+]
+
+
 def test_help_is_not_an_error():
-    for arguments in (["--help"], ["serve", "--help"], ["user", "--help"], ["user", "add", "--help"], ["user"], []):
+    for arguments in ["user"], [], *([*command, "--help"] for command in COMMANDS):
         result = run(*arguments)
         assert (result.returncode, result.stderr) == (0, ""), arguments
         assert "USAGE" in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_a_command_fits_a_screen_and_has_an_example(command):
+    lines = run(*command, "--help").stdout.rstrip("\n").split("\n")
+    assert [line for line in lines if len(line) > 80] == []
+    assert len(lines) <= 40
+    assert any(line.startswith(" ".join(["  tetherfs-server", *command])) for line in lines)
+
+
+def test_the_manual_page_has_every_option():
+    text = "".join(run(*command, "--help").stdout for command in COMMANDS)
+    flags = set(re.findall(r"^  (?:-\S, )?(--[a-z-]+)", text, re.MULTILINE))
+    page = (REPOSITORY / "man/tetherfs-server.1").read_text().replace("\\-", "-")
+    assert len(flags) > 9 and {flag for flag in flags if not re.search(rf"\\fB{flag}\\fR", page)} == set()
 
 
 def test_the_data_directory_is_private(tmp_path):

@@ -25,7 +25,13 @@ extension StagingStore {
             if let state, var record {
                 record.state = state
                 record.content = content
-                if record.boot != self.journal.boot, record.upload?.isSynced == false { record.upload = nil }
+                if record.boot != self.journal.boot {
+                    if record.upload?.isSynced == false { record.upload = nil }
+                    // It may have been uploaded, and what the journal had of that is not on the disk.
+                    if content.extents == nil {
+                        record.completingSize = record.completingSize ?? content.size
+                    }
+                }
                 if state != .uploading && state != .unverified { record.upload = nil }
                 self.journal.queue(.record(record))
                 if record.upload == nil { self.journal.queue(.endUpload(record.number)) }

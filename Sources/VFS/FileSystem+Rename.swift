@@ -129,12 +129,15 @@ extension FileSystem {
             noted?.isCopied()
             // The listing that shows it to be a file; asked for again below if it is too old by now.
             let isListed = self.namespace.isListed(old.parent)
+            let isPromised = (content.waiting + (target?.waiting ?? [])).contains(where: \.holdsPromise)
             // The new name first: whoever reads goes to what is whole.
             self.staging.journal.together { self.move(content, old, new, copied, replacing: target) }
             if isHidden { self.namespace.unhide(new.name, in: new.parent) }
             isHidden = false
             if isOnServer, let path {
-                // What waited under the new name must not come back over what may be the only one then.
+                // What waited under the new name must not come back over what may be the only one then, nor what waited
+                // under the old one as if others had deleted that.
+                if isPromised { try? await self.staging.journal.commit() }
                 await self.staging.journal.written()
                 try await self.deleteOldName(path, old, isListed: isListed)
             }

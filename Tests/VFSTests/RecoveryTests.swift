@@ -2,6 +2,7 @@ import RemoteAPI
 import TestKit
 import Testing
 
+@testable import Staging
 @testable import VFS
 
 @Suite("What an earlier mount left to be uploaded", .timeLimit(.minutes(5)))
@@ -100,6 +101,49 @@ struct RecoveryTests {
         #expect(await mount.fileSystem.drain().isEmpty)
         #expect(mount.remote.tree == ["new", "old"])
         #expect(mount.remote.bytes(of: "old") == [7] && mount.remote.bytes(of: "new") == [7])
+    }
+
+    @Test("What was uploaded is no conflict with itself if the power failed before the journal kept that")
+    func powerFailure() async throws {
+        let mount = try Mount(writes: Self.waiting)
+        mount.remote.put("old", pattern(10))
+        for name in ["new", "old"] { try await mount.put(name, pattern(100)) }
+        let left = try mount.directory.copy()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let next = try Mount(writes: Self.waiting, over: mount.remote, in: left, boot: "next")
+        try await next.fileSystem.recover()
+        #expect(await next.fileSystem.drain().isEmpty)
+        #expect(next.remote.tree == ["new", "old"] && next.remote.bytes(of: "old") == pattern(100))
+        #expect(next.fileSystem.uploadStatus.conflictCount == 0)
+    }
+
+    @Test("What others made of a file before a power failure stays theirs after it")
+    func powerFailureAndConflict() async throws {
+        let mount = try Mount(writes: Self.waiting)
+        mount.remote.put("old", pattern(10))
+        try await mount.put("old", pattern(100))
+        mount.remote.put("old", pattern(33))
+        let left = try mount.directory.copy()
+        let next = try Mount(writes: Self.waiting, over: mount.remote, in: left, boot: "next")
+        try await next.fileSystem.recover()
+        #expect(await next.fileSystem.drain().isEmpty)
+        #expect(next.remote.bytes(of: "old") == pattern(33) && next.remote.tree.count == 2)
+    }
+
+    @Test("The old name of a promised file goes only once no power failure brings its bytes back to it")
+    func powerFailureInRename() async throws {
+        let mount = try Mount(writes: Self.waiting)
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(100))
+        let journal = mount.fileSystem.staging.journal
+        let before = journal.syncedCommitCount
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        #expect(journal.syncedCommitCount > before)
+        hold.release()
+        try await renaming.value
+        #expect(mount.remote.tree == ["b"])
     }
 
     @Test("A file that others changed meanwhile stays theirs, or ours wins where that was chosen")

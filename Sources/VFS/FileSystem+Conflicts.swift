@@ -49,7 +49,8 @@ extension FileSystem {
         }
     }
 
-    private func standing(
+    /// What the service has now in the place of bytes that wait.
+    func standing(
         of content: FileContent,
         _ staged: StagedFile,
         at path: RemotePath,

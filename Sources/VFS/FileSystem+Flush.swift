@@ -3,6 +3,7 @@ import Logging
 import Primitives
 import RemoteAPI
 import Staging
+import Synchronization
 import WireFormat
 
 extension FileSystem {
@@ -181,6 +182,9 @@ extension FileSystem {
             let knownSize = othersInDoubt ? nil : base?.size ?? staged.baseSize
             let previousSize = isReplacing ? knownSize ?? snapshot.size : nil
             let check = self.startCheck(of: content, staged, at: path, in: parent)
+            // Of many parts they take a while: the answer may be of long ago when they have arrived.
+            let isLong = self.uploader.lanes.plan(size: snapshot.size).count > 1
+            let lateStanding = Mutex(Standing.asExpected)
             defer { content.state.withLock { $0.isCompleting = false } }
             do throws(FileSystemError) {
                 let isDone = try await self.uploader.upload(
@@ -200,6 +204,13 @@ extension FileSystem {
                     ),
                     beforeComplete: { () throws(FileSystemError) in
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
+                        if check != nil, isLong {
+                            let standing = try await self.fail { () async throws(RemoteError) in
+                                try await self.standing(of: content, staged, at: path, in: parent)
+                            }
+                            lateStanding.withLock { $0 = standing }
+                            if standing != .asExpected { throw .changedOnServer }
+                        }
                         await self.willReplace(content, size: snapshot.size)
                         guard content.beginCompleting(unless: { Task.isCancelled }) else {
                             throw .interrupted
@@ -214,7 +225,11 @@ extension FileSystem {
                 }
             } catch {
                 check?.cancel()
-                if let check, case .success(let standing) = await check.value, standing != .asExpected {
+                var standing = lateStanding.withLock { $0 }
+                if let check, case .success(let early) = await check.value, early != .asExpected {
+                    standing = early
+                }
+                if standing != .asExpected {
                     try self.setAside(content, staged, since: standing)
                     continue
                 }

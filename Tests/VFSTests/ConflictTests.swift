@@ -1,6 +1,7 @@
 import RemoteAPI
 import TestKit
 import Testing
+import Transfers
 import WireFormat
 
 @testable import VFS
@@ -34,6 +35,25 @@ struct ConflictTests {
         #expect(try await mount.list() == ["a", copy])
         #expect(try await mount.get("a") == pattern(33))
         #expect(try await mount.get(copy) == pattern(100))
+    }
+
+    @Test("A file that others replaced while the parts of ours were on their way stays theirs, too")
+    func replacedDuringUpload() async throws {
+        let mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100), writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        try await mount.put("a", pattern(350))
+        let hold = mount.remote.hold(.putPart)
+        let fileSystem = mount.fileSystem
+        let sizes = mount.remote.count(.size)
+        let draining = Task { await fileSystem.drain() }
+        await hold.reached()
+        await mount.remote.ended(.size, sizes + 1)
+        mount.remote.put("a", pattern(33))
+        hold.release()
+        #expect(await draining.value.isEmpty)
+        let copy = try #require(self.copies(mount, of: "a").first)
+        #expect(mount.remote.bytes(of: "a") == pattern(33))
+        #expect(mount.remote.bytes(of: copy) == pattern(350))
     }
 
     @Test("A file that others made meanwhile stays theirs, and ours is uploaded beside it")

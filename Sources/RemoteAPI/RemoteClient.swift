@@ -24,8 +24,8 @@ public final class RemoteClient: Sendable {
         var counters = RemoteCounters()
         var health = ServiceHealth()
         var budget = RetryBudget()
-        /// Whether the server was seen to answer 500 to an upload of no bytes.
-        var refusesEmptyFiles = false
+        /// Whether the server was seen to take an upload of no bytes, or to answer 500 to it; nothing before.
+        var takesEmptyFiles: Bool?
     }
 
     /// Makes a client; nothing is sent yet.
@@ -59,11 +59,11 @@ public final class RemoteClient: Sendable {
         RemoteClientFilesystem(client: self, id: id)
     }
 
-    /// Whether the server was seen to refuse an empty file.
-    var refusesEmptyFiles: Bool { self.state.withLock(\.refusesEmptyFiles) }
+    /// Whether the server takes empty files, as far as that was seen.
+    var takesEmptyFiles: Bool? { self.state.withLock(\.takesEmptyFiles) }
 
     /// The server took, or refused, the start of an empty file's upload.
-    func noteEmptyFile(isRefused: Bool) { self.state.withLock { $0.refusesEmptyFiles = isRefused } }
+    func noteEmptyFile(isTaken: Bool) { self.state.withLock { $0.takesEmptyFiles = isTaken } }
 
     /// What was done so far.
     public var counters: RemoteCounters {

@@ -10,24 +10,28 @@ extension RemoteClientFilesystem {
     /// - Throws: `.rejected` with the status 500 where the server does not take an empty file in any way.
     func beginEmpty(_ file: RemotePath, _ call: RemoteCall) async throws(RemoteError) -> UploadID {
         var attempt = 0
-        var names = self.client.refusesEmptyFiles ? try await self.stagingNames(of: file) : nil
+        // One that only stumbled takes it the second time.
+        var isRefusedForGood = self.client.takesEmptyFiles == false
+        // What a refused call leaves is known by what was there before: nobody would ever complete it else.
+        var names = self.client.takesEmptyFiles == true ? nil : try await self.stagingNames(of: file)
         while true {
             attempt += 1
             let failure: CallFailure
             switch try await self.client.attempt(call) {
             case .success(let response):
-                self.client.noteEmptyFile(isRefused: false)
+                self.client.noteEmptyFile(isTaken: true)
                 return try self.upload(response)
             case .failure(let met): failure = met
             }
             if failure.status == 500 {
-                self.client.noteEmptyFile(isRefused: true)
+                self.client.noteEmptyFile(isTaken: false)
                 let now = try await self.stagingNames(of: file)
                 // Only what was not there before this very call is sure to be ours.
                 if let names, let upload = try await self.left(now.subtracting(names), of: file) {
                     return upload
                 }
-                if names != nil { throw Self.emptyFileRefusal }
+                if isRefusedForGood { throw Self.emptyFileRefusal }
+                isRefusedForGood = true
                 names = now
                 continue
             }

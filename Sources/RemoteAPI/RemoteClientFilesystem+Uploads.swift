@@ -73,7 +73,7 @@ extension RemoteClientFilesystem {
             }
             mayBeApplied = mayBeApplied || failure.mayHaveActed
             if mayBeApplied, previousSize != size, try await self.knownSize(of: file) == size { return }
-            if size == 0, !mayBeApplied, self.client.refusesEmptyFiles, failure.isRefusal {
+            if size == 0, !mayBeApplied, self.client.takesEmptyFiles == false, failure.isRefusal {
                 throw Self.emptyFileRefusal
             }
             guard failure.isTransient, attempt <= self.client.retry.retries else {

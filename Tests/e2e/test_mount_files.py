@@ -40,6 +40,14 @@ def test_an_empty_file_made_here_is_on_our_server(our_server, request):
     assert our_server.content(filesystem).tree() == {"by-open": b"", "by-mknod": b"", "by-touch": b""}
 
 
+def test_an_empty_file_leaves_nothing_beside_it_on_a_server_that_refuses_them(deployed, request):
+    filesystem = deployed.create_filesystem(request.node.name)
+    with Mount(deployed, filesystem) as mount:
+        write(mount / "f", b"")
+        write(mount / "g", b"")
+    assert deployed.content(filesystem).tree() == {"f": b"", "g": b""}
+
+
 def test_o_excl_takes_no_name_that_exists(server, filesystem, content):
     content.write("f", b"old")
     with Mount(server, filesystem, "--metadata-ttl", 0) as mount:

@@ -17,7 +17,9 @@ public final class StagingStore: Sendable {
     public let recovers: Bool
     let directory: FilePath
     /// Frees so many bytes of the disk: whether it did.
-    let makeRoom: @Sendable (Int) -> Bool
+    private let makeRoomOutside: @Sendable (Int) -> Bool
+    /// The same, of staged files that the service has, too.
+    private let spareBytes = Mutex<(@Sendable (Int) -> Bool)?>(nil)
     /// fdatasync(2).
     let syncFile: @Sendable (Int32) -> Int32
     /// What earlier mounts left to be uploaded, until it is taken.
@@ -65,7 +67,7 @@ public final class StagingStore: Sendable {
         syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
         logger: Logger
     ) throws(CacheDirectoryError) {
-        self.makeRoom = makeRoom
+        self.makeRoomOutside = makeRoom
         self.recovers = recovers
         self.syncFile = syncFile
         self.directory = try cache.makeSubdirectory("staging")
@@ -133,6 +135,20 @@ public final class StagingStore: Sendable {
         for name in CacheDirectory.names(in: self.directory) where name.hasPrefix("clean-") {
             unlink(self.path(name))
         }
+    }
+
+    /// Says what else can be freed when the disk has no room: staged files that the service has, too.
+    ///
+    /// - Parameter free: Called on any thread; frees so many bytes, and says whether some went.
+    public func setSpareBytes(_ free: @escaping @Sendable (Int) -> Bool) {
+        self.spareBytes.withLock { $0 = free }
+    }
+
+    /// Frees so many bytes of the disk, on any thread.
+    ///
+    /// - Returns: Whether it did.
+    func makeRoom(_ byteCount: Int) -> Bool {
+        self.makeRoomOutside(byteCount) || self.spareBytes.withLock(\.self)?(byteCount) == true
     }
 
     // MARK: What earlier mounts left

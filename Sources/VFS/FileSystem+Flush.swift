@@ -291,16 +291,4 @@ extension FileSystem {
         self.namespace.setHeld(content.inode, false)
         if staged.isDirty { self.namespace.setHeld(content.inode, true) }
     }
-
-    /// Keeps the staged bytes of what was just uploaded for reads and renames, and lets the oldest of such go.
-    func retain(_ content: FileContent) {
-        guard let staged = content.staged, !staged.isDirty, !content.isUnlinked else { return }
-        for inode in self.retained.add(content.inode, byteCount: staged.localByteCount) {
-            guard let oldest = self.existingContent(of: inode) else { continue }
-            // In use it is kept, and comes back here with its last release.
-            self.letGo(oldest) { state in
-                if state.useCount == 0, state.staged?.isDirty == false { state.staged = nil }
-            }
-        }
-    }
 }

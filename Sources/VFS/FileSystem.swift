@@ -77,6 +77,7 @@ public final class FileSystem: Sendable {
             logger: logger
         )
         self.ahead = ContentsAhead(namespace: namespace, cache: cache, remote: remote)
+        staging.setSpareBytes { [weak self] in self?.freeRetained($0) ?? false }
         self.queue.begin { [weak self] content, isForced in
             await self?.uploadInBackground(content, isForced: isForced) ?? .skipped
         }

@@ -9,6 +9,13 @@ final class RetainedStaging: Sendable {
         var byteCounts: [InodeNumber: UInt64] = [:]
         var order: Deque<InodeNumber> = []
         var byteCount: UInt64 = 0
+
+        mutating func takeOldest() -> (inode: InodeNumber, byteCount: UInt64)? {
+            guard let inode = self.order.popFirst() else { return nil }
+            let count = self.byteCounts.removeValue(forKey: inode) ?? 0
+            self.byteCount -= count
+            return (inode, count)
+        }
     }
 
     private let state = Mutex(State())
@@ -39,12 +46,14 @@ final class RetainedStaging: Sendable {
             state.byteCount += byteCount
             var evicted: [InodeNumber] = []
             while state.order.count > Self.maximumCount || state.byteCount > Self.maximumByteCount,
-                let oldest = state.order.popFirst()
+                let oldest = state.takeOldest()
             {
-                state.byteCount -= state.byteCounts.removeValue(forKey: oldest) ?? 0
-                evicted.append(oldest)
+                evicted.append(oldest.inode)
             }
             return evicted
         }
     }
+
+    /// Takes the file out that was added first.
+    func takeOldest() -> (inode: InodeNumber, byteCount: UInt64)? { self.state.withLock { $0.takeOldest() } }
 }

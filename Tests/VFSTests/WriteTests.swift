@@ -2,10 +2,25 @@ import RemoteAPI
 import TestKit
 import Testing
 
+@testable import Staging
 @testable import VFS
 
 @Suite("Writing", .timeLimit(.minutes(5)))
 struct WriteTests {
+    @Test("Where the local disk is full, copies of what the service has go, but those in use")
+    func spareBytes() async throws {
+        let mount = try Mount()
+        for name in ["a", "b", "c"] { try await mount.put(name, pattern(100)) }
+        let handle = try await mount.open("a")
+        #expect(mount.staged.count == 3)
+        #expect(mount.fileSystem.staging.makeRoom(50) && mount.staged.count == 2)
+        #expect(mount.fileSystem.staging.makeRoom(1000) && mount.staged.count == 1)
+        #expect(!mount.fileSystem.staging.makeRoom(1))
+        #expect(try await mount.read(handle) == pattern(100))
+        mount.fileSystem.release(handle)
+        for name in ["a", "b", "c"] { #expect(try await mount.get(name) == pattern(100)) }
+    }
+
     @Test("What is written is read through the same handle and others before it is on the service")
     func readBack() async throws {
         let mount = try Mount()

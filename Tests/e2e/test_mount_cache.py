@@ -81,6 +81,14 @@ def test_mounts_of_two_filesystems_share_a_cache_directory(server, filesystem, c
         assert (os.listdir(one.path), os.listdir(two.path)) == (["f"], ["g"])
 
 
+def test_what_was_uploaded_makes_room_for_what_is_written_next_on_a_full_disk(server, filesystem, content, cache_dir):
+    data = pattern(5 << 20)
+    with small_disk(cache_dir, "8M"), Mount(server, filesystem, "--disk-cache", 0, cache_dir=cache_dir) as mount:
+        for name in ("f", "g", "h"):
+            write(mount / name, data)
+    assert content.tree() == dict.fromkeys(("f", "g", "h"), data)
+
+
 def test_a_full_local_disk_is_the_writers_error_before_anything_is_replaced(server, filesystem, content, cache_dir):
     content.write("f", DATA)
     with small_disk(cache_dir, 2 << 20), Mount(server, filesystem, cache_dir=cache_dir) as mount:

@@ -169,7 +169,7 @@ extension FileSystem {
     /// shows to be files, and directories that one shows to be empty. The server would delete a whole tree, also what
     /// others put there meanwhile.
     ///
-    /// What an earlier mount copied is deleted only if it still has the size that it had then.
+    /// What has not the size any more that it had when it was copied is left too: somebody else has written to it.
     func deleteCopied(
         _ copied: CopiedDirectory,
         at place: KeyPath<CopiedDirectory, RemotePath>,
@@ -183,17 +183,16 @@ extension FileSystem {
         if !copied.files.isEmpty {
             guard let listing = try await self.listing(of: path) else { return }
             let there = Set(listing.entries.filter { $0.kind == .file }.map(\.name))
-            let isOld = copied.inode == nil
             let files = copied.files.filter { there.contains($0.name) }.map {
                 (path.appending($0.name), $0.size)
             }
             try await self.eight(files) { file throws(FileSystemError) in
                 let (path, size) = file
-                if isOld {
-                    let now = try await self.fail { () throws(RemoteError) in
-                        try await self.remote.size(of: path)
-                    }
-                    if now != size { return }
+                do throws(RemoteError) {
+                    guard try await self.remote.size(of: path) == size else { return }
+                } catch {
+                    if error == .notFound { return }
+                    throw FileSystemError(error)
                 }
                 try await self.delete(path, kind: .file)
                 move?.didDelete(size: size)

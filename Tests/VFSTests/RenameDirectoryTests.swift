@@ -121,6 +121,22 @@ struct RenameDirectoryTests {
         #expect(mount.remote.tree == Self.original + ["x/", "x/foreign"])
     }
 
+    @Test("What another client wrote to while it was copied is not deleted with the old name")
+    func writtenByOthers() async throws {
+        let mount = try Mount()
+        for name in ["a", "b"] { mount.remote.put("d/\(name)", pattern(10)) }
+        let hold = mount.remote.hold(.completeUpload)
+        let renaming = Task {
+            await failure { () throws(FileSystemError) in try await mount.rename("d", "x") }
+        }
+        await hold.reached()
+        mount.remote.put("d/a", pattern(33))
+        hold.release()
+        #expect(await renaming.value == .notEmpty)
+        #expect(mount.remote.tree == ["d/", "d/a", "x/", "x/a", "x/b"])
+        #expect(mount.remote.bytes(of: "d/a") == pattern(33))
+    }
+
     @Test("A directory with names that cannot be shown is not moved, and loses none of them")
     func refusedNames() async throws {
         let mount = try Mount()

@@ -68,7 +68,11 @@ struct FaultModelTests {
         let listingBudget = number % 2 == 0 ? 32 << 20 : 1
         var run = try Run(seed: UInt64.random(in: 0 ... .max), listingBudget: listingBudget)
         for _ in 0..<120 {
-            guard try await self.step(&run) else { return }
+            do {
+                guard try await self.step(&run) else { return }
+            } catch {
+                return run.fail("what the mount holds cannot be seen: \(error)")
+            }
         }
         let unsent = await run.mount.fileSystem.drain()
         guard unsent.isEmpty else { return run.fail("not uploaded at the end: \(unsent.map(\.place))") }

@@ -37,9 +37,20 @@ public final class BlockReader: Sendable {
                 self.cache.allowance(for: self.id)
             }
         }
-        guard !ahead.isEmpty else { return }
+        for range in ahead { self.readAhead(source, range) }
+    }
+
+    /// Fetches a range that nobody waits for yet, and that is given up when the reader ends.
+    public func readAhead(_ source: BlockSource, _ range: Range<UInt64>) {
+        self.cache.readAhead(source, range, owner: self.noteReadAhead())
+    }
+
+    /// Something is fetched ahead of it.
+    ///
+    /// - Returns: What names it to the cache.
+    func noteReadAhead() -> UInt64 {
         self.hasReadAhead.store(true, ordering: .relaxed)
-        for range in ahead { self.cache.readAhead(source, range, owner: self.id) }
+        return self.id
     }
 
     /// The handle is closed: what is on its way for it alone is given up.

@@ -8,7 +8,6 @@ import WireFormat
 
 private let block = Int(BlockGeometry.blockByteCount)
 
-// Comparing many megabytes takes minutes with a sanitizer.
 @Suite("Readers that end beside others", .timeLimit(.minutes(5)))
 struct ReaderEndTests {
     private let remote = InMemoryRemote()
@@ -16,77 +15,82 @@ struct ReaderEndTests {
 
     init() {
         self.cache = BlockCache(remote: self.remote, memoryBudget: 64 * block)
-        self.remote.put("a", pattern(256 * block))
+        self.remote.put("a", pattern(64 * block))
         self.remote.put("b", pattern(64 * block))
     }
 
-    private func source(_ text: String, _ content: UInt64, blocks: Int) -> BlockSource {
-        BlockSource(content: ContentID(rawValue: content), size: UInt64(blocks * block)) { path(text) }
+    private func source(_ text: String, _ content: UInt64) -> BlockSource {
+        BlockSource(content: ContentID(rawValue: content), size: UInt64(64 * block)) { path(text) }
     }
 
-    private var large: BlockSource { self.source("a", 1, blocks: 256) }
+    private var file: BlockSource { self.source("a", 1) }
 
-    /// Reads blocks in order, two at a time, as `cat` does, and waits until all that it had fetched ahead is here.
-    private func stream(_ reader: BlockReader, _ source: BlockSource, _ blocks: Range<Int>) async {
-        for first in stride(from: blocks.lowerBound, to: blocks.upperBound, by: 2) {
-            let range = UInt64(first * block)..<UInt64((first + 2) * block)
-            let answer = OneShot<Int>()
-            let outcome = reader.read(source, range) { result in
-                answer.resolve((try? result.get())?.reduce(0) { $0 + $1.range.count } ?? -1)
-            }
-            if case .pending = outcome { #expect(await answer.wait() == 2 * block) }
-        }
-        while self.remote.isBusy { await Task.yield() }
+    private func bytes(_ blocks: Range<Int>) -> Range<UInt64> {
+        UInt64(blocks.lowerBound * block)..<UInt64(blocks.upperBound * block)
     }
 
-    @Test("Two readers of parts of one file fetch nothing twice although one of them ends before the other")
-    func partsOfOneFile() async {
+    private func settle() async {
+        while self.cache.state.withLock({ !$0.loading.isEmpty }) { await Task.yield() }
+    }
+
+    /// So much of another file is read that memory has no room for what goes first.
+    private func readAnother(_ blocks: Range<Int>) async throws {
+        _ = try await self.cache.read(self.source("b", 2), self.bytes(blocks))
+    }
+
+    @Test("A reader that ends leaves alone what was fetched ahead of others of the same file")
+    func others() async throws {
         let (first, second) = (self.cache.makeReader(), self.cache.makeReader())
-        await self.stream(first, self.large, 0..<64)
-        let before = self.remote.readByteCount
-        await self.stream(second, self.large, 128..<144)
-        #expect(self.remote.readByteCount > before + 20 * block)
+        first.readAhead(self.file, self.bytes(0..<16))
+        second.readAhead(self.file, self.bytes(24..<56))
+        await self.settle()
+        try await self.readAnother(0..<16)
         first.close()
-        await self.stream(second, self.large, 144..<256)
-        #expect(self.remote.readByteCount == before + 128 * block)
+        try await self.readAnother(16..<48)
+        self.remote.forgetCalls()
+        _ = try await self.cache.read(self.file, self.bytes(24..<56))
+        #expect(self.remote.calls == [])
+        // What was its own went first.
+        _ = try await self.cache.read(self.file, self.bytes(0..<16))
+        #expect(self.remote.calls == ["read a 0-\(16 * block)"])
+        second.close()
+    }
+
+    @Test("What two readers were to read stays, here and on its way, when one of them ends")
+    func both() async throws {
+        let hold = self.remote.hold(.read)
+        let (first, second) = (self.cache.makeReader(), self.cache.makeReader())
+        first.readAhead(self.file, self.bytes(0..<16))
+        second.readAhead(self.file, self.bytes(0..<16))
+        await hold.reached()
+        first.close()
+        hold.release()
+        await self.settle()
+        let third = self.cache.makeReader()
+        third.readAhead(self.file, self.bytes(0..<16))
+        third.close()
+        try await self.readAnother(0..<64)
+        _ = try await self.cache.read(self.file, self.bytes(0..<16))
+        #expect(self.remote.calls.filter { $0.hasPrefix("read a") } == ["read a 0-\(16 * block)"])
         second.close()
     }
 
     @Test("What was fetched ahead of a reader that ended goes on for who joined it, and no longer")
-    func joinedFetch() async throws {
+    func joined() async {
         let hold = self.remote.hold(.read)
         let reader = self.cache.makeReader()
-        // As the kernel asks at the start of a file that is read on: the rest is fetched ahead.
-        let outcome = reader.read(self.large, 0..<UInt64(4 * block)) { _ in }
-        guard case .pending(let own) = outcome else {
+        reader.readAhead(self.file, self.bytes(0..<16))
+        await hold.reached()
+        guard case .pending(let read) = self.cache.read(self.file, self.bytes(5..<6), completion: { _ in })
+        else {
             Issue.record("not pending")
             return
         }
-        await hold.reached(2)
-        let other = self.cache.read(self.large, UInt64(5 * block)..<UInt64(5 * block + 10)) { _ in }
-        guard case .pending(let joined) = other else {
-            Issue.record("not pending")
-            return
-        }
-        own.cancel()
         reader.close()
         #expect(self.cache.readAheadRoom == 64 * block / 8 * 7)
-        joined.cancel()
+        read.cancel()
         hold.release()
-        while self.remote.isBusy { await Task.yield() }
+        await self.remote.ended(.read)
         #expect(self.remote.readByteCount == 0)
-    }
-
-    @Test("Two readers of one file fetch it once although the one that is ahead ends early")
-    func sameFile() async throws {
-        let (first, second) = (self.cache.makeReader(), self.cache.makeReader())
-        _ = try await self.cache.read(self.source("b", 2, blocks: 64), 0..<UInt64(64 * block))
-        let before = self.remote.readByteCount
-        await self.stream(first, self.large, 0..<16)
-        await self.stream(second, self.large, 0..<16)
-        first.close()
-        await self.stream(second, self.large, 16..<256)
-        #expect(self.remote.readByteCount == before + 256 * block)
-        second.close()
     }
 }

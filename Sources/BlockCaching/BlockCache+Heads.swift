@@ -11,21 +11,26 @@ extension BlockCache {
     ///   - source: The version that it belongs to.
     ///   - index: Which of its blocks.
     ///   - buffer: All of the block.
+    ///   - reader: What reads ahead and asked for it, if that is what it is for.
+    ///   - isAhead: Whether it is expected to be read.
     ///   - isCurrent: Whether the file is still of this version, as far as this mount knows: what it changes from
     ///     then on is forgotten again.
     public func insert(
         _ source: BlockSource,
         block index: UInt64,
         _ buffer: ByteBuffer,
+        for reader: BlockReader? = nil,
+        isAhead: Bool = true,
         if isCurrent: () -> Bool
     ) {
         let file = self.disk?.file(source)
         guard isCurrent() else { return }
+        let owner = isAhead ? reader?.noteReadAhead() ?? 0 : nil
         self.state.withLock { state in
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
             state.statistics.fetchedBlockCount += 1
-            state.memory.insert(BlockKey(source.content, index), buffer, aheadOf: 0)
+            state.memory.insert(BlockKey(source.content, index), buffer, aheadOf: owner)
         }
         if let file { self.storeOnDisk(BlockKey(source.content, index), buffer, of: file) }
     }

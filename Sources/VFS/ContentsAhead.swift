@@ -16,7 +16,7 @@ final class ContentsAhead: Sendable {
     private let namespace: Namespace
     private let cache: BlockCache
     private let remote: any RemoteFilesystem
-    private let walks: Mutex<ReadWalks>
+    private let walks: Mutex<Walks>
     private let guesses = Mutex(ReadGuesses())
     /// First blocks under way that the cache does not know of yet, as their files' versions are not known.
     private let heads = SingleFlight<InodeNumber, RemoteError?>()
@@ -31,11 +31,11 @@ final class ContentsAhead: Sendable {
         self.cache = cache
         self.remote = remote
         // The rest is for what was read and for read-ahead within files.
-        self.walks = Mutex(ReadWalks(byteLimit: UInt64(cache.memoryBudget / 4)))
+        self.walks = Mutex(Walks(walks: ReadWalks(byteLimit: UInt64(cache.memoryBudget / 4))))
     }
 
     /// What files ahead of their readers take, in bytes, for tests.
-    var unreadByteCount: UInt64 { self.walks.withLock { $0.unreadByteCount } }
+    var unreadByteCount: UInt64 { self.walks.withLock { $0.walks.unreadByteCount } }
 
     // MARK: The first bytes
 
@@ -106,9 +106,16 @@ final class ContentsAhead: Sendable {
         if let failure = await failure { return failure }
         if let block = sink.block(ofFileOfSize: version.size, seen: sizeSeen) {
             let source = BlockSource(content: version.content, size: version.size) { mark.path }
-            self.cache.insert(source, block: 0, block) {
-                self.namespace.isCurrent(version.content, of: file, since: mark)
-            }
+            // A walk that has ended meanwhile wants it no more.
+            let reader = self.reader(of: file)
+            self.cache.insert(
+                source,
+                block: 0,
+                block,
+                for: reader,
+                isAhead: reader != nil || urgency.isWaitedFor,
+                if: { self.namespace.isCurrent(version.content, of: file, since: mark) }
+            )
         }
         return nil
     }
@@ -143,7 +150,7 @@ final class ContentsAhead: Sendable {
         let neighbours = self.namespace.neighbours(of: file)
         if neighbours.before == nil { self.enter(file.directory) }
         let now = self.namespace.instant
-        let ahead = self.walks.withLock {
+        let ahead = self.changeWalks {
             $0.didRead(file, size: size, neighbours: neighbours, at: now)
         }
         if let ahead { self.fetch(ahead) }
@@ -152,21 +159,21 @@ final class ContentsAhead: Sendable {
     /// A program opened a file, and closed it without reading anything.
     func didNotRead(_ inode: InodeNumber) {
         guard let file = self.namespace.sibling(inode) else { return }
-        self.walks.withLock { $0.stop(in: file.directory) }
+        self.changeWalks { $0.stop(in: file.directory) }
     }
 
     /// A program comes into a directory: it lists it, or reads its first file.
     func enter(_ directory: InodeNumber) {
         let parent = self.namespace.location(of: directory)?.parent
         let now = self.namespace.instant
-        let origins = self.walks.withLock { $0.origins(of: directory, parent: parent, at: now) }
+        let origins = self.walks.withLock { $0.walks.origins(of: directory, parent: parent, at: now) }
         guard
             let origin = origins.first(where: {
                 $0 == parent || self.namespace.isNext(directory, after: $0)
             })
         else { return }
         let isEmpty = self.namespace.files(in: directory, after: nil, limit: 1).isEmpty
-        let ahead = self.walks.withLock {
+        let ahead = self.changeWalks {
             $0.enter(directory, from: origin, isEmpty: isEmpty, at: now)
         }
         if let ahead { self.fetch(ahead) }
@@ -177,7 +184,7 @@ final class ContentsAhead: Sendable {
         for file in self.namespace.files(in: ahead.directory, after: ahead.name, limit: ahead.count) {
             guard self.cache.readAheadRoom > 0 else { return }
             let size = self.namespace.freshVersion(of: file)?.size
-            let isTaken = self.walks.withLock {
+            let isTaken = self.changeWalks {
                 $0.take(file, size: size, countedBytes: Self.byteCount(ofFileOfSize:))
             }
             guard isTaken else { return }
@@ -195,14 +202,42 @@ final class ContentsAhead: Sendable {
         }
         let version = self.namespace.freshVersion(of: file)
         let count = Self.byteCount(ofFileOfSize: version?.size ?? 0)
-        guard self.walks.withLock({ $0.resize(file, to: count) }), let version else { return }
+        guard self.changeWalks({ $0.resize(file, to: count) }), let version,
+            let reader = self.reader(of: file)
+        else { return }
         let source = BlockSource(
             content: version.content,
             size: version.size,
             outdated: { self.namespace.endVersion(version.content, of: file) },
             path: { self.namespace.mark(of: file)?.path }
         )
-        self.cache.readAhead(source, 0..<count)
+        reader.readAhead(source, 0..<count)
+    }
+
+    /// The walks, and what reads ahead of each that asked for something.
+    private struct Walks {
+        var walks: ReadWalks
+        var readers: [UInt64: BlockReader] = [:]
+    }
+
+    private func changeWalks<Result>(_ change: (inout ReadWalks) -> Result) -> Result {
+        let (result, ended) = self.walks.withLock { state in
+            let result = change(&state.walks)
+            return (result, state.walks.takeDropped().compactMap { state.readers.removeValue(forKey: $0) })
+        }
+        for reader in ended { reader.close() }
+        return result
+    }
+
+    /// What reads ahead of the walk that a file was asked for; nothing if it was read by now, or the walk has ended.
+    private func reader(of file: Sibling) -> BlockReader? {
+        self.walks.withLock { state in
+            guard let number = state.walks.number(of: file) else { return nil }
+            if let reader = state.readers[number] { return reader }
+            let reader = self.cache.makeReader()
+            state.readers[number] = reader
+            return reader
+        }
     }
 
     private static func byteCount(ofFileOfSize size: UInt64) -> UInt64 {

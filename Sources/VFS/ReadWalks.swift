@@ -31,6 +31,8 @@ struct ReadWalks {
         /// What a file of unknown size is taken to have: what the last one had, in bytes.
         var typicalByteCount: UInt64 = 0
         var asOf: Instant
+        /// What its files are fetched as a part of.
+        let number: UInt64
     }
 
     private struct Ended {
@@ -41,6 +43,11 @@ struct ReadWalks {
     private var walks: [InodeNumber: Walk] = [:]
     /// Directories that a walk is through with, the latest last; each is followed by one at most.
     private var ended: [Ended] = []
+    /// Walks that others took the place of. Several workers of one program look like that, and may still read the files.
+    private var left: [(number: UInt64, asOf: Instant)] = []
+    private var nextNumber: UInt64 = 0
+    /// Those of which nothing is expected to be read any more.
+    private var dropped: [UInt64] = []
     /// What unread files may take, in bytes.
     private let byteLimit: UInt64
 
@@ -88,7 +95,7 @@ struct ReadWalks {
         at now: Instant
     ) -> Ahead? {
         self.dropStopped(at: now)
-        var walk = self.walks[file.directory] ?? Walk(asOf: now)
+        var walk = self.walks[file.directory] ?? self.makeWalk(at: now)
         walk.asOf = now
         let wasAhead = walk.unread.removeValue(forKey: file) != nil
         let isAgain = walk.last == file
@@ -97,11 +104,11 @@ struct ReadWalks {
             walk.run += 1
             walk.last = walk.last.map { max($0, file) { $0.name < $1.name } } ?? file
         } else if !isAgain {
-            walk = Walk(last: file, run: 1, asOf: now)
+            walk = self.replace(walk, from: file, at: now)
         }
         walk.typicalByteCount = size
         let passed = walk.last.map { last in walk.unread.keys.count { $0.name < last.name } } ?? 0
-        if passed > Self.maximumSkipCount { walk = Walk(last: file, run: 1, asOf: now) }
+        if passed > Self.maximumSkipCount { walk = self.replace(walk, from: file, at: now) }
         guard walk.run >= Self.patternLength else {
             self.walks[file.directory] = walk
             return nil
@@ -142,16 +149,19 @@ struct ReadWalks {
         at now: Instant
     ) -> Ahead? {
         self.dropStopped(at: now)
-        let before: Walk
+        var walk: Walk
         if let index = self.ended.lastIndex(where: { $0.directory == origin }) {
-            before = self.ended.remove(at: index).walk
-        } else if let walk = self.walks[origin] {
-            before = walk
+            let before = self.ended.remove(at: index).walk
+            walk = Walk(window: before.window, asOf: now, number: before.number)
+            walk.typicalByteCount = before.typicalByteCount
+        } else if let before = self.walks[origin] {
+            walk = self.makeWalk(at: now)
+            walk.window = before.window
+            walk.typicalByteCount = before.typicalByteCount
         } else {
             return nil
         }
-        var walk = Walk(run: Self.patternLength, window: before.window, asOf: now)
-        walk.typicalByteCount = before.typicalByteCount
+        walk.run = Self.patternLength
         guard !isEmpty else {
             self.end(Ended(directory: directory, walk: walk))
             return nil
@@ -162,7 +172,36 @@ struct ReadWalks {
 
     private mutating func end(_ ended: Ended) {
         self.ended.append(ended)
-        if self.ended.count > Self.maximumEndedCount { self.ended.removeFirst() }
+        if self.ended.count > Self.maximumEndedCount { self.leave(self.ended.removeFirst().walk) }
+    }
+
+    private mutating func makeWalk(at now: Instant) -> Walk {
+        self.nextNumber += 1
+        return Walk(asOf: now, number: self.nextNumber)
+    }
+
+    private mutating func replace(_ walk: Walk, from file: Sibling, at now: Instant) -> Walk {
+        self.leave(walk)
+        var next = self.makeWalk(at: now)
+        next.last = file
+        next.run = 1
+        return next
+    }
+
+    private mutating func leave(_ walk: Walk) {
+        if walk.window > 0 { self.left.append((walk.number, walk.asOf)) }
+    }
+
+    /// Takes the numbers of the walks that ended, of which nothing is expected to be read any more.
+    mutating func takeDropped() -> [UInt64] {
+        defer { self.dropped = [] }
+        return self.dropped
+    }
+
+    /// The number of the walk ahead of which a file was asked for; nothing if it was read by now, or the walk has ended.
+    func number(of file: Sibling) -> UInt64? {
+        guard let walk = self.walks[file.directory], walk.unread[file] != nil else { return nil }
+        return walk.number
     }
 
     private func ahead(in directory: InodeNumber, from name: FileName?) -> Ahead? {
@@ -208,16 +247,21 @@ struct ReadWalks {
 
     /// A file was opened and closed without being read: the program wants something else of the files.
     mutating func stop(in directory: InodeNumber) {
-        self.walks[directory] = nil
+        if let walk = self.walks.removeValue(forKey: directory) { self.dropped.append(walk.number) }
     }
 
     private mutating func dropStopped(at now: Instant) {
-        self.walks = self.walks.filter { now - $0.value.asOf < Self.patience }
-        self.ended.removeAll { now - $0.walk.asOf >= Self.patience }
+        func hasStopped(_ asOf: Instant) -> Bool { now - asOf >= Self.patience }
+        self.dropped += self.walks.values.filter { hasStopped($0.asOf) }.map(\.number)
+        self.dropped += self.ended.filter { hasStopped($0.walk.asOf) }.map(\.walk.number)
+        self.dropped += self.left.filter { hasStopped($0.asOf) }.map(\.number)
+        self.walks = self.walks.filter { !hasStopped($0.value.asOf) }
+        self.ended.removeAll { hasStopped($0.walk.asOf) }
+        self.left.removeAll { hasStopped($0.asOf) }
         guard self.walks.count >= Self.maximumWalkCount,
             let oldest = self.walks.min(by: { $0.value.asOf < $1.value.asOf })?.key
         else { return }
-        self.walks[oldest] = nil
+        if let walk = self.walks.removeValue(forKey: oldest) { self.leave(walk) }
     }
 }
 

@@ -88,7 +88,7 @@ extension FileSystem {
         else { return self.read(handle, source, range, attempts, completion) }
         // The first bytes are on their way already: what comes after them does not wait for them.
         let rest = BlockGeometry.blockByteCount..<max(BlockGeometry.blockByteCount, range.upperBound)
-        self.cache.readAhead(source, rest)
+        handle.reader.readAhead(source, rest)
         handle.reader.expect(source, range)
         let task = Task {
             if let error = await self.ahead.wait(for: head) {

@@ -14,6 +14,27 @@ struct ContentsGivenUpTests {
         return mount
     }
 
+    @Test("What was asked for beside a file's first bytes is given up with the handle")
+    func givenUpRest() async throws {
+        let mount = try self.mount(1, size: 200_000)
+        _ = try await mount.list("d")
+        let reads = mount.remote.hold(.read)
+        _ = try await mount.stat("d/f100")
+        await reads.reached()
+        let handle = try await mount.open("d/f100")
+        guard case .pending(let cancel) = try mount.fileSystem.read(handle, 0..<200_000, completion: { _ in })
+        else {
+            Issue.record("the read was answered before the bytes came")
+            return
+        }
+        await reads.reached(2)
+        cancel()
+        mount.fileSystem.release(handle)
+        reads.release()
+        try await mount.settled()
+        #expect(mount.remote.readByteCount == 65_536)
+    }
+
     @Test("What a walk that stopped left unread is ahead of nobody any more")
     func leftovers() async throws {
         let mount = try self.mount(200)

@@ -26,11 +26,14 @@ extension BlockCache {
         let file = self.disk?.file(source)
         guard isCurrent() else { return }
         let owner = isAhead ? reader?.noteReadAhead() ?? 0 : nil
+        let budget = self.currentBudget
         self.state.withLock { state in
             state.statistics.fetchCount += 1
             state.statistics.fetchedByteCount += buffer.count
             state.statistics.fetchedBlockCount += 1
+            state.keep(to: budget)
             state.memory.insert(BlockKey(source.content, index), buffer, aheadOf: owner)
+            self.blockByteCount.store(state.memory.byteCount, ordering: .relaxed)
         }
         if let file { self.storeOnDisk(BlockKey(source.content, index), buffer, of: file) }
     }

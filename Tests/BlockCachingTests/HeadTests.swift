@@ -1,5 +1,6 @@
 import Primitives
 import RemoteAPI
+import Synchronization
 import TestKit
 import Testing
 
@@ -62,6 +63,28 @@ struct HeadTests {
         #expect(![UInt8(1)].withUnsafeBytes { sink.receive($0) })
         #expect(HeadSink().block(ofFileOfSize: 0, seen: self.start) == nil)
         #expect(HeadSink().block(ofFileOfSize: 100, seen: self.start) == nil)
+    }
+
+    @Test("Blocks that are put in keep to what others leave of the memory")
+    func budget() throws {
+        let used = Atomic(0)
+        let cache = BlockCache(
+            remote: InMemoryRemote(),
+            memoryBudget: 8 * block,
+            usedByOthers: { _ in used.load(ordering: .relaxed) }
+        )
+        for content in 1...20 {
+            let source = BlockSource(content: ContentID(rawValue: UInt64(content)), size: 1 << 20) {
+                path("a")
+            }
+            let head = self.sink(pattern(block)).block(ofFileOfSize: 1 << 20, seen: self.start)
+            cache.insert(source, block: 0, try #require(head)) { true }
+            if content == 10 {
+                #expect(cache.statistics.memoryByteCount == 8 * block)
+                used.store(3 * block, ordering: .relaxed)
+            }
+        }
+        #expect(cache.statistics.memoryByteCount == 5 * block)
     }
 
     @Test("A block that was put in is read without a request")

@@ -39,6 +39,20 @@ struct EvictionTests {
         #expect(memory.nodeCount == 1)
     }
 
+    @Test("What the kernel knows counts as memory, until it forgets it")
+    func kernelNames() async throws {
+        let fixture = Fixture()
+        fixture.remote.makeWideDirectory("d", count: 1000)
+        let directory = try await self.lookup("d", fixture)
+        try await fixture.namespace.refresh(directory)
+        let before = fixture.namespace.byteCount
+        var files: [InodeNumber] = []
+        for index in 0..<1000 { files.append(try await self.lookup("file-\(index)", in: directory, fixture)) }
+        #expect(fixture.namespace.byteCount >= before + 1000 * 96)
+        for file in files { fixture.namespace.forget(file, count: 1) }
+        #expect(fixture.namespace.byteCount == before)
+    }
+
     @Test("A name takes 12 bytes beside its own, and 24 more with its size")
     func bytesPerName() async throws {
         let fixture = Fixture()

@@ -1,0 +1,57 @@
+"""What the kernel keeps and how it asks for the rest, counted by the driver's own figures."""
+
+import re
+
+import pytest
+
+from clikit import environment, tetherfs
+from mountkit import Mount, check, read
+from servercalls import pattern
+
+MIB = 1 << 20
+DATA = pattern(32 * MIB)
+
+
+@pytest.fixture
+def server(our_server):
+    """tetherfs-server alone: the kernel asks the same with any other."""
+    return our_server
+
+
+def reads(mount):
+    """How many reads the kernel has sent to the driver."""
+    text = tetherfs("stats", mount.path, env=environment()).stdout
+    values = re.findall(r'^tetherfs_reads_total\{mountpoint="([^"]*)"\} (\d+)$', text, re.MULTILINE)
+    return int(dict(values)[mount.path])
+
+
+@pytest.mark.parametrize("ttl", [600, 0])
+def test_a_file_read_again_does_not_reach_the_driver(server, filesystem, content, ttl):
+    content.write("f", DATA)
+    with Mount(server, filesystem, "--metadata-ttl", ttl) as mount:
+        assert read(mount / "f") == DATA
+        before = reads(mount)
+        assert before > 0
+        for _ in range(4):
+            check(["cmp", mount / "f", mount / "f"])
+            assert read(mount / "f") == DATA
+        # The machine may have dropped pages meanwhile: once at most, where the file was read 12 times.
+        assert reads(mount) < 2 * before
+
+
+def test_a_file_that_is_another_one_reaches_the_driver(server, filesystem, content):
+    content.write("f", DATA)
+    with Mount(server, filesystem, "--metadata-ttl", 0) as mount:
+        assert read(mount / "f") == DATA
+        before = reads(mount)
+        content.write("f", DATA[1:])
+        assert read(mount / "f") == DATA[1:]
+        assert reads(mount) > before
+
+
+def test_the_kernel_asks_for_a_mebibyte_at_once(server, filesystem, content):
+    content.write("f", DATA)
+    with Mount(server, filesystem) as mount:
+        check(["sh", "-c", f"cat {mount.path}/f > /dev/null"])
+        # Its first ones are shorter.
+        assert reads(mount) <= 32 + 8

@@ -92,14 +92,15 @@ def test_reads_in_equal_steps_fetch_no_more_than_their_blocks_and_those_ahead(de
     assert seen.bytes("read") <= (len(touched) + 2 * beyond + 1) * BLOCK
 
 
-def test_random_reads_fetch_one_block_each(server, filesystem, content):
+@pytest.mark.parametrize("threads", [1, 16])
+def test_random_reads_fetch_one_block_each(server, filesystem, content, threads):
     content.write("f", DATA)
     places = random.Random(1).sample(range(len(DATA) // BLOCK), 100)
+    starts = [place * BLOCK + 4096 * (place % 16) for place in places]
     with Mount(server, filesystem) as mount, counting(server) as seen:
-        with opened(mount / "f", os.POSIX_FADV_RANDOM) as file:
-            for place in places:
-                start = place * BLOCK + 4096 * (place % 16)
-                assert os.pread(file, 4096, start) == DATA[start:start + 4096]
+        with opened(mount / "f", os.POSIX_FADV_RANDOM) as file, concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(lambda start: os.pread(file, 4096, start), starts))
+    assert found == [DATA[start:start + 4096] for start in starts]
     assert_nothing_twice(seen)
     assert all(end - start <= BLOCK for start, end in ranges(seen))
     # And the first one, which may come with the open.
@@ -175,6 +176,20 @@ def test_what_is_ahead_of_a_reader_is_given_up_when_it_closes(deployed, request)
         poll(lambda: held.given_up == held.count, what="end of all that was ahead")
         deployed.faults.clear()
         assert read(mount / "f") == DATA
+
+
+def test_a_reader_that_closes_takes_nothing_away_from_another_one_of_the_same_file(server, filesystem, content):
+    content.write("f", DATA)
+    # Memory is full long before the first one closes.
+    with Mount(server, filesystem, "--memory", "32M", "--disk-cache", 0) as mount, counting(server) as seen:
+        with opened(mount / "f", os.POSIX_FADV_RANDOM) as other:
+            with opened(mount / "f", os.POSIX_FADV_RANDOM) as file:
+                for offset in range(0, 16 * MIB, CHUNK):
+                    for descriptor, start in ((file, offset), (other, 32 * MIB + offset)):
+                        assert os.pread(descriptor, CHUNK, start) == DATA[start:start + CHUNK]
+            for start in range(48 * MIB, 64 * MIB, CHUNK):
+                assert os.pread(other, CHUNK, start) == DATA[start:start + CHUNK]
+    assert_nothing_twice(seen)
 
 
 def test_a_reader_that_stops_has_a_bounded_part_of_the_file_fetched(server, filesystem, content):

@@ -3,6 +3,8 @@
 import concurrent.futures
 import os
 
+import pytest
+
 import faultplan
 from mountkit import Mount, call_name, check, counting, read
 from servercalls import pattern
@@ -56,7 +58,23 @@ def test_a_size_that_is_never_answered_is_asked_again_once(deployed, request):
         assert sum(call_name(entry) == "size" and entry.path.endswith("018") for entry in seen.entries) == 1
 
 
-def test_a_503_halves_the_requests_on_the_way_and_answers_let_them_grow_again(deployed, request):
+def test_a_listing_that_is_never_answered_is_asked_again_once(deployed, request):
+    filesystem = deployed.create_filesystem(request.node.name)
+    for name in names(20):
+        fill(deployed.content(filesystem), name, 1, size=3)
+    with Mount(deployed, filesystem, "--retries", 0) as mount:
+        # In no order that would have the next ones listed ahead.
+        for name in reversed(names(20)[2:]):
+            os.listdir(mount / name)
+        rule = deployed.faults.add("list", faultplan.stall(), path="file-000")
+        with counting(deployed) as seen:
+            assert os.listdir(mount / "file-000") == names(1)
+        assert rule.hits == 1
+        assert sum(call_name(entry) == "list" and entry.path.endswith("file-000") for entry in seen.entries) == 1
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_refusal_halves_the_requests_on_the_way_and_answers_let_them_grow_again(deployed, request, code):
     filesystem = deployed.create_filesystem(request.node.name)
     content = deployed.content(filesystem)
     content.write("refused", b"x")
@@ -64,7 +82,7 @@ def test_a_503_halves_the_requests_on_the_way_and_answers_let_them_grow_again(de
         fill(content, directory, count, size=1)
     gauge = deployed.gauge
     with Mount(deployed, filesystem, "--metadata-ttl", 600) as mount:
-        deployed.faults.add("size", faultplan.status(503), path="refused")
+        deployed.faults.add("size", faultplan.status(code), path="refused")
         assert os.stat(mount / "refused").st_size == 1
         together = faultplan.until_under_way(gauge, "size", 24)
         rule = deployed.faults.add("size", together, path="a/.*", times=None)

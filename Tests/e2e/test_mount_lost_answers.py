@@ -12,6 +12,7 @@ import faultplan
 from deployedserver import DeployedServer
 from mountkit import Mount, check, counting, fails, read, without_uploads, write
 from servercalls import pattern
+from serverkit import poll
 
 OLD, NEW = pattern(100_000), pattern(120_000, start=9)
 
@@ -45,18 +46,22 @@ def test_a_completion_whose_answer_is_lost_is_found_out(server, content, filesys
         assert content.tree() == {"f": new} and read(mount / "f") == new
 
 
+@pytest.mark.parametrize("writes", ["sync", "write-back"])
 @pytest.mark.parametrize("call", ["put", "complete"])
-def test_an_upload_that_the_server_forgets_as_it_goes_down_is_sent_anew(server, content, filesystem, call):
+def test_an_upload_that_the_server_forgets_as_it_goes_down_is_sent_anew(server, content, filesystem, call, writes):
     def goes_down(exchange):
         """Nothing is done, and all uploads are forgotten."""
         server.uploads.clear()
         exchange.reset()
 
     new = pattern(len(OLD), start=50)
-    with Mount(server, filesystem, "--retries", 2) as mount:
+    with Mount(server, filesystem, "--retries", 2, "--writes", writes) as mount:
         os.stat(mount / "f")
         rule = server.faults.add(call, goes_down)
         write(mount / "f", new)
+        if writes == "write-back":
+            # Without another close, fsync or unmount.
+            poll(lambda: content.read("f") == new, 20, "the new version on the server")
         assert rule.hits == 1 and content.read("f") == new
 
 

@@ -69,6 +69,26 @@ def test_a_service_s_stop_may_take_longer_than_its_limit_while_it_uploads(machin
     })
 
 
+def test_a_mount_unit_s_stop_that_outlasts_its_limit_fails_and_the_upload_goes_on(
+    machine_files, tmp_path  # noqa: F811
+):
+    (tmp_path / "large").write_bytes(LARGE)
+    succeeds("""
+        mkdir -p /mnt/data; systemctl start mnt-data.mount
+        cp /root/large /mnt/data/large
+        systemctl kill -s STOP files
+        systemctl stop mnt-data.mount || true
+        until_true 'systemctl is-failed -q mnt-data.mount && ! mounted /mnt/data'
+        journalctl -u mnt-data.mount | grep 'Unmounting timed out'
+        driver /mnt/data
+        systemctl kill -s CONT files
+        until_true '! driver /mnt/data'
+        cmp /root/large "$(find /srv/files/data -name large)"
+        """, machine_files | {"/root/large": tmp_path / "large"} | unit_file(
+        "mnt-data.mount", Options=f"_netdev,{ENDPOINT},{KEY},{WAITING}", TimeoutSec="2"
+    ))
+
+
 def test_a_service_whose_driver_hangs_is_started_anew_and_uploads_what_was_closed(machine_files):  # noqa: F811
     succeeds("""
         mkdir -p /mnt/data; systemctl start tetherfs@mnt-data

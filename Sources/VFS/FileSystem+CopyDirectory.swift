@@ -159,7 +159,13 @@ extension FileSystem {
             base: staged?.base ?? version,
             size: snapshot?.size ?? version.size
         ) { self.namespace.path(of: content.inode) }
-        let isDone = try await self.uploader.upload(source, to: target, in: directory, previousSize: nil) {
+        // An older copy may be there, of an earlier mount or of the round before: the size alone proves nothing.
+        let isDone = try await self.uploader.upload(
+            source,
+            to: target,
+            in: directory,
+            previousSize: source.size
+        ) {
             snapshot == nil || content.staged?.snapshot == snapshot
         }
         return isDone ? source.size : nil

@@ -227,6 +227,19 @@ def test_login_leaves_what_else_is_in_the_directory(server, home):
     assert len(list(folder(home).iterdir())) == 4
 
 
+def test_a_key_that_a_logout_could_not_remove_is_removed_by_the_next(server, home):
+    works(login(home, server.api_key, "--endpoint", server.url))
+    key, elsewhere = folder(home) / "default.key", folder(home) / "elsewhere"
+    key.rename(elsewhere)
+    key.mkdir()
+    fails(tetherfs("logout", env=home), f"cannot remove {key}")
+    key.rmdir()
+    elsewhere.rename(key)
+    assert works(tetherfs("logout", env=home)).stderr == f"tetherfs: removed {key}\n"
+    assert not key.exists()
+    fails(tetherfs("logout", env=home), "profile default has no key in")
+
+
 def test_a_key_file_that_login_did_not_make_is_left_by_logout(server, home):
     folder(home).mkdir(parents=True)
     private(folder(home) / "config.toml").write_text('[profile.default]\napi-key-file = "mine"\n')

@@ -148,7 +148,7 @@ struct LogoutCommand: ParsableCommand {
             throw UserError("profile \(store.name) has no key in \(shown)")
         }
         let isRemoved = try store.removeKey()
-        let path = Printable.text(keyFile.text)
+        let path = Printable.text(keyFile)
         Terminal.note(
             isRemoved
                 ? "removed \(path)"

@@ -35,14 +35,19 @@ struct ProfileStore {
     private var keyNames: [String] { [self.name + ".key", self.name + ".2.key"] }
 
     /// The one that it is in now, if it is there.
-    private var keyName: String? { self.keyNames.first { self.path(of: $0) == self.keyFile?.text } }
+    private var keyName: String? { self.keyNames.first { self.path(of: $0) == self.keyFile } }
 
     private func path(of name: String) -> String { "\(self.directory)/\(name)" }
 
     private var table: [String] { [ConfigurationFile.tableName, self.name] }
 
-    /// The file of the profile's key, as the user's file says; nothing if it says none.
-    var keyFile: Setting? { self.file?.profiles[self.name]?[.apiKeyFile] }
+    /// The path of the profile's key: the one that the user's file names, or a file of `login`'s that is there although
+    /// it names none, as after a logout that could not remove it; nothing if there is neither.
+    var keyFile: String? {
+        self.namedKeyFile ?? self.keyNames.map(self.path(of:)).first { FileStatus(of: $0) != nil }
+    }
+
+    private var namedKeyFile: String? { self.file?.profiles[self.name]?[.apiKeyFile]?.text }
 
     /// Stores a key, and a profile that uses it.
     ///
@@ -80,11 +85,13 @@ struct ProfileStore {
     ///
     /// - Returns: Whether its file was removed: one that `login` did not make is left.
     func removeKey() throws(UserError) -> Bool {
-        let text = try self.changed { document throws(TOMLError) in
-            try document.remove(self.key(.apiKeyFile), in: self.table)
+        if self.namedKeyFile != nil {
+            let text = try self.changed { document throws(TOMLError) in
+                try document.remove(self.key(.apiKeyFile), in: self.table)
+            }
+            // First: a profile must not name a key that is gone.
+            try self.replace(self.path, with: text)
         }
-        // First: a profile must not name a key that is gone.
-        try self.replace(self.path, with: text)
         guard let name = self.keyName else { return false }
         if unlink(self.path(of: name)) != 0, errno != ENOENT {
             throw UserError("cannot remove \(Printable.text(self.path(of: name))): \(SystemError())")

@@ -21,37 +21,16 @@ struct DiskUsageCommand: ParsableCommand {
     @Flag(name: [.customShort("s"), .customLong("summarize")], help: "Only the places that are named.")
     var summarize = false
 
-    @Flag(name: [.customLong("human")], help: "Sizes such as 1.2M.")
-    var human = false
+    @OptionGroup
+    var format: OutputFormat
 
-    @Flag(
-        name: [.customShort("0"), .customLong("zero")],
-        help: "End each line with a NUL, names as they are."
-    )
-    var zero = false
-
-    @Flag(help: "Print a JSON array.")
-    var json = false
-
-    @Argument(
-        help: ArgumentHelp("Files or directories.", valueName: "NAME:/path"),
-        completion: CommandCompletion.places
-    )
-    var places: [String]
-
-    @OptionGroup(title: "Connection")
-    var connection: ConnectionOptions
-
-    func validate() throws {
-        if self.json, self.zero { throw ValidationError("--json and -0 exclude each other") }
-    }
+    @OptionGroup
+    var places: PlaceArguments
 
     func run() throws {
-        let places = try self.places.map(RemoteLocation.required)
-        let run = try self.connection.open(places)
-        let output = UsagePrinter(human: self.human, zero: self.zero, json: self.json)
+        let output = UsagePrinter(self.format)
         let summarize = self.summarize
-        try run.wait {
+        try self.places.run { run, places in
             var output = output
             for place in places {
                 let known: Usage?
@@ -71,7 +50,6 @@ struct DiskUsageCommand: ParsableCommand {
             }
             try output.finish()
         }
-        try run.finish()
     }
 
     /// What a file has; nothing if it is a directory.
@@ -130,19 +108,17 @@ struct UsagePrinter {
         let files: UInt64
     }
 
-    private let human: Bool
-    private let json: Bool
+    private let format: OutputFormat
     private var lines: NamePrinter
     private var elements = JSONArrayPrinter()
 
-    init(human: Bool, zero: Bool, json: Bool) {
-        self.human = human
-        self.json = json
-        self.lines = NamePrinter(endsWithNul: zero)
+    init(_ format: OutputFormat) {
+        self.format = format
+        self.lines = NamePrinter(endsWithNul: format.zero)
     }
 
     mutating func print(_ place: RemoteLocation, _ usage: Usage) throws {
-        guard !self.json else {
+        guard !self.format.json else {
             return try self.elements.print(
                 Element(
                     filesystem: place.filesystem,
@@ -152,11 +128,11 @@ struct UsagePrinter {
                 )
             )
         }
-        let size = self.human ? ByteCountText.short(usage.bytes) : "\(usage.bytes)"
+        let size = self.format.human ? ByteCountText.short(usage.bytes) : "\(usage.bytes)"
         try self.lines.print("\(size)\t\(place.text)")
     }
 
     mutating func finish() throws {
-        try self.json ? self.elements.finish() : self.lines.flush()
+        try self.format.json ? self.elements.finish() : self.lines.flush()
     }
 }

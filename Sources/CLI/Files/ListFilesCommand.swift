@@ -25,20 +25,12 @@ struct ListFilesCommand: ParsableCommand {
     @Flag(name: [.customShort("R"), .customLong("recursive")], help: "List the directories below too.")
     var recursive = false
 
-    @Argument(
-        help: ArgumentHelp("Files or directories.", valueName: "NAME:/path"),
-        completion: CommandCompletion.places
-    )
-    var places: [String]
-
-    @OptionGroup(title: "Connection")
-    var connection: ConnectionOptions
+    @OptionGroup
+    var places: PlaceArguments
 
     func run() throws {
-        let places = try self.places.map(RemoteLocation.required)
-        let run = try self.connection.open(places)
         let (format, recursive) = (self.format, self.recursive)
-        try run.wait {
+        try self.places.run { run, places in
             var listing = ListingPrinter(format, run, headers: recursive || places.count > 1)
             var directories: [RemoteLocation] = []
             var files: [RemoteLocation] = []
@@ -57,7 +49,6 @@ struct ListFilesCommand: ParsableCommand {
             for place in directories { try await listing.print(directory: place, recursive: recursive) }
             try listing.finish()
         }
-        try run.finish()
     }
 }
 
@@ -69,19 +60,6 @@ struct ListFormat: ParsableArguments {
     )
     var long = false
 
-    @Flag(name: [.customLong("human")], help: "Sizes such as 1.2M.")
-    var human = false
-
-    @Flag(
-        name: [.customShort("0"), .customLong("zero")],
-        help: "End each line with a NUL, names as they are."
-    )
-    var zero = false
-
-    @Flag(help: "Print a JSON array, with sizes if -l is given.")
-    var json = false
-
-    func validate() throws {
-        if self.json, self.zero { throw ValidationError("--json and -0 exclude each other") }
-    }
+    @OptionGroup
+    var output: OutputFormat
 }

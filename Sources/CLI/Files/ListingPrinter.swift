@@ -33,7 +33,7 @@ struct ListingPrinter {
         self.format = format
         self.run = run
         self.headers = headers
-        self.lines = NamePrinter(endsWithNul: format.zero)
+        self.lines = NamePrinter(endsWithNul: format.output.zero)
     }
 
     /// Files that were named.
@@ -99,11 +99,11 @@ struct ListingPrinter {
 
     /// Ends the output.
     mutating func finish() throws {
-        try self.format.json ? self.elements.finish() : self.lines.flush()
+        try self.format.output.json ? self.elements.finish() : self.lines.flush()
     }
 
     private mutating func print(_ directory: RemoteLocation, _ entries: [Entry]) throws {
-        if self.headers, !self.format.json {
+        if self.headers, !self.format.output.json {
             if !self.isFirst { try self.lines.print("") }
             try self.lines.print(directory.text + ":")
         }
@@ -115,7 +115,7 @@ struct ListingPrinter {
         for entry in entries {
             if case .failure(let error) = entry.size { self.run.fail(entry.place, error) }
         }
-        guard !self.format.json else { return try self.printElements(entries) }
+        guard !self.format.output.json else { return try self.printElements(entries) }
         let sizes = self.format.long ? entries.map { self.sizeText($0) } : []
         let width = sizes.map(\.count).max() ?? 0
         for (index, entry) in entries.enumerated() {
@@ -134,7 +134,7 @@ struct ListingPrinter {
         guard entry.kind == .file else { return "-" }
         // As ls does for what it could not find out.
         guard case .success(let size) = entry.size else { return "?" }
-        return self.format.human ? ByteCountText.short(size) : "\(size)"
+        return self.format.output.human ? ByteCountText.short(size) : "\(size)"
     }
 
     private mutating func printElements(_ entries: [Entry]) throws {

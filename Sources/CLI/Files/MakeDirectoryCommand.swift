@@ -21,20 +21,12 @@ struct MakeDirectoryCommand: ParsableCommand {
     )
     var parents = false
 
-    @Argument(
-        help: ArgumentHelp("The directories.", valueName: "NAME:/path"),
-        completion: CommandCompletion.places
-    )
-    var places: [String]
-
-    @OptionGroup(title: "Connection")
-    var connection: ConnectionOptions
+    @OptionGroup
+    var places: PlaceArguments
 
     func run() throws {
-        let places = try self.places.map(RemoteLocation.required)
-        let run = try self.connection.open(places)
         let parents = self.parents
-        try run.wait {
+        try self.places.run { run, places in
             for place in places {
                 do throws(RemoteError) {
                     let remote = run.remote(place)
@@ -45,7 +37,6 @@ struct MakeDirectoryCommand: ParsableCommand {
                 }
             }
         }
-        try run.finish()
     }
 
     private static func words(_ error: RemoteError, _ parents: Bool) -> String? {

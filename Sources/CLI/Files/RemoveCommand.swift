@@ -22,26 +22,12 @@ struct RemoveCommand: ParsableCommand {
     @Flag(name: [.customShort("f"), .customLong("force")], help: "What is not there is no error.")
     var force = false
 
-    @Argument(
-        help: ArgumentHelp("What to delete.", valueName: "NAME:/path"),
-        completion: CommandCompletion.places
-    )
-    var places: [String]
-
-    @OptionGroup(title: "Connection")
-    var connection: ConnectionOptions
+    @OptionGroup
+    var places: PlaceArguments
 
     func run() throws {
-        let places = try self.places.map(RemoteLocation.required)
-        for place in places where place.path.isRoot {
-            throw UserError(
-                "\(place.shown) is the whole filesystem; to delete it: tetherfs filesystems delete "
-                    + Printable.word(place.filesystem)
-            )
-        }
-        let run = try self.connection.open(places)
         let (recursive, force) = (self.recursive, self.force)
-        try run.wait {
+        try self.places.run(check: Self.check) { run, places in
             for place in places {
                 do throws(RemoteError) {
                     try await Self.delete(place, run, recursive: recursive)
@@ -50,7 +36,15 @@ struct RemoveCommand: ParsableCommand {
                 }
             }
         }
-        try run.finish()
+    }
+
+    private static func check(_ place: RemoteLocation) throws {
+        if place.path.isRoot {
+            throw UserError(
+                "\(place.shown) is the whole filesystem; to delete it: tetherfs filesystems delete "
+                    + Printable.word(place.filesystem)
+            )
+        }
     }
 
     private static func delete(

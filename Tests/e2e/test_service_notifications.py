@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import faultplan
+from deployedserver import DeployedServer
 from mountkit import Mount, environment, write
 from servercalls import pattern
 from serverkit import binary, poll
@@ -21,8 +22,11 @@ IN_BACKGROUND = ["--writes", "write-back", "--temporary-names", "*", "--temporar
 
 
 @pytest.fixture
-def server(deployed):
-    return deployed
+def server():
+    """One that holds little of what it has not taken, so that what is sent follows what it takes."""
+    with DeployedServer() as server:
+        server.listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        yield server
 
 
 class Manager:

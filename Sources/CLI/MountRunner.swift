@@ -5,25 +5,9 @@ import Inodes
 import Logging
 import RemoteAPI
 import Staging
-import Synchronization
 import SystemPackage
 import VFS
 import WireFormat
-
-/// What a mount's end waits for, once it has begun.
-private final class Ending: Sendable {
-    private let uploads = Mutex<UploadsLeft?>(nil)
-
-    /// - Returns: Whether it had not yet.
-    func begin(_ uploads: UploadsLeft) -> Bool {
-        self.uploads.withLock { known in
-            defer { known = known ?? uploads }
-            return known == nil
-        }
-    }
-
-    @Sendable func waiting() -> String? { self.uploads.withLock(\.self)?.text }
-}
 
 /// Runs the driver of one mount, on the main thread, until the mount is gone.
 struct MountRunner {
@@ -31,8 +15,6 @@ struct MountRunner {
     private let fileSystem: FileSystem
     private let disk: DiskCache
     private let staging: StagingStore
-    /// How often it is told, while it ends, what is still to be uploaded.
-    private static let progressInterval = Duration.seconds(10)
     private let connection: ServiceConnection
     private let log: LogState
     private let logger: Logger
@@ -168,11 +150,11 @@ struct MountRunner {
         // Before there is a mount, as somebody else may listen there.
         let metrics = try self.metrics(control)
         defer { metrics?.stop() }
-        let ending = Ending()
+        let ending = MountEnding()
         // Before there is a mount, so that none stays behind.
         signals.handle { [self] in
             service?.stopping("ending")
-            guard ending.begin(self.uploadsLeft) else {
+            guard ending.begin(self.uploadsLeft, logger: self.logger) else {
                 return self.logger.notice("already ending: what is not uploaded yet goes first")
             }
             DetachedThread.start { self.end(session) }
@@ -204,14 +186,14 @@ struct MountRunner {
             if self.takeAway(device) { watcher?.end() }
             throw self.failure(error)
         }
-        _ = ending.begin(self.uploadsLeft)
+        _ = ending.begin(self.uploadsLeft, logger: self.logger)
         server.stop()
         if code < 0 {
             self.logger.error("the mount ended", metadata: ["cause": "\(Errno(rawValue: -code))"])
         }
         // One that stays is left to the watcher.
         if self.takeAway(device) { watcher?.end() }
-        return self.finish()
+        return self.finish(ending)
     }
 
     private func control(_ session: FuseSession) -> MountControl {
@@ -322,22 +304,15 @@ struct MountRunner {
 
     private var uploadsLeft: UploadsLeft { UploadsLeft(self.fileSystem, over: self.connection.transport) }
 
-    /// Uploads what waits, and says now and then how much that is.
+    /// Uploads what waits.
     private func drain(isLast: Bool) -> [FileSystem.UnsentFile] {
-        let left = self.uploadsLeft
-        let telling = Task { [self] in
-            while !Task.isCancelled {
-                if let text = left.text { self.logger.info("ending: \(text)") }
-                try? await Task.sleep(for: Self.progressInterval)
-            }
-        }
-        defer { telling.cancel() }
-        return (try? Blocking.run { await self.fileSystem.drain(tellsOfKept: isLast) }) ?? []
+        (try? Blocking.run { await self.fileSystem.drain(tellsOfKept: isLast) }) ?? []
     }
 
     /// The mount is gone: what still waits is uploaded, or left where the next mount finds it.
-    private func finish() -> Int32 {
+    private func finish(_ ending: MountEnding) -> Int32 {
         let unsent = self.drain(isLast: true)
+        ending.finish()
         _ = try? Blocking.run { await self.disk.close() }
         self.fileSystem.namespace.saveAttributes()
         self.staging.finish()

@@ -64,10 +64,11 @@ def manager(prepared):
 def service(prepared, manager):
     """The driver of `prepared` as systemd would start it; it is to say every fifth of a second that it lives."""
     prepared.options += ["--foreground", *map(str, IN_BACKGROUND)]
-    process = subprocess.Popen(
-        [binary("tetherfs"), *prepared.arguments], stderr=subprocess.DEVNULL,
-        env=environment(NOTIFY_SOCKET=manager.path, WATCHDOG_USEC="400000"),
-    )
+    with open(prepared.folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [binary("tetherfs"), *prepared.arguments], stderr=log,
+            env=environment(NOTIFY_SOCKET=manager.path, WATCHDOG_USEC="400000"),
+        )
     try:
         manager.wait(lambda messages: any("READY" in message for message in messages), "readiness")
         yield process
@@ -106,6 +107,10 @@ def test_a_stop_has_no_more_time_once_nothing_is_sent_any_more(server, prepared,
     assert service.poll() is None
     server.faults.clear()
     assert service.wait(60) == 0
+    # The log has nothing twice either.
+    log = (prepared.folder / "log").read_text()
+    texts = re.findall(r" info (ending: .* to upload.*)", log)
+    assert texts and len(set(texts)) == len(texts), log
 
 
 def test_who_waits_for_a_large_file_sees_that_it_goes_on(server, filesystem):

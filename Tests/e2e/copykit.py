@@ -1,6 +1,9 @@
 """What the tests of `tetherfs cp` share: the command in a folder of its own, on both servers and on one that fails."""
 
+import ctypes
 import pathlib
+import platform
+import struct
 import subprocess
 
 import pytest
@@ -44,6 +47,22 @@ def started(server, filesystem, folder, *arguments):
         [binary("tetherfs"), "cp", *named(filesystem, arguments)], env=environment(server), cwd=folder,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
+
+
+def killed_by_fsync():
+    """Has the kernel kill this process, and what it becomes, at its first fsync (seccomp(2))."""
+    load, jump_if_equal, answer = 0x20, 0x15, 0x06
+    kill, allow = 0x80000000, 0x7FFF0000
+    instructions = [
+        (load, 0, 0, 0), (jump_if_equal, 0, 1, {"x86_64": 74, "aarch64": 82}[platform.machine()]),
+        (answer, 0, 0, kill), (answer, 0, 0, allow),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
+    program = struct.pack("HP", len(instructions), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, seccomp, filtered = 38, 22, 2
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) != 0 or libc.prctl(seccomp, filtered, program, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def done(result):

@@ -6,7 +6,9 @@ import signal
 import pytest
 
 import faultplan
-from copykit import MIB, cp, done, fails_with_summary, faulty, local_tree, make, started  # noqa: F401 (fixtures)
+from copykit import (  # noqa: F401 (fixtures)
+    MIB, cp, done, fails_with_summary, faulty, killed_by_fsync, local_tree, make, started,
+)
 from mountkit import call_name, counting, small_disk, without_uploads
 from servercalls import pattern
 from serverkit import poll
@@ -304,3 +306,12 @@ def test_two_copies_to_one_file_do_not_mix(faulty, tmp_path):
     finally:
         process.kill()
     assert local_tree(tmp_path) == {"g": pattern(20 * MIB)}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--resume"]])
+def test_what_a_copy_that_is_killed_as_it_syncs_the_file_leaves_is_used_by_the_next(cp, content, tmp_path, arguments):
+    content.write("f", pattern(MIB))
+    assert cp(":/f", "g", preexec_fn=killed_by_fsync).returncode == -signal.SIGSYS
+    assert [path.name for path in tmp_path.iterdir()] == [".g.tetherfs-part"]
+    done(cp(*arguments, ":/f", "g"))
+    assert local_tree(tmp_path) == {"g": pattern(MIB)} and os.stat(tmp_path / "g").st_mode & 0o7000 == 0

@@ -4,14 +4,16 @@ import Transfers
 
 /// A local file on its way: a temporary beside its place, which gets its name when it is whole and on the disk.
 ///
-/// Until then it ends with a record: it says that the file is a temporary and which parts are there, so that after any end
-/// of the program the next copy goes on with it, or begins anew in it. Of several parts, one counts once it is on the disk
-/// itself.
+/// Until all is there it ends with a record: it says that the file is a temporary and which parts are there, so that after
+/// any end of the program the next copy goes on with it, or begins anew in it. Of several parts, one counts once it is on
+/// the disk itself. Its permissions mark it too, until it gets its name.
 final class PartFile: DownloadTarget {
     /// What the record, of a byte for each part, the size and the parts' size of 8 bytes each, ends with.
     private static let magic = Array("tetherfs-part-2\n".utf8)
     private static let trailerByteCount = 16 + magic.count
     private static let suffix = ".tetherfs-part"
+    /// The permissions of a temporary, and hardly of another file: the owner's alone, with the sticky bit.
+    private static let mark: mode_t = 0o1600
 
     private struct State {
         var received: Set<Int>
@@ -97,6 +99,8 @@ final class PartFile: DownloadTarget {
                 // Whoever had the lock may have given the file its name since: then it is no temporary any more.
                 if self.isStill(path, descriptor) {
                     try self.checkOurs(descriptor, path)
+                    // Where there is no such bit (FAT), the record alone says what it is.
+                    _ = fchmod(descriptor, self.mark)
                     return descriptor
                 }
             } catch {
@@ -119,7 +123,8 @@ final class PartFile: DownloadTarget {
         guard fstat(descriptor, &status) == 0 else { throw .disk(path, SystemError()) }
         let shown = Printable.text(path, limit: 400)
         guard status.st_uid == geteuid() else { throw .refused("\(shown) belongs to another user") }
-        guard status.st_size == 0 || self.record(descriptor) != nil else {
+        let isMarked = status.st_mode & 0o7777 == self.mark
+        guard status.st_size == 0 || isMarked || self.record(descriptor) != nil else {
             throw .refused("\(shown) is there, and no half of a download: move it away")
         }
     }
@@ -215,16 +220,16 @@ final class PartFile: DownloadTarget {
         guard ftruncate(self.descriptor, off_t(self.plan.size)) == 0 else {
             throw .disk(self.path, SystemError())
         }
-        // Without its record it would be nobody's: what fails from here on leaves nothing.
+        // Without its record nothing can go on with it: what fails from here on leaves nothing.
         self.state.withLock { $0.received = [] }
-        let old = FileStatus(of: self.target)
-        let mode = old.flatMap { $0.isFile ? $0.permissions : nil } ?? self.mode
-        guard fchmod(self.descriptor, mode) == 0, fsync(self.descriptor) == 0 else {
-            throw .disk(self.path, SystemError())
-        }
+        guard fsync(self.descriptor) == 0 else { throw .disk(self.path, SystemError()) }
         guard Self.isStill(self.path, self.descriptor) else {
             throw .refused("\(Printable.text(self.path, limit: 400)) was replaced meanwhile")
         }
+        let old = FileStatus(of: self.target)
+        let mode = old.flatMap { $0.isFile ? $0.permissions : nil } ?? self.mode
+        // Last, as it takes the mark away: a kill hits what waits for the disk.
+        guard fchmod(self.descriptor, mode) == 0 else { throw .disk(self.path, SystemError()) }
         guard rename(self.path, self.target) == 0 else { throw .disk(self.target, SystemError()) }
     }
 

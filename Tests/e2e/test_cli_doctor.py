@@ -223,3 +223,10 @@ def test_a_configuration_that_makes_no_sense_is_an_error_among_the_findings(serv
     found, status = doctor("--umask", "0999", server=server)
     assert (errors(found), status) == (["configuration"], 1), "what only a mount looks at"
     assert "--umask is '0999'" in found["configuration"]["text"]
+    assert found["connection"]["level"] == found["key"]["level"] == "ok", "it looks at the rest"
+
+
+def test_without_a_home_directory_that_is_told_once_and_the_service_is_looked_at(server):
+    result = tetherfs("doctor", env=environment(server, HOME="none"), prefix=as_user())
+    assert result.returncode == 1 and result.stdout.count("home directory") == 1, result
+    assert "ok connection: " in " ".join(result.stdout.split()), result

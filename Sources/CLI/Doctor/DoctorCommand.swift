@@ -43,7 +43,10 @@ struct DoctorCommand: ParsableCommand {
         do throws(UserError) {
             let layers = try settings.get()
             self.cacheFindings(layers, environment).forEach(tell)
-            try self.service(layers, environment).run(tell)
+            let service = try ServiceConfiguration(layers, environment: environment)
+            // What a mount alone needs keeps nobody from looking at the service.
+            self.mountFindings(layers, environment).forEach(tell)
+            try self.check(of: service, environment).run(tell)
         } catch {
             tell(.error("configuration", error.description))
         }
@@ -54,7 +57,8 @@ struct DoctorCommand: ParsableCommand {
     private func cacheFindings(_ layers: SettingLayers, _ environment: Environment) -> [Finding] {
         guard let path = layers[.cacheDirectory]?.text ?? environment.defaultCacheDirectory, !path.isEmpty
         else {
-            return [.error("cache directory", "there is no home directory to keep it in", "give --cache-dir")]
+            // No place for it is an error of the mount's configuration, and told as that.
+            return []
         }
         let check = CacheDirectoryCheck(path: FilePath.absolute(path), userID: environment.userID)
         // A disk that hangs holds whoever asks.
@@ -64,11 +68,20 @@ struct DoctorCommand: ParsableCommand {
             ?? [.error("cache directory", "\(Printable.text(path)): its disk does not answer within 10 s")]
     }
 
-    private func service(
-        _ layers: SettingLayers,
+    private func mountFindings(_ layers: SettingLayers, _ environment: Environment) -> [Finding] {
+        do throws(UserError) {
+            _ = try MountConfiguration(unmounted: layers, environment: environment)
+            return []
+        } catch {
+            return [.error("configuration", error.description)]
+        }
+    }
+
+    private func check(
+        of service: ServiceConfiguration,
         _ environment: Environment
     ) throws(UserError) -> ServiceCheck {
-        var configuration = try MountConfiguration(unmounted: layers, environment: environment).service
+        var configuration = service
         // What is met once is what is told.
         configuration.retries = 0
         let logger = LineLog.logger(LogState(.critical), environment: environment)

@@ -8,15 +8,16 @@ enum Printable {
     ///
     /// - Parameters:
     ///   - text: Anything.
-    ///   - limit: How many columns of a terminal are kept; an ellipsis, in one more, stands for the rest.
+    ///   - limit: How many columns of a terminal are kept, and at most four times as many scalars, as marks take no
+    ///     column; an ellipsis, in one more, stands for the rest.
     /// - Returns: The text, fit to be shown.
     static func text(_ text: String, limit: Int = 200) -> String {
         var result = ""
         var rest = limit
-        for scalar in text.unicodeScalars {
+        for (index, scalar) in text.unicodeScalars.enumerated() {
             let shown = self.isPrintable(scalar) ? scalar : "?"
             rest -= self.columns(shown)
-            if rest < 0 { return result + "…" }
+            if rest < 0 || index / 4 >= limit { return result + "…" }
             result.unicodeScalars.append(shown)
         }
         return result

@@ -22,6 +22,12 @@ struct PrintableTests {
         #expect(Printable.text("e\u{301}e\u{301}", limit: 2) == "e\u{301}e\u{301}")
     }
 
+    @Test("A text of marks alone, which take no column, is cut as well")
+    func marks() {
+        let shown = Printable.text(String(repeating: "\u{301}", count: 20), limit: 2)
+        #expect(Array(shown.unicodeScalars) == Array(repeating: "\u{301}", count: 8) + ["…"])
+    }
+
     @Test("Columns of a table stand below one another beside wide letters")
     func table() {
         let table = TextTable(titles: ["NAME", "STATE"], rows: [["日本語", "x"], ["abcdef", "y"]])

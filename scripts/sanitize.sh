@@ -38,7 +38,7 @@ status=0
 # Not all at once: each test has a time limit, and takes several times as long as without a sanitizer.
 "$build/debug/tetherfsPackageTests.xctest" --testing-library swift-testing \
     --experimental-maximum-parallelization-width 4 || status=1
-# Without what counts memory: a sanitizer takes some itself.
+# Without what counts memory, which has this in its name: a sanitizer takes some itself.
 TETHERFS_BIN_DIR=$build/debug TETHERFS_TEST_OPERATIONS=6000 \
     .venv/bin/python -m pytest "${mounts[@]/#/Tests/e2e/test_}" \
     -k "not memory_stays_bounded" || status=1

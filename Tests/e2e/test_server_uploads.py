@@ -381,7 +381,7 @@ def test_memory_stays_bounded_whatever_the_part():
         assert resident(server) - before < 64 << 20
 
 
-def test_a_client_that_does_not_read_costs_little():
+def test_memory_stays_bounded_whoever_does_not_read():
     with Server() as server:
         calls = Calls(server, server.create_filesystem("a"))
         size = 64 << 20

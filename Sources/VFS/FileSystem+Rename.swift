@@ -129,7 +129,8 @@ extension FileSystem {
             noted?.isCopied()
             // The listing that shows it to be a file; asked for again below if it is too old by now.
             let isListed = self.namespace.isListed(old.parent)
-            let isPromised = (content.waiting + (target?.waiting ?? [])).contains(where: \.holdsPromise)
+            let waiting = content.waiting + (target?.waiting ?? [])
+            let mayComeBack = waiting.contains(where: self.isUploadedByNextMount)
             // The new name first: whoever reads goes to what is whole.
             self.staging.journal.together { self.move(content, old, new, copied, replacing: target) }
             if isHidden { self.namespace.unhide(new.name, in: new.parent) }
@@ -137,7 +138,12 @@ extension FileSystem {
             if isOnServer, let path {
                 // What waited under the new name must not come back over what may be the only one then, nor what waited
                 // under the old one as if others had deleted that.
-                if isPromised { try? await self.staging.journal.commit() }
+                do throws(Errno) {
+                    if mayComeBack { try await self.staging.journal.commit() }
+                } catch {
+                    self.namespace.expireListing(old.parent)
+                    throw .local(error)
+                }
                 await self.staging.journal.written()
                 try await self.deleteOldName(path, old, isListed: isListed)
             }
@@ -148,13 +154,18 @@ extension FileSystem {
     /// Uploads what waits of a file that is about to be replaced, where some of its bytes are on the service alone: a later
     /// mount could not tell whether they still are.
     private func uploadMixed(_ target: FileContent) async throws(FileSystemError) {
-        for staged in target.waiting where !staged.isWhole && (staged.holdsPromise || staged.stage != .open) {
+        for staged in target.waiting where !staged.isWhole && self.isUploadedByNextMount(staged) {
             if target.former === staged {
                 _ = try await self.uploadOnce(target, former: staged)
             } else {
                 try await self.uploadHoldingTransfer(target)
             }
         }
+    }
+
+    /// Whether a mount that follows a crash uploads it, also after a power failure.
+    private func isUploadedByNextMount(_ staged: StagedFile) -> Bool {
+        staged.isDirty && (staged.holdsPromise || staged.stage != .open)
     }
 
     /// Makes a file durable that takes the place of one of which bytes were promised, if none of its own were.

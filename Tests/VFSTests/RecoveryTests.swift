@@ -130,6 +130,26 @@ struct RecoveryTests {
         #expect(next.remote.bytes(of: "old") == pattern(33) && next.remote.tree.count == 2)
     }
 
+    @Test("What a close could not upload comes back over nothing that took its name, also if the power fails")
+    func powerFailureAfterRenameOver() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10, from: 7))
+        mount.remote.put("b", pattern(10))
+        _ = try await mount.size("b")
+        mount.faulty.fail(.beginUpload, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.put("b", pattern(30)) }
+                == .remote(.timedOut)
+        )
+        let hold = mount.remote.hold(.delete)
+        let count = mount.fileSystem.staging.journal.syncedCommitCount
+        let renaming = Task { try await mount.rename("a", "b") }
+        await hold.reached()
+        #expect(mount.fileSystem.staging.journal.syncedCommitCount > count)
+        hold.release()
+        try await renaming.value
+    }
+
     @Test("The old name of a promised file goes only once no power failure brings its bytes back to it")
     func powerFailureInRename() async throws {
         let mount = try Mount(writes: Self.waiting)

@@ -150,7 +150,7 @@ extension FileSystem {
     /// - Parameters:
     ///   - content: Whose bytes.
     ///   - former: What was promised before the file was emptied, if that is to be uploaded.
-    /// - Returns: Whether the service now has it: `false` if a writer outran it, and then nothing was changed there.
+    /// - Returns: Whether the service now has it: `false` if a writer outran it before it could change anything there.
     /// - Throws: Why it failed.
     func uploadOnce(
         _ content: FileContent,
@@ -221,6 +221,8 @@ extension FileSystem {
                 }
                 guard isDone else {
                     check?.cancel()
+                    // One that was begun anew, after an answer to another's completion was lost, can be outrun.
+                    self.noteDoubt(about: content, bytes)
                     return false
                 }
             } catch {
@@ -233,7 +235,7 @@ extension FileSystem {
                     try self.setAside(content, staged, since: standing)
                     continue
                 }
-                self.noteDoubt(about: content, bytes, error)
+                self.noteDoubt(about: content, bytes)
                 throw self.noting(error, of: staged)
             }
             self.didUpload(content, staged, snapshot)
@@ -256,15 +258,11 @@ extension FileSystem {
         await self.staging.journal.written()
     }
 
-    /// An upload failed: if it was about to become the file, the service may have it now.
-    private func noteDoubt(about content: FileContent, _ bytes: StagedBytes, _ error: FileSystemError) {
+    /// An upload did not succeed: if it was about to become the file, the service may have it now.
+    private func noteDoubt(about content: FileContent, _ bytes: StagedBytes) {
         guard content.state.withLock({ $0.isCompleting }) else { return }
-        switch error {
-        case .remote, .interrupted:
-            content.state.withLock { $0.doubt(bytes) }
-            self.namespace.mayBeOnServer(content.inode)
-        default: break
-        }
+        content.state.withLock { $0.doubt(bytes) }
+        self.namespace.mayBeOnServer(content.inode)
     }
 
     /// The service has a snapshot of a staged file under the file's name.

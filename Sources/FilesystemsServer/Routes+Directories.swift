@@ -16,7 +16,7 @@ extension Routes {
             )
         }
         if json.readableBytes <= PacedBody.pieceByteCount { return .json(json) }
-        let share = try self.answerMemory.take(json.readableBytes)
+        let share = try self.answerMemory.take(json.readableBytes, for: user.id)
         return .paced(PacedBody(json, share), contentType: "application/json")
     }
 

@@ -11,18 +11,30 @@ struct AnswerMemoryTests {
     @Test("Answers that were not read yet have 256 MiB together: more are refused until one of them is sent")
     func bounded() throws {
         var bodies: [PacedBody] = []
-        for _ in 0..<8 {
-            bodies.append(PacedBody(ByteBuffer(string: "x"), try self.memory.take(32 * self.mebibyte)))
+        for number in 0..<8 {
+            let share = try self.memory.take(32 * self.mebibyte, for: "user \(number)")
+            bodies.append(PacedBody(ByteBuffer(string: "x"), share))
         }
-        #expect(throws: ServerError.self) { try self.memory.take(1) }
+        #expect(throws: ServerError.self) { try self.memory.take(1, for: "other") }
         bodies.removeLast()
-        #expect(throws: Never.self) { try self.memory.take(32 * self.mebibyte) }
+        #expect(throws: Never.self) { try self.memory.take(32 * self.mebibyte, for: "other") }
     }
 
-    @Test("An answer that is larger than all of it is sent alone")
+    @Test("Answers that one user has not read yet have 64 MiB together, and leave the others theirs")
+    func boundedForOne() throws {
+        var shares = [try self.memory.take(60 * self.mebibyte, for: "user")]
+        shares.append(try self.memory.take(1, for: "user"))
+        #expect(throws: ServerError.self) { try self.memory.take(4 * self.mebibyte, for: "user") }
+        #expect(throws: Never.self) { try self.memory.take(64 * self.mebibyte, for: "other") }
+        shares.removeLast()
+        #expect(throws: Never.self) { try self.memory.take(4 * self.mebibyte, for: "user") }
+    }
+
+    @Test("An answer that is larger than what a user may have is sent as the only one of that user")
     func larger() throws {
-        let share = try self.memory.take(1000 * self.mebibyte)
-        #expect(throws: ServerError.self) { try self.memory.take(1) }
+        let share = try self.memory.take(1000 * self.mebibyte, for: "user")
+        #expect(throws: ServerError.self) { try self.memory.take(1, for: "user") }
+        #expect(throws: Never.self) { try self.memory.take(1, for: "other") }
         withExtendedLifetime(share) {}
     }
 }

@@ -178,6 +178,20 @@ def test_a_client_that_reads_slowly_gets_a_long_listing_whole():
         assert len(body) == int(answer.headers["Content-Length"]) and body.endswith(b"]}")
 
 
+def test_listings_that_one_user_does_not_read_keep_nobody_else_from_listing():
+    with Server() as server, contextlib.ExitStack() as stack:
+        calls = Calls(server, server.create_filesystem("a"))
+        key = server.add_user("other")["api_key"]
+        other = Calls(server, server.create_filesystem("b", key), key)
+        names(server, calls, 40_000)
+        names(server, other, 20_000)
+        # 10 MB each.
+        for _ in range(30):
+            stack.enter_context(asked(server, calls, "list/")).recv(1)
+        assert calls.list().status_code == 503
+        assert other.list().status_code == 200
+
+
 def test_uploads_of_one_owner_keep_nobody_else_from_writing():
     with Server() as server:
         calls = Calls(server, server.create_filesystem("a"))

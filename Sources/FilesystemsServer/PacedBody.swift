@@ -23,8 +23,8 @@ struct PacedBody: Sendable {
     init(_ bytes: ByteBuffer, _ share: AnswerMemory.Share) {
         self.init(byteCount: bytes.readableBytes) { part in
             withExtendedLifetime(share) {
-                // There as long as nobody reads from this copy.
-                bytes.getSlice(at: bytes.readerIndex + part.lowerBound, length: part.count) ?? ByteBuffer()
+                // A copy: a slice would keep all of the bytes until a client takes it, long after the share has gone.
+                ByteBuffer(bytes: bytes.readableBytesView.dropFirst(part.lowerBound).prefix(part.count))
             }
         }
     }

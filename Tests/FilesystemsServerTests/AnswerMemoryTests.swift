@@ -1,4 +1,5 @@
 import Hummingbird
+import NIOCore
 import Testing
 
 @testable import FilesystemsServer
@@ -36,5 +37,14 @@ struct AnswerMemoryTests {
         #expect(throws: ServerError.self) { try self.memory.take(1, for: "user") }
         #expect(throws: Never.self) { try self.memory.take(1, for: "other") }
         withExtendedLifetime(share) {}
+    }
+
+    @Test("A piece that a client does not read keeps its own bytes in memory, and not the whole answer")
+    func pieces() async throws {
+        let text = String(repeating: "0123456789", count: self.mebibyte)
+        let body = PacedBody(ByteBuffer(string: text), try self.memory.take(text.utf8.count, for: "user"))
+        let piece = try await body.piece(1_000_005..<1_524_293)
+        #expect(piece.storageCapacity <= self.mebibyte)
+        #expect(piece.readableBytes == 524_288 && String(buffer: piece).hasPrefix("5678901234"))
     }
 }

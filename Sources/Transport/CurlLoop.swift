@@ -199,6 +199,7 @@ private final class CurlLoopThread {
                 self.finishAll(.interrupted(text))
             }
             self.finishThoseLate()
+            self.spares.fill()
             // A command wakes it, and curl's own timers are looked after by it.
             curl_multi_poll(self.multi, nil, 0, self.active.isEmpty ? 60_000 : Self.tick, nil)
         }

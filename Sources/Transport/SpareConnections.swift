@@ -55,16 +55,10 @@ final class SpareConnections {
     }
 
     /// Several will be needed soon.
-    func expectSome() {
-        self.wanted = max(self.wanted, self.maximumCount)
-        self.fill()
-    }
+    func expectSome() { self.wanted = max(self.wanted, self.maximumCount) }
 
     /// As many as there may be will be needed soon.
-    func expectAll() {
-        self.wanted = self.maximumCount > 0 ? self.maximumConnections : 0
-        self.fill()
-    }
+    func expectAll() { self.wanted = self.maximumCount > 0 ? self.maximumConnections : 0 }
 
     /// Closes those that are too old to be used; no new ones are made until they are needed.
     func closeOld(_ now: ContinuousClock.Instant) {
@@ -91,7 +85,6 @@ final class SpareConnections {
         guard socket >= 0 else { return CURL_SOCKET_BAD }
         self.openCount += 1
         self.wanted = max(self.wanted, min(1, self.maximumCount))
-        self.fill()
         return socket
     }
 
@@ -122,7 +115,8 @@ final class SpareConnections {
         return nil
     }
 
-    private func fill() {
+    /// Makes those that are missing: to be called once what is to be sent was sent, which is not to wait for them.
+    func fill() {
         if let notBefore = self.notBefore, notBefore > .now { return }
         guard let target = self.target else { return }
         while self.spares.count < self.wanted, self.spares.count + self.openCount < self.maximumConnections {

@@ -176,6 +176,7 @@ def test_an_upload_that_an_outage_cut_off_goes_on_at_the_next_close(deployed, re
         deployed.faults.add("put", outage_after(2), times=None)
         fails(errno.EIO, write, mount / "f", source.read_bytes())
         deployed.faults.clear()
+        poll(lambda: deployed.gauge.now["put"] == 0, what="end of the parts that the failure left under way")
         with counting(deployed) as seen:
             os.close(os.open(mount / "f", os.O_WRONLY))
     assert content.read("f") == source.read_bytes()

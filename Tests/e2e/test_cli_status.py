@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 import faultplan
-from clikit import as_user, environment, fails, tetherfs
+from clikit import as_user, at_terminal, environment, fails, tetherfs
 from mountkit import Mount, check, read, run, write
 from servercalls import pattern
 from serverkit import binary, poll
@@ -100,6 +100,21 @@ def test_status_goes_on_until_the_mount_is_gone(server, filesystem):
         told = [json.loads(line) for line in result.stdout.splitlines()]
         assert told and told[0]["mountPoint"] == mount.path
         assert "is not a tetherfs mount" in result.stderr
+
+
+def test_status_is_drawn_anew_in_its_place_on_a_terminal_of_any_width(server, filesystem):
+    with Mount(server, filesystem) as mount:
+        # Each time that a screen is drawn; the third time as a person ends it.
+        seen = [lambda _: None, lambda _: None, lambda process: process.send_signal(signal.SIGINT)]
+        code, screen = at_terminal(
+            "status", mount.path, "--watch", typed=seen, asked="\x1b[J", columns=50, env=environment()
+        )
+        assert code == -signal.SIGINT
+        screens = [shown.split("\x1b[K\r\n") for shown in screen.split("\x1b[H")[1:]]
+        assert len(screens) >= 3 and len({len(lines) for lines in screens}) == 1
+        for lines in screens:
+            assert lines[0].startswith(filesystem[:30]) and lines[-1].startswith("\x1b[J")
+            assert len(lines) <= 24 and all(len(line) < 50 for line in lines[:-1])
 
 
 def test_list_shows_a_mount_with_its_server_and_what_waits(server, filesystem):

@@ -4,9 +4,9 @@ import WireFormat
 
 /// What programs were seen to be doing with names, and how much is asked for ahead of them.
 struct Ahead {
-    /// Bounds what is asked for and nobody waits for yet, over the whole mount: of the 64 connections the rest is
-    /// free for who waits.
-    static let places = 62
+    /// Bounds what is asked for and nobody waits for yet, over the whole mount: of the 64 connections one is free for who
+    /// waits.
+    static let places = 63
     /// Programs that go through trees at once; the one that went on last comes first.
     static let walkCount = 8
     /// Directories that were read, whose children may be opened next.

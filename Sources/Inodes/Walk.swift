@@ -41,6 +41,8 @@ struct Walk {
     private var unexpanded: [InodeNumber]
     /// How many of the next directories to have listed: the longer the program keeps to the order, the more.
     private(set) var window: Int
+    /// Whether the program went on since what comes after the directories below each other was looked for.
+    private var mayLookAbove = false
     /// Whether something was listed in vain.
     private var hasWasted = false
     private(set) var lastOpened: ContinuousClock.Instant
@@ -170,6 +172,7 @@ struct Walk {
             self.window = min(self.window, 1)
         }
         self.visitCount += 1
+        self.mayLookAbove = true
         self.giveUp()
         self.visited.append(directory)
         if !isExpanded { self.unexpanded.append(directory) }
@@ -222,24 +225,53 @@ struct Walk {
         timeToLive: Duration,
         known: (Sibling) -> [Sibling]?
     ) -> Sibling? {
-        var left = self.reach(timeToLive)
+        let reach = self.reach(timeToLive)
+        if self.mayLookAbove, reach >= Self.maximumWindow {
+            self.mayLookAbove = false
+            if let index = self.nextAbove(within: 2 * reach), let place = self.ask(at: index, known).place {
+                return place
+            }
+        }
+        var left = reach
         var index = self.stops.count - 1
         while left > 0, index >= 0 {
             if !self.stops[index].isAsked {
-                self.stops[index].isAsked = true
-                guard let children = known(self.stops[index].place) else {
-                    self.awaited.insert(self.stops[index].directory)
-                    return self.stops[index].place
-                }
-                if !self.stops[index].isExpanded {
-                    self.expand(at: index, children)
-                    index += children.count
-                }
+                let (place, childCount) = self.ask(at: index, known)
+                if let place { return place }
+                index += childCount
             }
             index -= 1
             left -= 1
         }
         return nil
+    }
+
+    /// The next directory that is further up in the tree than the one before it. What is in it has to be known once all
+    /// before it are asked for: else there would be nothing to ask for until it comes.
+    private func nextAbove(within count: Int) -> Int? {
+        self.stops.indices.suffix(count).dropLast().last { index in
+            let parent = self.stops[index].place.directory
+            return !self.stops[index].isAsked && parent != self.stops[index + 1].place.directory
+                && parent != self.stops[index + 1].directory
+        }
+    }
+
+    /// Notes that a stop is asked for.
+    ///
+    /// - Returns: The directory to list; or, if what is in it is known, how many stops that makes before it.
+    private mutating func ask(
+        at index: Int,
+        _ known: (Sibling) -> [Sibling]?
+    ) -> (place: Sibling?, childCount: Int) {
+        let stop = self.stops[index]
+        self.stops[index].isAsked = true
+        guard let children = known(stop.place) else {
+            self.awaited.insert(stop.directory)
+            return (stop.place, 0)
+        }
+        guard !stop.isExpanded else { return (nil, 0) }
+        self.expand(at: index, children)
+        return (nil, children.count)
     }
 
     /// The next file whose size to ask for ahead, in a directory that is listed and not opened yet.

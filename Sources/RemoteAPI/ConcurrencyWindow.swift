@@ -20,10 +20,10 @@ struct ConcurrencyWindow {
     var limit: Int { Int(self.size) }
 
     /// How many of them may be there with a request ahead of need among them: of large bodies, which keep their places
-    /// for long, an eighth stays for what is waited for, and else a 32nd; at least one place where there are two.
+    /// for long, an eighth stays for what is waited for, and else one place, where there are two.
     func aheadLimit(isSmall: Bool) -> Int {
         let limit = self.limit
-        return limit > 1 ? limit - max(1, limit / (isSmall ? 32 : 8)) : limit
+        return limit > 1 ? limit - (isSmall ? 1 : max(1, limit / 8)) : limit
     }
 
     /// The server refused a request that began in a round.

@@ -114,6 +114,52 @@ struct WalkTests {
         #expect(self.wanted(&walk, tree.children) == Array((below + others).prefix(64)))
     }
 
+    @Test("Where few directories have many each, as many are listed at once as can be from first to last")
+    func rounds() {
+        let tree = Tree(breadth: 99, depth: 2)
+        // Few that have many: none is left to be listed while what is in the next one is not known.
+        let top = self.children(of: .root, tree).prefix(20)
+        let order = top.flatMap { tree.inOrder($0.inode) }
+        let places = 60
+        var walk = Walk(order[0], before: Array(top.dropFirst()), isNext: true, at: Self.start)
+        var listed = Set(top.prefix(2).map(\.inode))
+        #expect(walk.nextListing(timeToLive: Self.timeToLive, known: { _ in nil }) == top[1])
+        for directory in listed { walk.expand(directory) { self.children(of: directory, tree) } }
+        var opened = 0
+        var askedCounts: [Int] = []
+        while opened + 1 < order.count, askedCounts.count < order.count {
+            // The program goes on until it comes to one that is not listed, and asks for that itself.
+            while opened + 1 < order.count, listed.contains(order[opened + 1]) {
+                opened += 1
+                #expect(self.open(&walk, order[opened]))
+            }
+            var asked: [InodeNumber] = []
+            if opened + 1 < order.count {
+                opened += 1
+                #expect(self.open(&walk, order[opened]))
+                if !listed.contains(order[opened]) { asked.append(order[opened]) }
+            }
+            while asked.count < places,
+                let next = walk.nextListing(timeToLive: Self.timeToLive, known: { _ in nil })
+            {
+                asked.append(next.inode)
+            }
+            askedCounts.append(asked.count)
+            for directory in asked where listed.insert(directory).inserted {
+                walk.expand(directory) { self.children(of: directory, tree) }
+            }
+        }
+        #expect(opened + 1 == order.count)
+        // But for what is left at the end.
+        #expect(askedCounts.prefix(32).allSatisfy { $0 == places }, "\(askedCounts)")
+    }
+
+    private func children(of directory: InodeNumber, _ tree: Tree) -> [Sibling] {
+        tree.children(directory).map {
+            Sibling(directory: directory, name: name("d\($0.rawValue)"), inode: $0)
+        }
+    }
+
     @Test("What is listed ahead shows what is in it, however much stands before it by then")
     func manyBefore() {
         let tree = Tree(breadth: 40, depth: 2)

@@ -10,7 +10,7 @@ import WireFormat
 struct RequestQueueTests {
     @Test(
         "What is asked for ahead of need leaves two of the places free, and large bodies an eighth",
-        arguments: [(true, 62), (false, 56)]
+        arguments: [(true, 63), (false, 56)]
     )
     func reserve(isSmall: Bool, count: Int) async throws {
         let queue = RequestQueue(placeCount: 64)

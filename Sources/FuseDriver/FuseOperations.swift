@@ -99,7 +99,8 @@ final class FuseOperations: Sendable {
         undo: @escaping @Sendable (Value) -> Void = { _ in }
     ) {
         let pending = PendingRequest(request, self.interrupts)
-        let task = Task {
+        // Up to where it waits it is done here: a switch of threads less for each request.
+        let task = Task.immediate {
             do throws(FileSystemError) {
                 let value = try await work()
                 if !pending.answer({ reply($0, value) }) { undo(value) }

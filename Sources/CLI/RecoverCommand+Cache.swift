@@ -46,14 +46,6 @@ struct CacheOption: ParsableArguments {
         return files
     }
 
-    /// The file of a number.
-    func file(_ number: UInt64) throws(UserError) -> RecoverableFile {
-        guard let file = try self.files(of: []).first(where: { $0.number == number }) else {
-            throw UserError("there is no file \(number): see tetherfs recover list")
-        }
-        return file
-    }
-
     private static func files(
         in parent: SystemPackage.FilePath,
         of name: String?
@@ -79,5 +71,37 @@ struct CacheOption: ParsableArguments {
             }
             return files
         }
+    }
+}
+
+/// Which of the files that can be recovered is meant: a number alone may stand for one of each of several filesystems.
+struct RecoverableChoice: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Its filesystem, if several have the number: an id or a cache directory.",
+            valueName: "filesystem"
+        )
+    )
+    var filesystem: String?
+
+    @OptionGroup
+    var cache: CacheOption
+
+    /// The file of a number.
+    ///
+    /// - Throws: If there is none, or more than one.
+    func file(_ number: UInt64) throws(UserError) -> RecoverableFile {
+        let all = try self.cache.files(of: self.filesystem.map { [$0] } ?? [])
+        let files = all.filter { $0.number == number }
+        guard let file = files.first else {
+            throw UserError("there is no file \(number): see tetherfs recover list")
+        }
+        guard files.count == 1 else {
+            let owners = files.map(\.filesystem.rawValue).joined(separator: ", ")
+            throw UserError(
+                "each of the filesystems \(owners) has a file \(number): say whose it is with --filesystem ID"
+            )
+        }
+        return file
     }
 }

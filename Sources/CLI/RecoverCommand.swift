@@ -44,12 +44,14 @@ struct RecoverCommand: ParsableCommand {
             if self.json { return Terminal.print(try FilesystemTable.json(files.map(RecoverableLine.init))) }
             if files.isEmpty { Terminal.note("nothing to recover") }
             var filesystem: String?
+            let owners = Dictionary(grouping: files, by: \.number).mapValues { Set($0.map(\.filesystem)) }
             for file in files {
                 if file.filesystem.rawValue != filesystem {
                     Terminal.print("filesystem \(file.filesystem):")
                     filesystem = file.filesystem.rawValue
                 }
-                RecoverableLine(file).text.forEach { Terminal.print($0) }
+                let isAmbiguous = owners[file.number].map { $0.count > 1 } ?? false
+                RecoverableLine(file).text(isAmbiguous: isAmbiguous).forEach { Terminal.print($0) }
             }
         }
     }
@@ -84,13 +86,13 @@ struct RecoverCommand: ParsableCommand {
         var partial = false
 
         @OptionGroup
-        var cache: CacheOption
+        var choice: RecoverableChoice
 
         func run() throws {
             guard self.base == nil || !self.partial else {
                 throw UserError("give --base or --partial, not both")
             }
-            let found = try self.cache.file(self.number)
+            let found = try self.choice.file(self.number)
             guard found.standing != .open else {
                 throw UserError(
                     "\(Printable.text(found.path)) is being written through a mount: copy it from there"
@@ -133,13 +135,13 @@ struct RecoverCommand: ParsableCommand {
         var yes = false
 
         @OptionGroup
-        var cache: CacheOption
+        var choice: RecoverableChoice
 
         func run() throws {
             guard self.yes || Terminal.canAsk else {
                 throw UserError("discard asks, and there is no terminal: give --yes")
             }
-            let found = try self.cache.file(self.number)
+            let found = try self.choice.file(self.number)
             let shown = Printable.text(found.path)
             guard found.standing == .kept || !found.isMounted else {
                 throw UserError("\(shown) is not uploaded yet, by a mount that runs: unmount it first")

@@ -34,10 +34,14 @@ struct RecoverableLine: Encodable {
     }
 
     /// Its number and path, how much of it there is, and what becomes of it.
-    var text: [String] {
+    ///
+    /// - Parameter isAmbiguous: Whether the number alone does not name it: then what else it takes stands beside it.
+    /// - Returns: Three lines.
+    func text(isAmbiguous: Bool) -> [String] {
         let reason = self.reason.map { ": \(Printable.text($0))" } ?? ""
+        let choice = isAmbiguous ? " --filesystem \(self.filesystem)" : ""
         return [
-            "\(self.number)  \(Printable.text(self.path, limit: 4096))",
+            "\(self.number)\(choice)  \(Printable.text(self.path, limit: 4096))",
             "    \(self.parts), changed \(self.changed)",
             "    \(self.state)\(reason)",
         ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import pytest
 
@@ -148,3 +149,46 @@ def test_discard_asks_at_a_terminal(killed, recover, listed, cache_dir):
 def test_a_filesystem_without_a_cache_is_an_error_that_names_it(recover):
     fails(recover("list", "no-such-id"), "no-such-id")
     fails(recover("restore", 1, "x"), "there is no file 1")
+
+
+# Two filesystems whose mounts began in one second: their numbers may be the same.
+
+
+@pytest.fixture
+def twins(cache_dir):
+    """A file of the number 77 in each of two filesystems' caches, by filesystem."""
+    files = {}
+    for name in ("one", "two"):
+        files[name] = pathlib.Path(cache_dir) / name / "recovered" / f"1-dirty-77-{name}.txt"
+        files[name].parent.mkdir(parents=True)
+        (pathlib.Path(cache_dir) / name / "FORMAT").write_text("tetherfs cache 1\n")
+        files[name].write_bytes(name.encode())
+    return files
+
+
+def test_of_two_files_of_one_number_neither_is_taken_without_saying_whose(recover, twins, tmp_path):
+    target = tmp_path / "back"
+    fails(recover("discard", 77, "--yes"), "one", "two", "77", "--filesystem")
+    fails(recover("restore", 77, target, "--partial"), "one", "two", "77", "--filesystem")
+    assert all(file.exists() for file in twins.values()) and not target.exists()
+
+
+def test_a_file_is_named_by_its_filesystem_and_its_number(recover, twins, tmp_path, cache_dir):
+    target = tmp_path / "back"
+    fails(recover("restore", 77, target, "--partial", "--filesystem", "three"), "three")
+    result = recover("restore", 77, target, "--partial", "--filesystem", "two")
+    assert result.returncode == 0 and target.read_bytes() == b"two"
+    # Also by the cache directory, as the list takes it.
+    assert recover("discard", 77, "--yes", "--filesystem", f"{cache_dir}/one").returncode == 0
+    assert not twins["one"].exists() and twins["two"].exists()
+    # The other one is alone now.
+    assert recover("discard", 77, "--yes").returncode == 0 and not twins["two"].exists()
+
+
+def test_the_list_has_the_filesystem_beside_a_number_of_several(recover, twins):
+    other = twins["two"].with_name("1-dirty-78-other.txt")
+    other.write_bytes(b"other")
+    lines = recover("list").stdout.splitlines()
+    for line in ("77 --filesystem one  one.txt", "77 --filesystem two  two.txt", "78  other.txt"):
+        assert line in lines
+    assert "77  one.txt" in recover("list", "one").stdout.splitlines()

@@ -23,8 +23,10 @@ struct Unmount {
     func run() throws(UserError) {
         let owner = try self.driver.owner(for: "unmount it")
         let socket = try self.driver.socket(of: owner)
+        var wasThere = false
         do {
             var client = try ControlClient(path: socket, userID: owner)
+            wasThere = true
             let processID = try self.drain(&client)
             try self.unmount()
             if !client.waitForEnd(of: processID, limit: Self.endLimit) {
@@ -33,7 +35,7 @@ struct Unmount {
                 )
             }
         } catch let failure as ControlClient.Failure {
-            try self.unmountUnanswered(failure, socket: socket)
+            try self.unmountUnanswered(failure, socket: socket, wasThere: wasThere)
         } catch let error as UserError {
             throw error
         } catch {
@@ -92,22 +94,39 @@ struct Unmount {
                     "\(self.shown) is busy: files are open or it is the current directory, \(who)"
                 )
             case .refused(let reason):
+                // A signal to the driver, or somebody else's unmount, may have been faster; all is uploaded.
+                if try MountTable.current().mount(at: self.mountPoint) == nil { return }
                 throw UserError("cannot unmount \(self.shown): \(reason)")
             }
         }
     }
 
     /// Nobody to talk to: a driver that died is cleared away, one that lives is left alone.
-    private func unmountUnanswered(_ failure: ControlClient.Failure, socket: String) throws(UserError) {
+    ///
+    /// - Throws: Also if it died while it was waited for: nobody knows then whether all is uploaded.
+    private func unmountUnanswered(
+        _ failure: ControlClient.Failure,
+        socket: String,
+        wasThere: Bool
+    ) throws(UserError) {
         Terminal.clearProgress()
         let mountPoint = try MountPoint(self.mountPoint)
         // A driver that ended just now leaves the mount dead a moment later.
-        if try MountTable.current().mount(at: self.mountPoint) == nil { return }
-        if mountPoint.state(within: .seconds(5)) == .dead {
-            try mountPoint.clearDeadMount()
-            Terminal.note(
-                "cleared \(self.shown): its driver had died before; what it had not uploaded is left to the next mount"
-            )
+        let isGone = try MountTable.current().mount(at: self.mountPoint) == nil
+        if isGone || mountPoint.state(within: .seconds(5)) == .dead {
+            if !isGone { try mountPoint.clearDeadMount() }
+            if wasThere {
+                throw UserError(
+                    "\(self.shown) is unmounted, but its driver ended before it said that all is uploaded: what is "
+                        + "not is left to the next mount"
+                )
+            }
+            if !isGone {
+                Terminal.note(
+                    "cleared \(self.shown): its driver had died before; what it had not uploaded is left to the next "
+                        + "mount"
+                )
+            }
             return
         }
         let reason = MountedDriver.reason(failure, socket: socket)

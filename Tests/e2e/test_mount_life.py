@@ -244,6 +244,23 @@ def test_unmount_waits_for_an_upload(server, filesystem, content):
         os.close(descriptor)
 
 
+def test_an_unmount_of_what_a_signal_takes_away_meanwhile_succeeds_once_all_is_uploaded(server, filesystem, content):
+    # Nothing is sent before somebody waits for it.
+    options = ["--writes", "write-back", "--temporary-names", "*", "--temporary-delay", 600]
+    with Mount(server, filesystem, *options) as mount:
+        write(mount / "f", DATA)
+        rule = server.faults.add("put", faultplan.stall(), times=None)
+        unmount = subprocess.Popen(
+            [binary("tetherfs"), "unmount", mount.path], env=environment(), stderr=subprocess.PIPE, text=True
+        )
+        rule.wait()
+        os.kill(mount.pid, signal.SIGTERM)
+        poll(lambda: not mount.is_mounted, what="end of the mount")
+        server.faults.clear()
+        assert (unmount.communicate(timeout=60)[1], unmount.returncode) == ("", 0)
+    assert content.read("f") == DATA
+
+
 def test_an_unmount_while_a_file_is_open_says_who_has_it(server, filesystem, content):
     content.write("f", DATA)
     with Mount(server, filesystem) as mount:

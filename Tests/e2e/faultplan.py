@@ -8,6 +8,7 @@ A fault is a function that is given the exchange: it may `answer()` (act and giv
 in its place, whole or not, and `reset` the connection.
 """
 
+import itertools
 import re
 import threading
 import time
@@ -265,6 +266,23 @@ class Held:
                         self.given_up += 1
                     return exchange.end()
         exchange.answer()
+
+
+def killing(mount, number=1, acts=False, is_meant=lambda exchange: True):
+    """Kills a mount's driver as the n-th request that is meant arrives, before the server does what it asks for or after.
+
+    Others are answered.
+    """
+    arrived = itertools.count(1)
+
+    def fault(exchange):
+        if not is_meant(exchange) or next(arrived) != number:
+            return exchange.answer()
+        if acts:
+            exchange.act()
+        mount.kill()
+        exchange.reset()
+    return fault
 
 
 class Rationed:

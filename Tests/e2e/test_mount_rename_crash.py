@@ -2,32 +2,18 @@
 
 import contextlib
 import errno
-import itertools
 import os
 import sqlite3
 import threading
 
 import pytest
 
+import faultplan
 from mountkit import Mount, check, counting, fails, read, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
 DATA, OTHER = pattern(30_000), b"another"
-
-
-def crash(mount, number=1, acts=False):
-    """Kills the driver as the n-th request of a kind arrives, before the server does what it asks for, or after."""
-    arrived = itertools.count(1)
-
-    def fault(exchange):
-        if next(arrived) != number:
-            return exchange.answer()
-        if acts:
-            exchange.act()
-        mount.kill()
-        exchange.reset()
-    return fault
 
 
 @pytest.fixture
@@ -48,7 +34,7 @@ def mounted(deployed, filesystem, cache_dir):
 
 def rename_and_crash(server, mount, source, target, call, **when):
     """Renames until the driver is killed at some request."""
-    rule = server.faults.add(call, crash(mount, **when), times=None)
+    rule = server.faults.add(call, faultplan.killing(mount, **when), times=None)
     with pytest.raises(OSError):
         os.rename(mount / source, mount / target)
     assert rule.hits > 0

@@ -1,14 +1,17 @@
 """Drivers that are killed with files that are not uploaded, and the mounts after them."""
 
+import contextlib
 import errno
 import os
+import re
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 
 import faultplan
-from mountkit import UPLOAD, Mount, fails, read, refused, tetherfs, without_uploads, write
+from mountkit import MODES, UPLOAD, Mount, counting, fails, read, refused, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -47,6 +50,13 @@ def journal(mount):
     [path] = mount.cache_dir.glob("*/journal.sqlite")
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
         return [row[0] for row in database.execute("SELECT path FROM records")]
+
+
+def noted_parts(mount):
+    """Which parts of uploads have arrived by a driver's journal."""
+    [path] = mount.cache_dir.glob("*/journal.sqlite")
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return [row[0] for row in database.execute("SELECT part FROM parts ORDER BY part")]
 
 
 def acted_stall(exchange):
@@ -208,6 +218,40 @@ def test_an_upload_that_was_cut_off_leaves_the_old_file_until_the_new_one_is_who
         assert read(mount / "f") == data
         poll(lambda: files_on(content) == {"f": data}, timeout=60, what="upload")
     assert len(files_on(content)) == 1
+
+
+@with_faults
+@MODES
+def test_after_a_crash_an_upload_sends_the_parts_that_are_missing_and_no_other(server, content, mounts, mode):
+    part = 8 << 20
+    data = pattern(4 * part + 70_000)
+
+    def start_of(content_range):
+        return int(re.search(r"\]:(\d+)-", content_range)[1])
+
+    def closes():
+        # In sync mode the close waits, and is told that the driver is gone.
+        with contextlib.suppress(OSError):
+            write(mount / "f", data)
+
+    held = faultplan.Held(lambda exchange: start_of(exchange.headers["Content-Range"]) > part)
+    with mounts(*mode) as mount:
+        server.faults.add("put", held, times=None)
+        writer = threading.Thread(target=closes)
+        writer.start()
+        poll(lambda: held.count > 0 and noted_parts(mount) == [0, 1], what="note of two parts")
+        killed(mount)
+        writer.join(30)
+        poll(lambda: held.given_up == held.count, what="end of the parts that were under way")
+    server.faults.clear()
+    assert files_on(content) == {}
+    with mounts(*mode) as mount, counting(server) as seen:
+        assert tetherfs("flush", mount.path).returncode == 0
+    assert content.tree() == {"f": data}
+    sent = sorted(start_of(entry.content_range) for entry in seen.entries if entry.method == "PUT")
+    assert sent == [2 * part, 3 * part, 4 * part]
+    # Not begun again: all that is posted is the completion.
+    assert seen.calls["post"] == 1
 
 
 @with_faults

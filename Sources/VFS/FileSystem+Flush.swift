@@ -215,13 +215,14 @@ extension FileSystem {
                         guard content.beginCompleting(unless: { Task.isCancelled }) else {
                             throw .interrupted
                         }
-                    }
+                    },
+                    // It can be stopped again until all of it has arrived once more.
+                    beforeSendingAgain: { self.noteDoubt(about: content, bytes) }
                 ) {
                     staged.snapshot == snapshot
                 }
                 guard isDone else {
                     check?.cancel()
-                    // One that was begun anew, after an answer to another's completion was lost, can be outrun.
                     self.noteDoubt(about: content, bytes)
                     return false
                 }
@@ -258,11 +259,15 @@ extension FileSystem {
         await self.staging.journal.written()
     }
 
-    /// An upload did not succeed: if it was about to become the file, the service may have it now.
+    /// An upload did not succeed, or not yet: if it was about to become the file, the service may have it now.
     private func noteDoubt(about content: FileContent, _ bytes: StagedBytes) {
-        guard content.state.withLock({ $0.isCompleting }) else { return }
-        content.state.withLock { $0.doubt(bytes) }
-        self.namespace.mayBeOnServer(content.inode)
+        let isInDoubt = content.state.withLock { state in
+            guard state.isCompleting else { return false }
+            state.isCompleting = false
+            state.doubt(bytes)
+            return true
+        }
+        if isInDoubt { self.namespace.mayBeOnServer(content.inode) }
     }
 
     /// The service has a snapshot of a staged file under the file's name.

@@ -244,12 +244,22 @@ extension FileSystem {
         replacing target: FileContent?,
         _ noted: NotedRename?
     ) async throws(FileSystemError) -> Copied {
-        for _ in 0..<2 {
-            if let copied = try await self.copy(content, to: new, replacing: target, noted) { return copied }
+        for round in 0..<2 {
+            if let copied = try await self.copy(
+                content,
+                to: new,
+                replacing: target,
+                noted,
+                isRepeated: round > 0
+            ) {
+                return copied
+            }
         }
         let last: Result<Copied?, FileSystemError> = await content.writers.alone {
             do throws(FileSystemError) {
-                return .success(try await self.copy(content, to: new, replacing: target, noted))
+                return .success(
+                    try await self.copy(content, to: new, replacing: target, noted, isRepeated: true)
+                )
             } catch {
                 return .failure(error)
             }
@@ -260,12 +270,20 @@ extension FileSystem {
 
     /// Uploads a file under another name.
     ///
-    /// - Returns: What was uploaded; nothing if a writer outran it, and then nothing was changed.
+    /// - Parameters:
+    ///   - content: The file's.
+    ///   - new: Its new name.
+    ///   - target: What has that name.
+    ///   - noted: What the journal has of it.
+    ///   - isRepeated: Whether an earlier round was outrun: what that sent may be there, as an answer was lost.
+    /// - Returns: What was uploaded; nothing if a writer outran it.
+    /// - Throws: Why it was not.
     private func copy(
         _ content: FileContent,
         to new: Place,
         replacing target: FileContent?,
-        _ noted: NotedRename?
+        _ noted: NotedRename?,
+        isRepeated: Bool
     ) async throws(FileSystemError) -> Copied? {
         guard let path = self.namespace.path(of: new.parent)?.appending(new.name) else { throw .noSuchFile }
         let version = try await self.versionUnlessDirty(content)
@@ -275,7 +293,9 @@ extension FileSystem {
         let source = Uploader.Source(staged: staged?.file, base: staged?.base ?? version, size: size) {
             self.namespace.path(of: content.inode)
         }
-        let previousSize = target.flatMap { self.sizeOnServer($0, otherwise: size) }
+        let replaced = target.flatMap { self.sizeOnServer($0, otherwise: size) }
+        // Of that size, it would prove nothing.
+        let previousSize = isRepeated ? replaced ?? size : replaced
         noted?.willCopy(size, old: self.sizeOnServer(content, otherwise: nil), over: previousSize)
         do throws(FileSystemError) {
             let isDone = try await self.uploader.upload(

@@ -40,10 +40,14 @@ final class UploadCourse: UploadSource {
     private let recorder: (any UploadRecorder)?
     private let isCurrent: @Sendable () -> Bool
     private let beforeComplete: @Sendable () async throws(FileSystemError) -> Void
+    private let beforeSendingAgain: @Sendable () -> Void
+    /// Whether the last upload that was begun may have become the file.
+    private let mayBeFile = Atomic(false)
     private let begun = Mutex<(upload: UploadID, name: FileName?)?>(nil)
     private let cause = Mutex<FileSystemError?>(nil)
 
-    /// Takes what an upload needs; see ``Uploader/upload(_:to:in:previousSize:early:recorder:beforeComplete:isCurrent:)``.
+    /// Takes what an upload needs; see
+    /// ``Uploader/upload(_:to:in:previousSize:early:recorder:beforeComplete:beforeSendingAgain:isCurrent:)``.
     init(
         _ source: Uploader.Source,
         uploader: Uploader,
@@ -51,6 +55,7 @@ final class UploadCourse: UploadSource {
         early: EarlyUpload?,
         recorder: (any UploadRecorder)?,
         beforeComplete: @escaping @Sendable () async throws(FileSystemError) -> Void,
+        beforeSendingAgain: @escaping @Sendable () -> Void,
         isCurrent: @escaping @Sendable () -> Bool
     ) {
         self.source = source
@@ -59,6 +64,7 @@ final class UploadCourse: UploadSource {
         self.early = early
         self.recorder = recorder
         self.beforeComplete = beforeComplete
+        self.beforeSendingAgain = beforeSendingAgain
         self.isCurrent = isCurrent
     }
 
@@ -66,6 +72,7 @@ final class UploadCourse: UploadSource {
     var bodyFailure: FileSystemError? { self.cause.withLock { $0 } }
 
     func didBegin(_ upload: EarlierUpload) {
+        if self.mayBeFile.exchange(false, ordering: .relaxed) { self.beforeSendingAgain() }
         self.recorder?.didBegin(upload)
         let name = self.uploader.didBegin(upload.id, at: self.place.path, in: self.place.parent)
         self.begun.withLock { $0 = (upload.id, name) }
@@ -99,6 +106,7 @@ final class UploadCourse: UploadSource {
         if !self.isCurrent() { throw .outrun }
         do throws(FileSystemError) { try await self.beforeComplete() } catch { throw .failed(error) }
         if !self.isCurrent() { throw .outrun }
+        self.mayBeFile.store(true, ordering: .relaxed)
         // Last: from here on the service may have the file.
         do throws(FileSystemError) {
             try await self.recorder?.willComplete(upload)

@@ -54,8 +54,11 @@ struct Uploader: Sendable {
     ///   - early: What was sent of exactly these bytes while they were written.
     ///   - recorder: Writes down how far it is.
     ///   - beforeComplete: Called when all bytes have arrived, before the file changes; what it throws stops the upload.
+    ///   - beforeSendingAgain: Called when the service refused to make it the file, perhaps as it had done so and its answer
+    ///     was lost, and all is sent once more.
     ///   - isCurrent: Asked when all bytes have arrived; `false` stops the upload before the file changes.
-    /// - Returns: Whether the file is there: `false` if `isCurrent` said so.
+    /// - Returns: Whether the file is there: `false` if `isCurrent` said so, and then nothing was changed unless
+    ///   `beforeSendingAgain` was called.
     /// - Throws: Why it is not, or not for certain.
     func upload(
         _ source: Source,
@@ -65,6 +68,7 @@ struct Uploader: Sendable {
         early: EarlyUpload? = nil,
         recorder: (any UploadRecorder)? = nil,
         beforeComplete: @escaping @Sendable () async throws(FileSystemError) -> Void = {},
+        beforeSendingAgain: @escaping @Sendable () -> Void = {},
         isCurrent: @escaping @Sendable () -> Bool
     ) async throws(FileSystemError) -> Bool {
         let course = UploadCourse(
@@ -74,6 +78,7 @@ struct Uploader: Sendable {
             early: early,
             recorder: recorder,
             beforeComplete: beforeComplete,
+            beforeSendingAgain: beforeSendingAgain,
             isCurrent: isCurrent
         )
         let upload = MultipartUpload(

@@ -116,7 +116,7 @@ final class EarlyUpload: Sendable {
             state.isEnded = true
             return state.parts
         }
-        self.beginning.cancel()
+        // It begins all the same: cut off, it might have begun on the service, with an id that nobody knows.
         for part in parts { part.cancel() }
     }
 
@@ -124,8 +124,13 @@ final class EarlyUpload: Sendable {
     ///
     /// - Returns: Whether what was sent is of use for it.
     func end(for size: UInt64, at path: RemotePath) -> Bool {
-        let isOfUse = size == self.size && path == self.path && self.staged.isSealed
-        if isOfUse { self.state.withLock { $0.isEnded = true } } else { self.drop() }
+        // In this order: who drops it for a change ends the seal after that.
+        let isIntact = size == self.size && path == self.path && self.staged.isSealed
+        let isOfUse = self.state.withLock { state in
+            defer { state.isEnded = true }
+            return isIntact && !state.isEnded
+        }
+        if !isOfUse { self.drop() }
         return isOfUse
     }
 

@@ -142,6 +142,38 @@ struct EarlyUploadTests {
         #expect(self.mount.remote.bytes(of: "a") == [255] + blocks(24)[1...])
     }
 
+    @Test("Nothing that was sent before a change is used, also if the close comes as that is noticed")
+    func changedByAnother() async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.write(handle, blocks: 0..<8)
+        let staged = try #require(handle.content.staged)
+        let uploader = self.mount.fileSystem.uploader
+        let size = UInt64(24 * kibibyte)
+        let upload = EarlyUpload(staged, size: size, path: path("a"), in: .root, uploader: uploader) { true }
+        upload.advance(to: UInt64(8 * kibibyte))
+        // What a writer does that sees it, while the close has the upload in its hands.
+        upload.drop()
+        staged.unseal()
+        #expect(!upload.end(for: size, at: path("a")))
+        self.mount.fileSystem.release(handle)
+    }
+
+    @Test("An upload that is given up while it begins is not left in listings")
+    func givenUpWhileItBegins() async throws {
+        let mount = try Mount(.deployed, lanes: UploadLanes(maximumCount: 16, partSize: UInt64(8 * kibibyte)))
+        mount.fileSystem.guessSizes { _, _ in UInt64(24 * kibibyte) }
+        let hold = mount.remote.hold(.beginUpload, .beforeAnswering)
+        let handle = try await mount.create("a")
+        try await mount.write(handle, blocks: 0..<9)
+        await hold.reached(1)
+        try await mount.write(handle, [255], at: 0)
+        hold.release()
+        try await mount.close(handle)
+        #expect(mount.remote.uploadCount == 1)
+        // Told of in the moment after it began.
+        repeat { mount.expire() } while try await mount.list() != ["a"]
+    }
+
     @Test("A file that is cut and grown again has zeros, also where parts had been sent")
     func cut() async throws {
         let handle = try await self.mount.streaming()

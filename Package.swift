@@ -90,7 +90,7 @@ let package = Package(
         .target(
             name: "Staging",
             dependencies: [
-                "Transport", "WireFormat", logging, system,
+                "CLinux", "Transport", "WireFormat", logging, system,
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings

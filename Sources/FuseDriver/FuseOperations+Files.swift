@@ -286,12 +286,18 @@ extension FuseOperations {
     ) {
         self.now(request, "fallocate") { () throws(FileSystemError) in
             guard let file else { throw .badHandle }
-            // Punching holes, keeping the size and the like.
-            guard mode == 0 else { throw .notSupported }
+            // linux/falloc.h: FALLOC_FL_KEEP_SIZE is 1. Holes cannot be punched in a file that exists nowhere but whole.
+            let keepsSize = mode == 1
+            guard mode == 0 || keepsSize else { throw .notSupported }
             let (end, overflow) = offset.addingReportingOverflow(length)
             guard !overflow else { throw .fileTooLarge }
+            let size = keepsSize ? IntendedSize.of(roomUpTo: end, by: Self.thread(request)) : end
             self.later(request, "fallocate", changes: true) { () throws(FileSystemError) in
-                try await self.fileSystem.allocate(file.handle, offset..<end)
+                if keepsSize {
+                    try await self.fileSystem.reserve(file.handle, offset..<end, expecting: size)
+                } else {
+                    try await self.fileSystem.allocate(file.handle, offset..<end)
+                }
             }
         }
     }

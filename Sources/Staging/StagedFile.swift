@@ -46,6 +46,8 @@ public final class StagedFile: Sendable {
         var descriptor: FileDescriptor?
         /// Why its bytes could not be synced; what the disk then has is not known any more.
         var syncFailure: Errno?
+        /// The end of what was reserved of the local disk, in bytes.
+        var reservedEnd: UInt64 = 0
         /// The bytes before this are being sent; whether none of them changed since.
         var seal: (end: UInt64, isIntact: Bool) = (0, true)
 
@@ -175,23 +177,6 @@ public final class StagedFile: Sendable {
         }
     }
 
-    /// Reserves local space for a range, so that later writes to it do not fail for want of space, and lets the file
-    /// grow to it.
-    public func allocate(_ range: Range<UInt64>) throws(Errno) {
-        try self.change(needing: range.count) { state throws(Errno) in
-            let result = posix_fallocate(
-                try self.open(&state).rawValue,
-                off_t(range.lowerBound),
-                off_t(range.upperBound - range.lowerBound)
-            )
-            guard result == 0 else { throw Errno(rawValue: result) }
-            if range.upperBound > state.size {
-                state.extents.insert(state.size..<range.upperBound)
-                state.size = range.upperBound
-            }
-        }
-    }
-
     /// Makes the file differ from what the service has, as a file that is new or was emptied does.
     public func markDirty() throws(Errno) {
         try self.change { _ throws(Errno) in }
@@ -265,7 +250,7 @@ public final class StagedFile: Sendable {
     /// Ends the seal.
     public func unseal() { self.state.withLock { $0.seal = (0, true) } }
 
-    private func change(
+    func change(
         from offset: UInt64 = .max,
         needing byteCount: Int = 0,
         _ body: (inout State) throws(Errno) -> Void

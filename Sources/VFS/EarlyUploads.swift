@@ -10,6 +10,8 @@ final class EarlyUploads: Sendable {
         var staged: ObjectIdentifier?
         /// Up to where it was written from its start on, without a gap.
         var end: UInt64 = 0
+        /// The size that it is to have, in bytes, as its program has said by making room for it.
+        var expectedSize: UInt64 = 0
         /// How often its size was asked for, or guessed.
         var guessCount = 0
         var upload: EarlyUpload?
@@ -21,6 +23,16 @@ final class EarlyUploads: Sendable {
     private static let maximumGuessCount = 2
     /// Smaller files, in parts, have hardly one that could be sent before the last.
     private static let leastPartCount: UInt64 = 2
+
+    /// Room was made for a file of a size, in bytes, before it is written.
+    func expect(_ size: UInt64, of staged: StagedFile) {
+        self.state.withLock { state in
+            if state.staged != ObjectIdentifier(staged) {
+                state = State(staged: ObjectIdentifier(staged))
+            }
+            state.expectedSize = size
+        }
+    }
 
     /// Bytes were written, beside nothing that would change the sizes.
     ///
@@ -37,7 +49,7 @@ final class EarlyUploads: Sendable {
         guess: (UInt64) -> UInt64?,
         begin: (UInt64) -> EarlyUpload?
     ) {
-        let (end, upload, decides): (UInt64, EarlyUpload?, Bool) = self.state.withLock { state in
+        let (seen, decides): (State, Bool) = self.state.withLock { state in
             if state.staged != ObjectIdentifier(staged) {
                 state = State(staged: ObjectIdentifier(staged))
             }
@@ -45,11 +57,12 @@ final class EarlyUploads: Sendable {
             guard state.upload == nil, range.upperBound == state.end,
                 state.guessCount < Self.maximumGuessCount,
                 state.end >= partSize * UInt64(state.guessCount + 1)
-            else { return (state.end, state.upload, false) }
+            else { return (state, false) }
             state.guessCount += 1
-            return (state.end, nil, true)
+            return (state, true)
         }
-        if let upload {
+        let end = seen.end
+        if let upload = seen.upload {
             if staged.size <= upload.size, staged.isSealed { return upload.advance(to: end) }
             // Not as it was to be: all of it waits for the close.
             upload.drop()
@@ -57,8 +70,8 @@ final class EarlyUploads: Sendable {
             return staged.unseal()
         }
         guard decides else { return }
-        let size = staged.size
-        guard let expected = size > end ? size : guess(end), expected > end,
+        let known = max(staged.size, seen.expectedSize)
+        guard let expected = known > end ? known : guess(end), expected > end,
             expected >= partSize * Self.leastPartCount, let upload = begin(expected)
         else { return }
         let isFirst = self.state.withLock { state in

@@ -288,7 +288,7 @@ extension FileSystem {
     }
 
     /// Where a name is gone, and not by an unlink of ours, there is no place where bytes could go.
-    private func checkPlace(of content: FileContent) throws(FileSystemError) {
+    func checkPlace(of content: FileContent) throws(FileSystemError) {
         guard content.isUnlinked || self.namespace.location(of: content.inode) != nil else { throw .stale }
     }
 
@@ -362,12 +362,6 @@ extension FileSystem {
         guard !overflow, end <= self.maximumFileByteCount else { throw .fileTooLarge }
     }
 
-    /// Makes room for a range (fallocate(2) with mode 0); the file grows to it.
-    public func allocate(_ handle: FileHandle, _ range: Range<UInt64>) async throws(FileSystemError) {
-        guard range.upperBound <= self.maximumFileByteCount else { throw .fileTooLarge }
-        try await self.modify(handle.content) { staged throws(Errno) in try staged.allocate(range) }
-    }
-
     /// Closes a handle. What its last flush did not cover, such as pages of a mapping, is uploaded from here.
     public func release(_ handle: FileHandle) {
         let content = handle.content
@@ -376,8 +370,9 @@ extension FileSystem {
         if handle.isReadable, !handle.isWritable, handle.isUnread { self.ahead.didNotRead(content.inode) }
         self.retain(content)
         self.endUse(content)
-        let isLast = content.isDirty && content.state.withLock { $0.useCount == 0 }
-        guard isLast else { return }
+        guard content.state.withLock({ $0.useCount == 0 }) else { return }
+        content.staged?.endReservation()
+        guard content.isDirty else { return }
         if self.isWrittenBack(content) {
             self.saveSoon(content)
         } else if content.state.withLock({ $0.lastError == nil }) {

@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 import TestKit
 import Testing
@@ -140,6 +141,28 @@ struct StagedFileTests {
         #expect(try self.content(file) == pattern(10) + [UInt8](repeating: 0, count: 10))
         try file.allocate(0..<5)
         #expect(file.size == 20)
+    }
+
+    /// How many bytes of the local disk the one staged file takes.
+    private func diskUse() throws -> Int {
+        var status = stat()
+        let name = try #require(self.staged.first)
+        #expect(stat("\(self.directory.path)/cache/f-1/staging/\(name)", &status) == 0)
+        return Int(status.st_blocks) * 512
+    }
+
+    @Test("Room for a range is taken of the local disk, not of the file, and given back in the end")
+    func reserve() throws {
+        let file = try self.store.makeFile(for: path("a"), size: 0)
+        try self.write(file, pattern(10), at: 0)
+        let before = file.snapshot
+        try file.reserve(5..<1 << 20)
+        #expect(file.snapshot == before)
+        #expect(try self.content(file, 0..<20) == pattern(10))
+        #expect(try self.diskUse() >= 1 << 20)
+        file.endReservation()
+        #expect(try self.diskUse() < 1 << 20)
+        #expect(try self.content(file, 0..<20) == pattern(10))
     }
 
     @Test("Every change is counted, and an empty write is none")

@@ -32,6 +32,12 @@ extension Mount {
         return handle
     }
 
+    /// Makes room, which is all that the file will need.
+    fileprivate func reserve(_ handle: FileHandle, blocks: Range<Int>) async throws(FileSystemError) {
+        let range = UInt64(blocks.lowerBound * kibibyte)..<UInt64(blocks.upperBound * kibibyte)
+        try await self.fileSystem.reserve(handle, range, expecting: range.upperBound)
+    }
+
     fileprivate func truncate(_ handle: FileHandle, to blocks: Int) async throws(FileSystemError) {
         let size = UInt64(blocks * kibibyte)
         try await self.fileSystem.truncate(handle.content.inode, to: size, through: handle)
@@ -81,6 +87,19 @@ struct EarlyUploadTests {
         #expect(self.mount.changes.count == 5 && Set(self.mount.changes) == self.requests)
     }
 
+    @Test("So does one for which room was made first without making it longer")
+    func reservedFirst() async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.reserve(handle, blocks: 0..<24)
+        #expect(try await self.mount.size("a") == 0)
+        try await self.mount.write(handle, blocks: 0..<17)
+        await self.mount.remote.ended(.putPart, 2)
+        try await self.mount.write(handle, blocks: 17..<24)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(24))
+        #expect(self.mount.changes.count == 5 && Set(self.mount.changes) == self.requests)
+    }
+
     @Test("So does one whose size is guessed from what its writer copies")
     func guessed() async throws {
         let handle = try await self.mount.streaming()
@@ -113,6 +132,42 @@ struct EarlyUploadTests {
         #expect(self.mount.remote.bytes(of: "a") == blocks(count))
         #expect(self.mount.remote.count(.beginUpload) == 2)
         #expect(self.mount.remote.count(.completeUpload) == 1)
+    }
+
+    @Test("A file that comes to be larger than it was is sent as large as room was made for")
+    func reservedBeyondTheEnd() async throws {
+        self.mount.remote.put("a", blocks(17, 100))
+        let handle = try await self.mount.open("a", writes: true)
+        try await self.mount.reserve(handle, blocks: 0..<24)
+        try await self.mount.write(handle, blocks: 0..<24)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(24))
+        #expect(self.mount.changes.count == 5 && Set(self.mount.changes) == self.requests)
+    }
+
+    @Test(
+        "A file that does not become as large as room was made for is uploaded as it is",
+        arguments: [20, 26]
+    )
+    func reservedInVain(count: Int) async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.reserve(handle, blocks: 0..<24)
+        try await self.mount.write(handle, blocks: 0..<17)
+        await self.mount.remote.ended(.putPart, 2)
+        try await self.mount.write(handle, blocks: 17..<count)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(count))
+        #expect(self.mount.remote.count(.completeUpload) == 1)
+    }
+
+    @Test("Nothing goes up early where room is made piece by piece")
+    func reservedInPieces() async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.reserve(handle, blocks: 8..<24)
+        try await self.mount.write(handle, blocks: 0..<24)
+        #expect(self.mount.changes.isEmpty)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(24))
     }
 
     @Test("A part that is changed after it was sent is sent as it is in the end", arguments: [true, false])
@@ -316,6 +371,7 @@ struct EarlyUploadTests {
                 }
             case 1: try await write([UInt8(step)], at: Int.random(in: 0...expected.count, using: &chance))
             case 2: try await self.mount.fileSystem.fsync(handle)
+            case 3: try await self.mount.reserve(handle, blocks: 0..<Int.random(in: 20...26, using: &chance))
             default: if expected.count < 26 * kibibyte { try await write(block(step), at: expected.count) }
             }
         }

@@ -183,6 +183,19 @@ struct WriteTests {
         #expect(mount.remote.bytes(of: "a") == pattern(10) + [UInt8](repeating: 0, count: 10))
     }
 
+    @Test("Room beyond the end of a file does not show, and nothing is uploaded for it")
+    func reserve() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(10))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.fileSystem.reserve(handle, 0..<1000, expecting: 1000)
+        #expect(try await mount.size("a") == 10)
+        #expect(try await mount.read(handle) == pattern(10))
+        try await mount.close(handle)
+        #expect(mount.remote.count(.beginUpload) == 0)
+        #expect(mount.fileSystem.unsent.fileCount == 0)
+    }
+
     @Test("A file larger than there may be is refused before anything is done")
     func tooLarge() async throws {
         let mount = try Mount()

@@ -38,6 +38,9 @@ WEIGHTS = {
     "look": 10,
 }
 
+# linux/falloc.h.
+KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
 
@@ -223,12 +226,12 @@ class Contents:
 
     def do_allocate(self, number, offset, length, seed):
         slot = self.slots[number]
-        mode = 0 if seed % 4 else seed % 3
-        if mode and slot.writes:
-            # FALLOC_FL_KEEP_SIZE and others: not in a file that exists nowhere but whole.
+        mode = [0, 0, KEEP_SIZE, KEEP_SIZE | PUNCH_HOLE][seed % 4]
+        if mode & PUNCH_HOLE and slot.writes:
+            # Not in a file that exists nowhere but whole.
             return self.expect("ENOTSUP", fallocate, slot.descriptor, mode, offset, length)
-        self.expect(None if slot.writes else "EBADF", fallocate, slot.descriptor, 0, offset, length)
-        if slot.writes:
+        self.expect(None if slot.writes else "EBADF", fallocate, slot.descriptor, mode, offset, length)
+        if slot.writes and not mode:
             slot.file.resize(max(len(slot.file.data), offset + length))
 
     def do_forget(self, number, *_):

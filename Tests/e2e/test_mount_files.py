@@ -7,9 +7,11 @@ import random
 
 import pytest
 
-from mountkit import Mount, check, counting, fails, libc, python, read, write
+from mountkit import Mount, check, counting, fails, libc, python, read, small_disk, write
 from servercalls import pattern
 
+# FALLOC_FL_KEEP_SIZE of linux/falloc.h.
+KEEP_SIZE = 0x01
 BIG = 20 * 1024 * 1024 + 12_345
 
 
@@ -214,13 +216,48 @@ def test_fallocate_makes_room_and_grows_the_file(content, mount):
     assert content.read("f") == b"hello" + bytes(99_995)
 
 
-@pytest.mark.parametrize("mode", [0x03, 0x01, 0x10, 0x08], ids=["punch hole", "keep size", "zero range", "collapse"])
+def fallocate(descriptor, mode, offset, length):
+    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if libc.fallocate(descriptor, mode, offset, length) != 0:
+        raise OSError(ctypes.get_errno(), "fallocate")
+
+
+def test_room_beyond_the_end_leaves_the_file_as_it_is_and_uploads_nothing(server, content, mount):
+    content.write("f", pattern(10_000))
+    with counting(server) as seen:
+        descriptor = os.open(mount / "f", os.O_RDWR)
+        fallocate(descriptor, KEEP_SIZE, 5_000, 100_000)
+        assert os.fstat(descriptor).st_size == 10_000 and os.pread(descriptor, 20_000, 0) == pattern(10_000)
+        os.close(descriptor)
+    assert seen.calls["post"] == 0
+    descriptor = os.open(mount / "f", os.O_RDWR)
+    fallocate(descriptor, KEEP_SIZE, 0, 100_000)
+    os.pwrite(descriptor, b"written", 20_000)
+    os.close(descriptor)
+    assert content.read("f") == pattern(10_000) + bytes(10_000) + b"written"
+
+
+def test_room_that_the_local_disk_does_not_have_is_refused_and_what_is_not_used_is_given_back(
+        server, filesystem, content, cache_dir):
+    with small_disk(cache_dir, "8M"), Mount(server, filesystem, "--disk-cache", 0, cache_dir=cache_dir) as mount:
+        descriptor = os.open(mount / "f", os.O_RDWR | os.O_CREAT)
+        os.write(descriptor, b"written")
+        fails(errno.ENOSPC, fallocate, descriptor, KEEP_SIZE, 0, 10 << 20)
+        fallocate(descriptor, KEEP_SIZE, 0, 6 << 20)
+        other = os.open(mount / "g", os.O_RDWR | os.O_CREAT)
+        fails(errno.ENOSPC, fallocate, other, KEEP_SIZE, 0, 6 << 20)
+        os.close(descriptor)
+        fallocate(other, KEEP_SIZE, 0, 6 << 20)
+        os.write(other, pattern(5 << 20))
+        os.close(other)
+    assert content.tree() == {"f": b"written", "g": pattern(5 << 20)}
+
+
+@pytest.mark.parametrize("mode", [0x03, 0x10, 0x08], ids=["punch hole", "zero range", "collapse"])
 def test_other_ways_of_fallocate_are_not_supported(content, mount, mode):
     content.write("f", pattern(10_000))
     descriptor = os.open(mount / "f", os.O_RDWR)
-    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    assert libc.fallocate(descriptor, mode, 0, 4096) == -1
-    assert ctypes.get_errno() == errno.EOPNOTSUPP
+    fails(errno.EOPNOTSUPP, fallocate, descriptor, mode, 0, 4096)
     os.close(descriptor)
     assert content.read("f") == pattern(10_000)
 

@@ -1,9 +1,11 @@
 """How a file's bytes get to the service: of what is here and what is there, while they are written, part by part."""
 
+import contextlib
 import errno
 import itertools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -35,6 +37,20 @@ pipe = os.open(sys.argv[5], os.O_RDONLY)
 os.read(pipe, 1)
 copy(1 << 60)
 os.close(target)
+"""
+
+
+# A remote shell, for rsync: it runs the command here, and passes on so many bytes before it waits for a line.
+RELAY = """
+server = subprocess.Popen(" ".join(sys.argv[4:]), shell=True, stdin=subprocess.PIPE, bufsize=0)
+def relay(left):
+    while piece := os.read(0, 64 << 10):
+        if 0 <= left < len(piece):
+            os.read(os.open(sys.argv[1], os.O_RDONLY), 1)
+        left -= len(piece)
+        server.stdin.write(piece)
+threading.Thread(target=relay, args=[int(sys.argv[2])], daemon=True).start()
+os._exit(server.wait())
 """
 
 
@@ -128,6 +144,39 @@ def test_a_file_that_is_copied_goes_up_while_it_is_written(server, content, moun
     assert content.read("f") == source.read_bytes()
     # As many requests as any upload of it takes: begin and complete, and each part once.
     assert seen.calls["post"] == 2 and seen.calls["put"] == 5
+
+
+def through_rsync(mount, source, gate, *options):
+    """rsync into a mount, which waits, with more than two parts sent, for a byte in a pipe."""
+    os.mkfifo(gate)
+    shell = f"{sys.executable} {gate}.py {gate} {20 * MIB}"
+    pathlib.Path(f"{gate}.py").write_text("import os, subprocess, sys, threading\n" + RELAY)
+    return subprocess.Popen(
+        ["rsync", "--preallocate", *options, "-e", shell, source, f"any:{mount / 'f'}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+# rsync tells an even and an odd size in different ways.
+@pytest.mark.parametrize("how, more", [(["--inplace"], 0), (["--inplace"], 1), ([], 0)], ids=["even", "odd", "renamed"])
+def test_what_rsync_preallocates_goes_up_while_it_is_written(server, content, mount, source, tmp_path, how, more):
+    if more:
+        source.write_bytes(source.read_bytes() + b"x")
+    start = len(server.requests_log())
+    with counting(server) as seen:
+        process = through_rsync(mount, source, tmp_path / "gate", *how)
+        try:
+            poll(lambda: sum(entry.method == "PUT" for entry in server.requests_log(start)) >= 2, what="two parts")
+            assert "f" not in content.names()
+            go_on(process, tmp_path / "gate")
+        finally:
+            # With what it runs, which waits in vain if this failed.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdout.read() == ""
+    assert content.read("f") == source.read_bytes()
+    # As many as any upload takes, and once more all of them for the other name.
+    uploads = 1 if how else 2
+    assert seen.calls["post"] == 2 * uploads and seen.calls["put"] == 5 * uploads
 
 
 def test_cp_costs_the_requests_of_one_upload(server, content, mount, source):

@@ -292,7 +292,7 @@ struct MountRunner {
         do {
             try Blocking.run {
                 try await fileSystem.recover()
-                await fileSystem.begin(isReadOnly: isReadOnly)
+                try await fileSystem.begin(isReadOnly: isReadOnly)
             }
         } catch {
             throw UserError(

@@ -1,5 +1,6 @@
 import Inodes
 import Primitives
+import RemoteAPI
 import Staging
 import Synchronization
 import SystemPackage
@@ -11,6 +12,8 @@ final class DirectoryMove: Sendable {
         /// What is made and copied; of one that goes on with an earlier one alone.
         var copied: [RemotePath: UInt64?]?
         var isDeleting = false
+        /// What is to be copied, or deleted.
+        var total: DirectorySize
         var fileCount = 0
         var byteCount: UInt64 = 0
     }
@@ -19,11 +22,12 @@ final class DirectoryMove: Sendable {
     let to: RemotePath
     /// Whether an earlier mount began it.
     let isResumed: Bool
+    /// The directories below which nobody else changes anything meanwhile; of one that goes on with an earlier one alone.
+    let held: Set<InodeNumber>
     private let id: Int64
-    private let total: DirectorySize
     private let journal: Journal
     private let tell: @Sendable (Int64, String?) -> Void
-    private let progress = Mutex(Progress())
+    private let progress: Mutex<Progress>
 
     /// Begins one.
     ///
@@ -41,8 +45,9 @@ final class DirectoryMove: Sendable {
         tell: @escaping @Sendable (Int64, String?) -> Void
     ) {
         self.id = journal.addMove(.directory, from: from, to: to)
-        (self.from, self.to, self.isResumed) = (from, to, false)
-        (self.journal, self.total, self.tell) = (journal, total, tell)
+        (self.from, self.to, self.isResumed, self.held) = (from, to, false, [])
+        (self.journal, self.tell) = (journal, tell)
+        self.progress = Mutex(Progress(total: total))
         self.show { _ in }
     }
 
@@ -50,17 +55,24 @@ final class DirectoryMove: Sendable {
     init(
         _ journal: Journal,
         resuming move: Journal.Move,
-        total: DirectorySize,
+        holding held: Set<InodeNumber>,
         tell: @escaping @Sendable (Int64, String?) -> Void
     ) {
         self.id = move.id
-        (self.from, self.to, self.isResumed) = (move.source, move.target, true)
-        (self.journal, self.total, self.tell) = (journal, total, tell)
-        self.show { progress in
-            progress.copied = move.copied
-            progress.isDeleting = move.stage == .deleting
-        }
+        (self.from, self.to, self.isResumed, self.held) = (move.source, move.target, true, held)
+        (self.journal, self.tell) = (journal, tell)
+        self.progress = Mutex(
+            Progress(copied: move.copied, isDeleting: move.stage == .deleting, total: DirectorySize())
+        )
+        self.show { _ in }
     }
+
+    /// It is known how much there is to do.
+    func didMeasure(_ total: DirectorySize) { self.show { $0.total = total } }
+
+    /// What is at the new place, each path with its size in bytes, nothing for a directory; of one that goes on with an
+    /// earlier one alone.
+    var copied: [RemotePath: UInt64?]? { self.progress.withLock { $0.copied } }
 
     /// Waits until the journal has what was noted for good.
     func commit() async throws(FileSystemError) {
@@ -135,8 +147,8 @@ final class DirectoryMove: Sendable {
         let step = progress.isDeleting ? "deleting at the old place" : "copying"
         self.tell(
             self.id,
-            "\(self.from) to \(self.to): \(step), \(progress.fileCount) of \(self.total.fileCount) files, "
-                + "\(progress.byteCount) of \(self.total.byteCount) bytes"
+            "\(self.from) to \(self.to): \(step), \(progress.fileCount) of \(progress.total.fileCount) files, "
+                + "\(progress.byteCount) of \(progress.total.byteCount) bytes"
         )
     }
 }
@@ -168,18 +180,35 @@ final class CopiedDirectory {
         self.isMade = isMade
     }
 
-    /// What the journal says was copied.
-    convenience init(_ move: Journal.Move) {
-        self.init(nil, from: move.source, to: move.target, isMade: move.copied[move.target] != nil)
-        var known: [RemotePath: CopiedDirectory] = [move.target: self]
-        for (path, size) in move.copied.sorted(by: { $0.key.components.count < $1.key.components.count }) {
-            guard let name = path.name, let parent = known[path.parent], path != move.target else { continue }
+    /// What the journal says was copied of a directory.
+    ///
+    /// - Parameters:
+    ///   - root: The directory.
+    ///   - copied: What the journal says.
+    ///   - known: What a directory is known to hold under a name.
+    convenience init(
+        _ root: CopiedDirectory,
+        _ copied: [RemotePath: UInt64?],
+        _ known: (FileName, InodeNumber) -> (inode: InodeNumber, kind: EntryKind)?
+    ) {
+        self.init(root.inode, from: root.from, to: root.to, isMade: root.isMade)
+        var directories: [RemotePath: CopiedDirectory] = [self.to: self]
+        for (path, size) in copied.sorted(by: { $0.key.components.count < $1.key.components.count }) {
+            guard let name = path.name, let parent = directories[path.parent], path != self.to else {
+                continue
+            }
             if let size {
                 parent.files.append((name, size))
             } else {
-                let below = CopiedDirectory(nil, from: parent.from.appending(name), to: path, isMade: true)
+                let found = parent.inode.flatMap { known(name, $0) }
+                let below = CopiedDirectory(
+                    found?.kind == .directory ? found?.inode : nil,
+                    from: parent.from.appending(name),
+                    to: path,
+                    isMade: true
+                )
                 parent.directories.append(below)
-                known[path] = below
+                directories[path] = below
             }
         }
     }

@@ -222,12 +222,13 @@ extension FileSystem {
         self.contents.withLock { Array($0.values) }.filter(\.isDirty)
     }
 
-    /// Uploads everything that waits here, and waits until each file was tried, or the service seems to be away.
+    /// Uploads everything that waits here, and waits until each file was tried, or the service seems to be away, or a
+    /// directory's rename that does not get on holds it up.
     ///
     /// - Parameter tellsOfKept: Whether to tell, once, also of what was put where a person finds it.
     /// - Returns: What is not uploaded; its bytes are kept.
     public func drain(tellsOfKept: Bool = true) async -> [UnsentFile] {
-        await self.queue.settle(self.dirtyContents)
+        await self.queue.settle(self.dirtyContents.filter { self.holdUp(of: $0) == nil })
         // Nobody waits for the answer; what was begun goes on.
         if Task.isCancelled { return [] }
         let dirty = self.dirtyContents
@@ -237,7 +238,7 @@ extension FileSystem {
             UnsentFile(
                 place: self.namespace.path(of: content.inode)?.description ?? "?",
                 byteCount: content.staged?.size ?? 0,
-                error: own ?? error
+                error: own ?? self.holdUp(of: content) ?? error
             )
         }
         let kept = tellsOfKept ? self.incidents.withLock { $0.takeKept() } : []

@@ -175,7 +175,8 @@ extension FileSystem {
     /// shows to be files, and directories that one shows to be empty. The server would delete a whole tree, also what
     /// others put there meanwhile.
     ///
-    /// What has not the size any more that it had when it was copied is left too: somebody else has written to it.
+    /// What has not the size any more that it had when it was copied is left too: somebody else has written to it. And
+    /// where it is taken back, what the old place has not any more: the copy may be all that there is.
     func deleteCopied(
         _ copied: CopiedDirectory,
         at place: KeyPath<CopiedDirectory, RemotePath>,
@@ -188,7 +189,11 @@ extension FileSystem {
         let path = copied[keyPath: place]
         if !copied.files.isEmpty {
             guard let listing = try await self.listing(of: path) else { return }
-            let there = Set(listing.entries.filter { $0.kind == .file }.map(\.name))
+            var there = Set(listing.entries.filter { $0.kind == .file }.map(\.name))
+            if isTakenBack {
+                guard let original = try await self.listing(of: copied.from) else { return }
+                there.formIntersection(original.entries.filter { $0.kind == .file }.map(\.name))
+            }
             let files = copied.files.filter { there.contains($0.name) }.map {
                 (path.appending($0.name), $0.size)
             }

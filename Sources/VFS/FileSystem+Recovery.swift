@@ -16,7 +16,6 @@ extension FileSystem {
     ///
     /// - Throws: Why the service cannot say what is there now; nothing is lost then, and the next mount tries again.
     public func recover() async throws(FileSystemError) {
-        try await self.findRenames()
         let leftovers = self.staging.takeLeftovers(logger: self.logger)
         await self.hideEarlierUploads(of: leftovers)
         guard !leftovers.isEmpty else { return }

@@ -46,10 +46,10 @@ extension FileSystem {
         try await self.carryOut(move, root, old, new)
     }
 
-    private func showRename(_ id: Int64, _ text: String?) { self.renames.withLock { $0[id] = text } }
+    func showRename(_ id: Int64, _ text: String?) { self.renames.withLock { $0[id] = text } }
 
     /// Moves a directory; the new one is there, and hidden if it was made for that.
-    private func carryOut(
+    func carryOut(
         _ move: DirectoryMove,
         _ root: CopiedDirectory,
         _ old: Place,
@@ -64,8 +64,7 @@ extension FileSystem {
                 try await self.copyTree(root, move)
             }
         } catch {
-            // The original is whole; what was copied is ours to take back.
-            try? await self.deleteCopied(root, at: \.to, isTakenBack: true)
+            await self.takeBack(root, move)
             self.namespace.expireListing(new.parent)
             throw error
         }
@@ -90,12 +89,24 @@ extension FileSystem {
         }
     }
 
+    /// Deletes at the new place what was copied there: the original is whole.
+    func takeBack(_ root: CopiedDirectory, _ move: DirectoryMove) async {
+        do throws(FileSystemError) {
+            // Of one that goes on with an earlier one the last attempt has seen only a part.
+            let copied = move.copied.map { CopiedDirectory(root, $0, self.namespace.known) } ?? root
+            try await self.deleteCopied(copied, at: \.to, isTakenBack: true)
+        } catch {
+            self.logger.warning(
+                "what the rename of a directory had copied before it failed is not all taken back",
+                metadata: ["from": "\(move.from)", "to": "\(move.to)", "cause": "\(error)"]
+            )
+        }
+    }
+
     // MARK: How much it is
 
     /// Adds up what is below a directory: sizes are asked for 64 at once, until there are more bytes than a limit.
-    private func measure(_ directory: InodeNumber, limit: UInt64) async throws(FileSystemError)
-        -> DirectorySize
-    {
+    func measure(_ directory: InodeNumber, limit: UInt64) async throws(FileSystemError) -> DirectorySize {
         var total = DirectorySize()
         try await self.measure(directory, into: &total, limit: limit)
         return total
@@ -152,139 +163,5 @@ extension FileSystem {
         else { throw .changedOnServer }
         defer { self.namespace.unpin(file.inode) }
         return try await self.version(of: file.inode).size
-    }
-
-    // MARK: After a crash
-
-    /// Goes on with the rename of a directory, in the background; the directories are held when this returns.
-    func resumeDirectory(_ noted: Journal.Move) async {
-        let isHeld = OneShot<Void>()
-        Task {
-            do throws(FileSystemError) {
-                switch noted.stage {
-                case .copying: try await self.resumeCopying(noted) { isHeld.resolve(()) }
-                case .deleting: try await self.resumeDeleting(noted) { isHeld.resolve(()) }
-                }
-                self.log("the rename of a directory that an earlier mount began is over", noted)
-            } catch {
-                self.log("the rename of a directory that an earlier mount began is given up", noted, error)
-            }
-            self.staging.journal.finishMove(noted.id)
-            isHeld.resolve(())
-        }
-        _ = await isHeld.wait()
-    }
-
-    private func resumeCopying(
-        _ noted: Journal.Move,
-        _ isHeld: @Sendable () -> Void
-    ) async throws(FileSystemError) {
-        guard let old = try await self.pinnedPlace(of: noted.source) else { return }
-        defer { self.namespace.unpin(old.parent) }
-        guard let new = try await self.pinnedPlace(of: noted.target) else { return }
-        defer { self.namespace.unpin(new.parent) }
-        guard case .present(let directory, .directory, _) = try await self.state(of: old.name, in: old.parent)
-        else { return }
-        // Makes their numbers known.
-        let target = self.namespace.known(new.name, in: new.parent)
-        guard self.namespace.known(old.name, in: old.parent)?.inode == directory, target?.kind != .file else {
-            return
-        }
-        let alone = Set([directory, target?.inode].compactMap(\.self))
-        try await self.changingNames([old.key, new.key], moving: alone) { () throws(FileSystemError) in
-            let isMade = noted.copied[noted.target] != nil
-            // It is there if this one or the other name is; whoever looks sees the old one until all is copied.
-            if isMade { self.namespace.hide(new.name, in: new.parent) }
-            isHeld()
-            let root = CopiedDirectory(directory, from: noted.source, to: noted.target, isMade: isMade)
-            do throws(FileSystemError) {
-                let total = try await self.persisting { () throws(FileSystemError) in
-                    try await self.measure(directory, limit: .max)
-                }
-                let move = DirectoryMove(
-                    self.staging.journal,
-                    resuming: noted,
-                    total: total,
-                    tell: self.showRename
-                )
-                defer { move.end() }
-                if isMade {
-                    try await self.persisting { () throws(FileSystemError) in
-                        try await self.makeDirectory(noted.target, move)
-                    }
-                }
-                try await self.carryOut(move, root, old, new)
-            } catch {
-                if isMade { self.namespace.unhide(new.name, in: new.parent) }
-                throw error
-            }
-        }
-    }
-
-    private func resumeDeleting(
-        _ noted: Journal.Move,
-        _ isHeld: @Sendable () -> Void
-    ) async throws(FileSystemError) {
-        guard let old = try await self.pinnedPlace(of: noted.source) else { return }
-        defer { self.namespace.unpin(old.parent) }
-        guard
-            case .present(let directory, .directory, _) = try await self.state(of: old.name, in: old.parent),
-            self.namespace.known(old.name, in: old.parent)?.inode == directory
-        else { return }
-        try await self.changingNames([old.key], moving: [directory]) { () throws(FileSystemError) in
-            // What is left of it is seen by nobody.
-            self.namespace.hide(old.name, in: old.parent)
-            defer {
-                self.namespace.unhide(old.name, in: old.parent)
-                self.namespace.expireListing(old.parent)
-            }
-            isHeld()
-            let root = CopiedDirectory(noted)
-            let move = DirectoryMove(
-                self.staging.journal,
-                resuming: noted,
-                total: root.total,
-                tell: self.showRename
-            )
-            defer { move.end() }
-            try await self.persisting(move) { () throws(FileSystemError) in
-                try await self.deleteCopied(root, at: \.from, move)
-            }
-        }
-    }
-
-    /// How long one that an earlier mount began is tried again without getting on: who wants to change something below its
-    /// directory waits.
-    private static let persistence = Duration.seconds(300)
-
-    /// Does a step of a rename; if an earlier mount began that, again and again while what it fails with may pass: what
-    /// ended that mount may not be over, and nobody is told who could begin it anew.
-    private func persisting<Value>(
-        _ move: DirectoryMove? = nil,
-        _ step: () async throws(FileSystemError) -> Value
-    ) async throws(FileSystemError) -> Value {
-        var (failedAt, fileCount): (ContinuousClock.Instant?, Int) = (nil, 0)
-        var pause = Duration.milliseconds(500)
-        while true {
-            do throws(FileSystemError) {
-                return try await step()
-            } catch {
-                guard move?.isResumed != false, error.mayPass, error != .interrupted else { throw error }
-                let now = ContinuousClock.now
-                if let move, move.fileCount > fileCount {
-                    (failedAt, fileCount, pause) = (nil, move.fileCount, .milliseconds(500))
-                }
-                if failedAt.map({ now - $0 > Self.persistence }) ?? false { throw error }
-                if failedAt == nil {
-                    self.logger.warning(
-                        "the rename of a directory that an earlier mount began is held up",
-                        metadata: ["cause": "\(error)"]
-                    )
-                }
-                failedAt = failedAt ?? now
-            }
-            do { try await Task.sleep(for: pause) } catch { throw .interrupted }
-            pause = min(pause * 2, .seconds(30))
-        }
     }
 }

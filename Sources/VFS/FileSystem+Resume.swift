@@ -13,7 +13,9 @@ extension FileSystem {
     /// anything is asked, and after what is to be uploaded is in its place.
     ///
     /// - Parameter isReadOnly: Whether nothing on the service is to be changed: then all is left as it is.
-    public func begin(isReadOnly: Bool) async {
+    /// - Throws: Why the service cannot say where the directories are whose renames are taken up: the next mount tries
+    ///   again, and this one has to end, as nobody may get in between.
+    public func begin(isReadOnly: Bool) async throws(FileSystemError) {
         await self.namespace.recallAttributes(of: .root)
         defer { if !isReadOnly { self.namespace.forgetUnlisted() } }
         let moves: [Journal.Move]
@@ -35,26 +37,7 @@ extension FileSystem {
             }
             switch move.kind {
             case .file: await self.finishFile(move)
-            case .directory: await self.resumeDirectory(move)
-            }
-        }
-    }
-
-    /// Asks for where the directories are whose renames are taken up: if the service cannot say, the next mount tries again.
-    ///
-    /// - Throws: Why it cannot.
-    func findRenames() async throws(FileSystemError) {
-        guard self.staging.recovers else { return }
-        for move in (try? await self.staging.journal.moves()) ?? [] where move.kind == .directory {
-            for path in [move.source, move.target] {
-                do throws(FileSystemError) {
-                    guard let place = try await self.pinnedPlace(of: path) else { continue }
-                    defer { self.namespace.unpin(place.parent) }
-                    _ = try await self.state(of: place.name, in: place.parent)
-                } catch {
-                    // Else it is met again, and told, when they are taken up.
-                    if error.mayPass { throw error }
-                }
+            case .directory: try await self.resumeDirectory(move)
             }
         }
     }

@@ -39,6 +39,8 @@ public final class FileSystem: Sendable {
     let incidents = Mutex(Incidents())
     /// The directories that are being renamed, by the number of the rename, with how far it is, for a person.
     let renames = Mutex<[Int64: String]>([:])
+    /// The directories that a rename holds which an earlier mount began, with what keeps it from getting on.
+    let heldUpDirectories = Mutex<[InodeNumber: FileSystemError]>([:])
     /// What is asked for before it is read.
     let ahead: ContentsAhead
 

@@ -103,6 +103,16 @@ final class UploadQueue: Sendable {
         _ = await isOver.wait()
     }
 
+    /// Nobody waits for some files any more: what keeps them from being uploaded may take long.
+    func endWaits(for files: Set<InodeNumber>) {
+        let over = self.state.withLock { state in
+            for index in state.waits.indices { state.waits[index].files.subtract(files) }
+            defer { state.waits.removeAll(where: \.files.isEmpty) }
+            return state.waits.filter(\.files.isEmpty).map(\.isOver)
+        }
+        for isOver in over { isOver.resolve(()) }
+    }
+
     private func startDue(_ state: inout State) {
         guard let upload = state.upload else { return }
         while true {

@@ -111,7 +111,7 @@ final class Mount: Sendable {
             in: self.directory.copy()
         )
         try await next.fileSystem.recover()
-        await next.fileSystem.begin(isReadOnly: false)
+        try await next.fileSystem.begin(isReadOnly: false)
         return next
     }
 

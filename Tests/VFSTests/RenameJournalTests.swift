@@ -124,12 +124,12 @@ struct RenameJournalTests {
         to: String,
         _ stage: Journal.Move.Stage,
         _ copied: [String: UInt64?]
-    ) async {
+    ) async throws {
         let journal = self.journal(mount)
         let id = journal.addMove(kind, from: path(from), to: path(to))
         for (name, size) in copied { journal.noteCopied(path(name), size: size, in: id) }
         journal.advanceMove(id, to: stage)
-        await mount.fileSystem.begin(isReadOnly: false)
+        try await mount.fileSystem.begin(isReadOnly: false)
     }
 
     @Test(
@@ -140,7 +140,7 @@ struct RenameJournalTests {
         let mount = try Mount()
         mount.remote.put("a", pattern(10))
         mount.remote.put("b", pattern(12))
-        await self.resume(mount, .file, from: "a", to: "b", stage, ["a": 10, "b": 12])
+        try await self.resume(mount, .file, from: "a", to: "b", stage, ["a": 10, "b": 12])
         #expect(mount.remote.tree == ["b"])
         #expect(try await mount.list() == ["b"])
         #expect(try await self.journal(mount).moves().isEmpty)
@@ -154,7 +154,7 @@ struct RenameJournalTests {
         let mount = try Mount()
         mount.remote.put("a", pattern(10))
         mount.remote.put("b", pattern(12))
-        await self.resume(mount, .file, from: "a", to: "b", .copying, copied)
+        try await self.resume(mount, .file, from: "a", to: "b", .copying, copied)
         #expect(mount.remote.tree == ["a", "b"])
         #expect(mount.remote.count(.delete) == 0)
         #expect(try await self.journal(mount).moves().isEmpty)
@@ -166,7 +166,7 @@ struct RenameJournalTests {
         mount.remote.put("a", pattern(10))
         mount.remote.put("b", pattern(10))
         mount.faulty.fail(.list, with: .unavailable("x"), count: 9)
-        await self.resume(mount, .file, from: "a", to: "b", .deleting, ["a": 10])
+        try await self.resume(mount, .file, from: "a", to: "b", .deleting, ["a": 10])
         mount.faulty.heal()
         #expect(mount.remote.tree == ["a", "b"])
         #expect(try await self.journal(mount).moves().isEmpty)
@@ -180,7 +180,7 @@ struct RenameJournalTests {
         mount.remote.put("d/e/b", pattern(20))
         mount.remote.put("x/a", pattern(10))
         let hold = mount.remote.hold(.completeUpload)
-        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
+        try await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
         await hold.reached()
         #expect(try await mount.list() == ["d"])
         let entering = Task { try await mount.mkdir("d/new") }
@@ -202,7 +202,8 @@ struct RenameJournalTests {
         mount.remote.put("d/a", pattern(11))
         mount.remote.put("d/b", pattern(20))
         mount.remote.put("x/a", pattern(10))
-        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10, "x/b": 20])
+        let copied: [String: UInt64?] = ["x": nil, "x/a": 10, "x/b": 20]
+        try await self.resume(mount, .directory, from: "d", to: "x", .copying, copied)
         await mount.remote.ended(.delete, 3)
         #expect(mount.remote.tree == ["x/", "x/a", "x/b"])
         #expect(mount.remote.bytes(of: "x/a") == pattern(11))
@@ -235,7 +236,7 @@ struct RenameJournalTests {
         try await mount.fileSystem.recover()
         await mount.waitUntilUploaded()
         #expect(mount.remote.bytes(of: "d/a") == pattern(100, from: 7))
-        await mount.fileSystem.begin(isReadOnly: false)
+        try await mount.fileSystem.begin(isReadOnly: false)
         while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
         #expect(mount.remote.tree == ["x/", "x/a"])
         #expect(mount.remote.bytes(of: "x/a") == pattern(100, from: 7))
@@ -251,7 +252,7 @@ struct RenameJournalTests {
             try await mount.fileSystem.recover()
             await mount.waitUntilUploaded()
         }
-        await mount.fileSystem.begin(isReadOnly: false)
+        try await mount.fileSystem.begin(isReadOnly: false)
         while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
         #expect(mount.remote.bytes(of: "x/a") == pattern(100, from: 7))
     }
@@ -267,7 +268,7 @@ struct RenameJournalTests {
         try await mount.write(handle, pattern(100, from: 7))
         try await mount.close(handle)
         let hold = mount.remote.hold(.completeUpload, .beforeAnswering)
-        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 100])
+        try await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 100])
         await hold.reached()
         #expect(try await self.journal(mount).moves().first?.copied == [path("x"): nil])
         hold.release()
@@ -284,30 +285,14 @@ struct RenameJournalTests {
         mount.remote.put("d/a", pattern(10))
         mount.remote.put("d/e/b", pattern(20))
         mount.remote.put("x/a", pattern(10))
-        // What is asked before the directories are held is asked by recover.
-        try await mount.fileSystem.findRenames()
+        // That answers what is asked before the directories are held.
         _ = try await mount.list()
         mount.faulty.fail(kind, with: .unavailable("502"))
-        await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
+        try await self.resume(mount, .directory, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
         while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
         #expect(mount.remote.tree == ["x/", "x/a", "x/e/", "x/e/b"])
         #expect(!mount.remote.calls.contains("begin x/a 10"))
         #expect(mount.log.text.contains { $0.contains("held up") })
-    }
-
-    @Test(
-        "A mount whose service cannot say where a directory is that was being renamed fails, and the next goes on"
-    )
-    func cannotBeTakenUp() async throws {
-        let mount = try Mount()
-        mount.remote.put("d/a", pattern(10))
-        _ = self.journal(mount).addMove(.directory, from: path("d"), to: path("x"))
-        mount.faulty.fail(.list, with: .timedOut)
-        #expect(
-            await failure { () throws(FileSystemError) in try await mount.fileSystem.recover() }
-                == .remote(.timedOut)
-        )
-        #expect(try await self.journal(mount).moves().count == 1)
     }
 
     @Test("Of a copied directory only what was copied, and has still its size, is deleted at the old place")
@@ -318,7 +303,8 @@ struct RenameJournalTests {
         mount.remote.put("d/theirs", pattern(30))
         mount.remote.put("x/a", pattern(10))
         mount.remote.put("x/b", pattern(20))
-        await self.resume(mount, .directory, from: "d", to: "x", .deleting, ["x": nil, "x/a": 10, "x/b": 20])
+        let copied: [String: UInt64?] = ["x": nil, "x/a": 10, "x/b": 20]
+        try await self.resume(mount, .directory, from: "d", to: "x", .deleting, copied)
         while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
         #expect(mount.remote.tree == ["d/", "d/b", "d/theirs", "x/", "x/a", "x/b"])
     }
@@ -331,7 +317,7 @@ struct RenameJournalTests {
         let id = self.journal(mount).addMove(.file, from: path("a"), to: path("b"))
         self.journal(mount).noteCopied(path("a"), size: 10, in: id)
         self.journal(mount).advanceMove(id, to: .deleting)
-        await mount.fileSystem.begin(isReadOnly: true)
+        try await mount.fileSystem.begin(isReadOnly: true)
         #expect(mount.remote.tree == ["a", "b"])
         #expect(try await self.journal(mount).moves().count == 1)
     }

@@ -8,7 +8,9 @@
 #include <linux/stat.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /// fuse_session_new and fuse_opt_free_args on an array: FUSE_ARGS_INIT is a macro, and on some builds the function
@@ -55,6 +57,27 @@ enum {
     cfuse_call_execve = SYS_execve,
     cfuse_call_execveat = SYS_execveat,
 };
+
+/// Has the kernel drop what it knows of inodes that nothing uses, together with their names: FUSE_NOTIFY_PRUNE of FUSE
+/// 7.45 (Linux 6.18), for which libfuse has no function. What is in use stays as it is.
+///
+/// Returns 0, or a negative errno: -EINVAL from a kernel that does not know the call.
+static inline int cfuse_notify_prune(
+    struct fuse_session *_Nonnull session, const uint64_t *_Nonnull inodes, uint32_t count) {
+    const int code = 9;
+    struct {
+        struct fuse_out_header header;
+        uint32_t count;
+        uint32_t padding;
+        uint64_t spare;
+    } message;
+    memset(&message, 0, sizeof message);
+    message.header.len = sizeof message + count * sizeof *inodes;
+    message.header.error = code;
+    message.count = count;
+    const struct iovec parts[] = {{&message, sizeof message}, {(void *)inodes, count * sizeof *inodes}};
+    return writev(fuse_session_fd(session), parts, 2) < 0 ? -errno : 0;
+}
 
 /// What libfuse's messages are handed to: a level of syslog(3) and one line.
 typedef void (*cfuse_log_callback)(int level, const char *_Nonnull line);

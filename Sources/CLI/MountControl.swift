@@ -99,6 +99,10 @@ struct MountControl: Sendable {
             server: self.server,
             programs: MountStatus.Programs(self.session.activity),
             cache: self.cache,
+            names: MountStatus.Names(
+                kernel: self.fileSystem.namespace.nodeCount,
+                memoryBytes: UInt64(self.fileSystem.namespace.byteCount)
+            ),
             uploads: MountStatus.Uploads(
                 writes: self.configuration.writes.mode,
                 self.fileSystem.uploadStatus

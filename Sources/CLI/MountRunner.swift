@@ -109,6 +109,7 @@ struct MountRunner {
             remote: remote,
             timeToLive: configuration.metadataTTL,
             listingBudget: configuration.memoryByteCount / 4,
+            nodeBudget: configuration.memoryByteCount / 8,
             blockTimeToLive: configuration.blockTTL / 2,
             isImmutable: configuration.writes.isImmutable,
             attributes: attributes,

@@ -34,6 +34,8 @@ final class FuseOperations: Sendable {
         self.fileSystem = fileSystem
         self.logger = logger
         self.ready = ready
+        let (namespace, notifier) = (fileSystem.namespace, self.notifier)
+        namespace.whenCrowded { [weak namespace] in namespace.map(notifier.forgetOld) }
     }
 
     /// The operations that a request belongs to.

@@ -1,5 +1,7 @@
 import CFuse
 import Dispatch
+import Glibc
+import Inodes
 import Primitives
 import Synchronization
 
@@ -22,6 +24,10 @@ final class KernelNotifier: Sendable {
     private let session = Mutex<Session?>(nil)
     private let forgetting = Mutex<[InodeNumber: Forgetting]>([:])
     private let queue = DispatchQueue(label: "tetherfs.notify")
+    /// Of its own, as who changes a name need not wait until many old ones are forgotten.
+    private let pruning = DispatchQueue(label: "tetherfs.prune")
+    /// Whether the kernel may know how to drop only what nothing uses.
+    private let canPrune = Atomic<Bool>(true)
 
     /// Takes the session, once it is there.
     func attach(_ session: OpaquePointer) {
@@ -93,14 +99,36 @@ final class KernelNotifier: Sendable {
     /// The kernel looks a name up again before it believes anything about it.
     func invalidate(_ name: [UInt8], in parent: InodeNumber) {
         guard let session = self.session.withLock({ $0 }) else { return }
-        self.queue.async {
-            name.withUnsafeBytes { bytes in
-                _ = fuse_lowlevel_notify_inval_entry(
-                    session.pointer,
-                    parent.rawValue,
-                    bytes.bindMemory(to: CChar.self).baseAddress,
-                    bytes.count
-                )
+        self.queue.async { Self.invalidate(name, in: parent, session) }
+    }
+
+    private static func invalidate(_ name: [UInt8], in parent: InodeNumber, _ session: Session) {
+        name.withUnsafeBytes { bytes in
+            _ = fuse_lowlevel_notify_inval_entry(
+                session.pointer,
+                parent.rawValue,
+                bytes.bindMemory(to: CChar.self).baseAddress,
+                bytes.count
+            )
+        }
+    }
+
+    /// The kernel forgets names that were not used for long, so that they take no memory here.
+    func forgetOld(of namespace: Namespace) {
+        guard let session = self.session.withLock({ $0 }) else { return }
+        self.pruning.async {
+            while true {
+                let canPrune = self.canPrune.load(ordering: .relaxed)
+                guard let inodes = namespace.takeForgettable(sparingUsed: !canPrune) else { return }
+                if canPrune {
+                    let numbers = inodes.map(\.rawValue)
+                    let code = cfuse_notify_prune(session.pointer, numbers, UInt32(numbers.count))
+                    if code == -EINVAL { self.canPrune.store(false, ordering: .relaxed) }
+                } else {
+                    for (parent, name) in inodes.compactMap(namespace.location) {
+                        Self.invalidate(Array(name.string.utf8), in: parent, session)
+                    }
+                }
             }
         }
     }

@@ -36,17 +36,14 @@ public struct NameMemory: Sendable, Hashable {
     public let nodeCount: Int
     /// How often a directory's names were dropped to keep to the budget.
     public let evictedCount: Int
-
-    /// What one of the nodes takes, in bytes, about: a place of a table that is three quarters full at most, and often less.
-    static let nodeByteCount = (MemoryLayout<InodeNumber>.stride + MemoryLayout<Node>.stride) * 3 / 2
 }
 
 extension Namespace {
-    /// What names take in memory, in bytes: those of listings, for which there is a budget, and those that the kernel knows,
-    /// which go when it forgets them.
-    public var byteCount: Int {
-        self.state.withLock { $0.byteCount + $0.nodes.count * NameMemory.nodeByteCount }
-    }
+    /// What names take in memory, in bytes: those of listings and those that the kernel knows, with a budget for each.
+    public var byteCount: Int { self.state.withLock { $0.byteCount + $0.crowding.byteCount } }
+
+    /// What the kernel or a handle knows by number, and the directories above.
+    public var nodeCount: Int { self.state.withLock { $0.nodes.count } }
 
     /// What is held in memory; it goes through all directories.
     public var memory: NameMemory {

@@ -22,7 +22,7 @@ extension Namespace {
     /// - Returns: Whether a read of the range would be filled up.
     public func kernelExpects(_ range: Range<UInt64>, of inode: InodeNumber, beyond size: UInt64) -> Bool {
         let (told, former) = self.state.withLock { state in
-            (state.nodes[inode]?.toldSize ?? 0, state.nodes[inode]?.formerSize ?? 0)
+            (state.nodes[inode]?.toldSize ?? 0, state.formerSizes[inode] ?? 0)
         }
         if min(range.upperBound, told) > size { return true }
         let (pageEnd, formerPageEnd) = (Self.pageEnd(of: size), Self.pageEnd(of: former))
@@ -36,7 +36,7 @@ extension Namespace {
     public func kernelMayExpectMore(than end: UInt64, of inode: InodeNumber) -> Bool {
         self.state.withLock { state in
             guard let node = state.nodes[inode] else { return false }
-            return max(node.toldSize, node.formerSize) > end
+            return max(node.toldSize, state.formerSizes[inode] ?? 0) > end
         }
     }
 
@@ -56,7 +56,9 @@ extension Namespace {
 
 extension Namespace.State {
     mutating func tell(_ inode: InodeNumber, size: UInt64) {
-        self.nodes[inode]?.tell(size)
+        guard let told = self.nodes[inode]?.toldSize else { return }
+        if size < told { self.formerSizes[inode] = max(self.formerSizes[inode] ?? 0, told) }
+        self.nodes[inode]?.toldSize = size
         // Of most mounts' files none.
         guard !self.forgotten.isEmpty, let told = self.forgotten[inode] else { return }
         self.forgotten[inode] = max(told, size)

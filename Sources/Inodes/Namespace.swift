@@ -14,6 +14,9 @@ public final class Namespace: Sendable {
         var nodes: [InodeNumber: Node] = [:]
         /// What is known of the bytes of nodes whose name is gone.
         var detachedFacts: [InodeNumber: FileFacts] = [:]
+        /// The largest size that the kernel was told of a file before a smaller one, in bytes, where that was so: it may
+        /// not have heard of the smaller one yet.
+        var formerSizes: [InodeNumber: UInt64] = [:]
         /// Files that the kernel was made to forget, and the largest size that it was told of each since, in bytes.
         var forgotten: [InodeNumber: UInt64] = [:]
         var directories: [InodeNumber: Directory] = [:]
@@ -31,6 +34,7 @@ public final class Namespace: Sendable {
         /// Counts our changes of files: an answer that was asked for before a change is not stored after it.
         var epoch: UInt64 = 0
         var eviction: Eviction
+        var crowding: Crowding
         var ages: ContentAges
         /// Names of our own uploads on the service, which its listings may show (wire-protocol.md, Directories).
         var stagingNames: [InodeNumber: Set<FileName>] = [:]
@@ -59,6 +63,7 @@ public final class Namespace: Sendable {
     ///   - timeToLive: How long listings and sizes are believed.
     ///   - listingBudget: How many bytes the listings of directories may take that are not in use. Beyond that
     ///     the directories least recently used are listed again when they are next asked for.
+    ///   - nodeBudget: How many bytes what the kernel knows by number may take before it is made to forget some.
     ///   - blockTimeToLive: How long a version is believed while its size stays the same.
     ///   - isImmutable: Whether files on the service never change: a size that was seen once, and a version, are believed
     ///     without limit.
@@ -72,6 +77,7 @@ public final class Namespace: Sendable {
         remote: any RemoteFilesystem,
         timeToLive: Duration,
         listingBudget: Int = 32 << 20,
+        nodeBudget: Int = 16 << 20,
         blockTimeToLive: Duration = .seconds(3600),
         isImmutable: Bool = false,
         attributes: any AttributeStore = VolatileAttributes(),
@@ -96,6 +102,7 @@ public final class Namespace: Sendable {
             saving: continuation,
             nextInode: max(2, attributes.firstFreeInode),
             eviction: Eviction(budget: listingBudget),
+            crowding: Crowding(budget: nodeBudget),
             ages: ContentAges(lifetime: isImmutable ? Self.forEver : blockTimeToLive, from: now())
         )
         // The root's name is never used: paths stop at its number.
@@ -261,6 +268,7 @@ extension Namespace.State {
     mutating func insert(_ node: Node, as inode: InodeNumber) {
         self.nodes[inode] = node
         self.nodes[node.parent]?.childCount += 1
+        self.crowding.add(node.byteCount)
     }
 
     /// Makes the node of an entry if the kernel has not asked for it before.
@@ -287,8 +295,10 @@ extension Namespace.State {
     mutating func move(_ inode: InodeNumber, to parent: InodeNumber, _ name: FileName) {
         guard let old = self.nodes[inode]?.parent else { return }
         self.nodes[parent]?.childCount += 1
+        self.crowding.remove(self.nodes[inode]?.byteCount ?? 0)
         self.nodes[inode]?.parent = parent
         self.nodes[inode]?.name = name
+        self.crowding.add(self.nodes[inode]?.byteCount ?? 0)
         self.nodes[old]?.childCount -= 1
         self.dropIfUnused(old)
     }
@@ -302,7 +312,9 @@ extension Namespace.State {
         {
             self.save(inode)
             self.nodes[inode] = nil
+            self.crowding.remove(node.byteCount)
             self.forgotten[inode] = nil
+            if !self.formerSizes.isEmpty { self.formerSizes[inode] = nil }
             if node.isDetached {
                 self.overrides[inode] = nil
                 self.detachedFacts[inode] = nil

@@ -12,8 +12,6 @@ struct Node {
     var lookupCount: UInt64 = 0
     /// The size that the kernel takes the file to have, in bytes.
     var toldSize: UInt64 = 0
-    /// The largest size that it was told before a smaller one, in bytes: it may not have heard of that yet.
-    var formerSize: UInt64 = 0
     /// The version whose pages the kernel may hold.
     var servedContent: ContentID?
     let kind: EntryKind
@@ -32,10 +30,18 @@ struct Node {
         self.pinCount = pinCount
     }
 
-    /// The kernel is told a size.
-    mutating func tell(_ size: UInt64) {
-        if size < self.toldSize { self.formerSize = max(self.formerSize, self.toldSize) }
-        self.toldSize = size
+    /// What it takes in memory, in bytes, about.
+    var byteCount: Int { Self.ownByteCount + self.name.heapByteCount }
+
+    /// A place of a table that is three quarters full at most, and often less.
+    private static let ownByteCount = (MemoryLayout<InodeNumber>.stride + MemoryLayout<Node>.stride) * 3 / 2
+}
+
+extension FileName {
+    /// What a name takes beside its value, in which up to 15 bytes lie.
+    fileprivate var heapByteCount: Int {
+        let count = self.string.utf8.count
+        return count > 15 ? count + 48 : 0
     }
 }
 

@@ -42,6 +42,7 @@ struct MountStatusTests {
                 diskCorrupted: 0,
                 diskFailures: 0
             ),
+            names: .init(kernel: 0, memoryBytes: 0),
             uploads: .init(writes: .sync, UploadStatus()),
             errorCounts: [:]
         )

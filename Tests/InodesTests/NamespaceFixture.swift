@@ -20,6 +20,7 @@ struct Fixture {
         _ behaviour: InMemoryRemote.Behaviour = .strict,
         timeToLive: Duration = .seconds(10),
         listingBudget: Int = 32 << 20,
+        nodeBudget: Int = 16 << 20,
         attributes: any AttributeStore = VolatileAttributes(),
         isImmutable: Bool = false,
         remote: InMemoryRemote? = nil
@@ -31,6 +32,7 @@ struct Fixture {
             remote: self.faulty,
             timeToLive: timeToLive,
             listingBudget: listingBudget,
+            nodeBudget: nodeBudget,
             isImmutable: isImmutable,
             attributes: attributes,
             defaults: DefaultAttributes(

@@ -78,6 +78,8 @@ extension MetricsText {
             \.cache.diskCorrupted
         ),
         counter("tetherfs_cache_disk_failures_total", "Calls that the disk failed.", \.cache.diskFailures),
+        gauge("tetherfs_kernel_names", "Files and directories the kernel knows.") { Double($0.names.kernel) },
+        gauge("tetherfs_names_memory_bytes", "What names take in memory.") { Double($0.names.memoryBytes) },
     ]
 
     private static let uploads = [

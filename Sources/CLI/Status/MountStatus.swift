@@ -21,6 +21,8 @@ struct MountStatus: Codable, Sendable, Equatable {
     var programs: Programs
     /// What is kept here.
     var cache: Cache
+    /// What is kept here of names.
+    var names: Names
     /// What is not uploaded yet.
     var uploads: Uploads
     /// The last warning, or worse, in the log.
@@ -126,6 +128,14 @@ struct MountStatus: Codable, Sendable, Equatable {
         var diskCorrupted: UInt64
         /// Calls that the disk failed.
         var diskFailures: UInt64
+    }
+
+    /// What is kept here of names.
+    struct Names: Codable, Sendable, Equatable {
+        /// How many files and directories the kernel or a program has, and directories above them.
+        var kernel: Int
+        /// What those and listings take in memory.
+        var memoryBytes: UInt64
     }
 
     /// Bytes per second, over the last moment.

@@ -269,9 +269,9 @@ class Held:
 
 
 def killing(mount, number=1, acts=False, is_meant=lambda exchange: True):
-    """Kills a mount's driver as the n-th request that is meant arrives, before the server does what it asks for or after.
+    """Kills a mount's driver as the n-th request that is meant arrives; others are answered.
 
-    Others are answered.
+    acts: whether the server does before what it asks for.
     """
     arrived = itertools.count(1)
 

@@ -119,7 +119,8 @@ COPYING = [(call, acts) for call in ("begin", "put", "complete") for acts in (AR
 
 
 @pytest.mark.parametrize("theirs, call, acts", [
-    *(("changed", call, acts) for call, acts in COPYING), ("deleted", "complete", ARRIVED), ("deleted", "complete", DONE),
+    *(("changed", call, acts) for call, acts in COPYING),
+    ("deleted", "complete", ARRIVED), ("deleted", "complete", DONE),
 ])
 def test_a_conflict_copy_over_whose_upload_the_driver_is_killed_is_made_once(
         server, content, mounts, filesystem, theirs, call, acts):

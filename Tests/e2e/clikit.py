@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import functools
 import http.server
+import json
 import os
 import pathlib
 import pty
@@ -66,6 +67,13 @@ def fails(result, *words, status=None):
     for word in words:
         assert word in result.stderr, result.stderr
     return result
+
+
+def filesystem_names(server, **options):
+    """What `tetherfs filesystems list` has."""
+    result = tetherfs("filesystems", "list", "--json", server=server, **options)
+    assert (result.returncode, result.stderr) == (0, "")
+    return [entry["filesystem_name"] for entry in json.loads(result.stdout)]
 
 
 def private(path):

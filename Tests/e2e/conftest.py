@@ -24,6 +24,13 @@ def our_server():
         yield server
 
 
+@pytest.fixture
+def lone():
+    """A tetherfs-server of the test's own, where no other test's filesystems are."""
+    with Server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def lasting_deployed_server():
     with DeployedServer() as server:

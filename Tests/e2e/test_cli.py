@@ -1,6 +1,5 @@
-"""`tetherfs filesystems` and what every command says to wrong flags, wrong keys and wrong places."""
+"""What every command says to wrong flags, wrong keys and wrong places, and its help."""
 
-import json
 import os
 import pathlib
 import re
@@ -9,14 +8,16 @@ import subprocess
 
 import pytest
 
-from clikit import MOUNT_FAILURE, as_user, at_terminal, closed_port, environment, fails, open_directory, private, tetherfs
-from servercalls import Calls
+from clikit import (
+    MOUNT_FAILURE, as_user, closed_port, environment, fails, filesystem_names, open_directory, private, tetherfs,
+)
 from serverkit import Server, binary, poll
 
 COMMANDS = [
     [], ["mount"], ["unmount"], ["flush"], ["status"], ["list"], ["stats"], ["log-level"], ["doctor"], ["filesystems"],
     ["filesystems", "list"], ["filesystems", "create"], ["filesystems", "delete"], ["filesystems", "share"],
-    ["cp"], ["ls"], ["mkdir"], ["rm"], ["du"], ["recover"], ["recover", "list"], ["recover", "restore"], ["recover", "discard"],
+    ["cp"], ["ls"], ["mkdir"], ["rm"], ["du"],
+    ["recover"], ["recover", "list"], ["recover", "restore"], ["recover", "discard"],
     ["config"], ["config", "show"], ["login"], ["logout"],
 ]
 
@@ -27,155 +28,28 @@ def server():
         yield server
 
 
-@pytest.fixture
-def own():
-    """A server of the test's own, where no other test's filesystems are."""
-    with Server() as server:
-        yield server
-
-
-def names(server, **options):
-    result = tetherfs("filesystems", "list", "--json", server=server, **options)
-    assert (result.returncode, result.stderr) == (0, "")
-    return [entry["filesystem_name"] for entry in json.loads(result.stdout)]
-
-
 def mount(directory, *arguments, **options):
     """Tries a mount that must not come to be."""
     return tetherfs("mount", "data", directory, "--cache-dir", f"{directory}.cache", *arguments, **options)
 
 
-# Listing, creating, deleting, sharing.
-
-
-def test_list_of_no_filesystems_says_how_to_make_one(own):
-    result = tetherfs("filesystems", "list", server=own)
-    assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr == "tetherfs: no filesystems; make one with: tetherfs filesystems create NAME\n"
-    result = tetherfs("filesystems", "list", "--json", server=own)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
-
-
-def test_list_prints_id_and_name_a_line_in_the_order_of_names(own):
-    ids = {name: own.create_filesystem(name) for name in ("z", "a b,c", "ünï", "Z")}
-    order = sorted(ids)
-    result = tetherfs("filesystems", "list", server=own)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines() == [f"{ids[name]}  {name}" for name in order]
-    result = tetherfs("filesystems", "list", "--json", server=own)
-    assert json.loads(result.stdout) == [{"filesystem_id": ids[name], "filesystem_name": name} for name in order]
-    assert result.stdout.count("\n") == 1
-
-
-def test_create_prints_id_and_name(own):
-    result = tetherfs("filesystems", "create", "one two", server=own)
-    assert (result.returncode, result.stderr) == (0, "")
-    identifier, _, name = result.stdout.rstrip("\n").partition("  ")
-    assert name == "one two"
-    assert Calls(own, identifier).list().status_code == 200
-
-
-def test_create_prints_json(own):
-    result = tetherfs("filesystems", "create", "ü", "--json", server=own)
-    assert (result.returncode, result.stderr) == (0, "")
-    created = json.loads(result.stdout)
-    assert created["filesystem_name"] == "ü"
-    assert Calls(own, created["filesystem_id"]).list().status_code == 200
-
-
-def test_create_of_a_name_that_is_taken_or_impossible_fails_and_makes_nothing(own):
-    own.create_filesystem("a")
-    fails(tetherfs("filesystems", "create", "a", server=own), "'a'", "already")
-    fails(tetherfs("filesystems", "create", "", server=own), "empty")
-    fails(tetherfs("filesystems", "create", "x\ny", server=own), "status 400", "control characters")
-    fails(tetherfs("filesystems", "create", "y" * 256, server=own), "status 400", "255 bytes")
-    assert names(own) == ["a"]
-
-
-def test_delete_without_a_terminal_to_ask_at_needs_yes(own):
-    own.create_filesystem("a")
-    fails(tetherfs("filesystems", "delete", "a", server=own), "--yes")
-    assert names(own) == ["a"]
-    result = tetherfs("filesystems", "delete", "a", "--yes", server=own)
-    assert (result.returncode, result.stdout) == (0, "")
-    assert "'a'" in result.stderr
-    assert names(own) == []
-
-
-def test_delete_asks_for_the_name_again(own):
-    identifier = own.create_filesystem("one two")
-    for wrong in ("one\n", identifier + "\n", "y\n", "\n", "\x04"):
-        status, screen = at_terminal("filesystems", "delete", "one two", server=own, typed=wrong)
-        assert status == 1
-        assert "deletes 'one two'" in screen and identifier in screen
-        assert "nothing was deleted" in screen
-        assert names(own) == ["one two"]
-    status, screen = at_terminal("filesystems", "delete", "one two", server=own, typed="one two\n")
-    assert status == 0 and "deleted 'one two'" in screen.splitlines()[-1]
-    assert names(own) == []
-
-
-def test_delete_by_id_asks_for_the_name(own):
-    identifier = own.create_filesystem("a")
-    assert at_terminal("filesystems", "delete", identifier, server=own, typed="a\n")[0] == 0
-    assert names(own) == []
-
-
-def test_delete_of_an_unknown_name_asks_nothing_and_names_those_that_exist(own):
-    own.create_filesystem("one two")
-    own.create_filesystem("b")
-    for yes in ([], ["--yes"]):
-        status, screen = at_terminal("filesystems", "delete", "B", *yes, server=own, typed="B\n")
-        assert (status, screen) == (1, "tetherfs: no filesystem 'B'; there are: b, one two\r\n")
-    assert names(own) == ["b", "one two"]
-
-
-def test_share_lets_the_other_user_in(own):
-    own.create_filesystem("a")
-    other = own.add_user("other")
-    assert names(own, api_key=other["api_key"]) == []
-    result = tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=own)
-    assert (result.returncode, result.stdout) == (0, "")
-    assert "'a'" in result.stderr and other["user_id"] in result.stderr
-    assert names(own, api_key=other["api_key"]) == ["a"]
-    fails(tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=own), "shared already")
-
-
-def test_share_with_somebody_who_cannot_be_fails(own):
-    own.create_filesystem("a")
-    fails(tetherfs("filesystems", "share", "a", "--with", "joe", server=own), "status 400")
-    fails(tetherfs("filesystems", "share", "a", "--with", own.user_id, server=own), "does not allow")
-    fails(tetherfs("filesystems", "share", "a", "--with", "", server=own), "--with")
-    fails(tetherfs("filesystems", "share", "b", "--with", own.user_id, server=own), "no filesystem 'b'", ": a")
-
-
-def test_two_shared_filesystems_of_one_name_are_told_apart_by_id(own):
-    other = own.add_user("other")
-    mine, theirs = own.create_filesystem("a"), own.create_filesystem("a", other["api_key"])
-    share = tetherfs("filesystems", "share", "a", "--with", own.user_id, server=own, api_key=other["api_key"])
-    assert share.returncode == 0, share.stderr
-    fails(tetherfs("filesystems", "delete", "a", "--yes", server=own), mine, theirs, "give the id")
-    assert tetherfs("filesystems", "delete", mine, "--yes", server=own).returncode == 0
-    assert names(own) == ["a"]
-
-
 # Keys.
 
 
-def test_a_wrong_key_and_one_that_may_not_are_told_apart(own, tmp_path):
-    own.create_filesystem("a")
-    other = own.add_user("other")
-    assert tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=own).returncode == 0
+def test_a_wrong_key_and_one_that_may_not_are_told_apart(lone, tmp_path):
+    lone.create_filesystem("a")
+    other = lone.add_user("other")
+    assert tetherfs("filesystems", "share", "a", "--with", other["user_id"], server=lone).returncode == 0
     delete = ["filesystems", "delete", "a", "--yes"]
-    fails(tetherfs(*delete, server=own, api_key="wrong-key-0123"), "refused the API key", "ET_ENGINE_API_KEY")
-    fails(tetherfs(*delete, server=own, api_key=other["api_key"]), "does not allow", "ET_ENGINE_API_KEY")
+    fails(tetherfs(*delete, server=lone, api_key="wrong-key-0123"), "refused the API key", "ET_ENGINE_API_KEY")
+    fails(tetherfs(*delete, server=lone, api_key=other["api_key"]), "does not allow", "ET_ENGINE_API_KEY")
     key = private(tmp_path / "key")
     key.write_text("wrong-key-0123\n")
-    fails(tetherfs(*delete, "--api-key-file", key, server=own), "refused the API key", str(key))
+    fails(tetherfs(*delete, "--api-key-file", key, server=lone), "refused the API key", str(key))
     (tmp_path / "mnt").mkdir()
-    refused = mount(tmp_path / "mnt", "--api-key-file", key, server=own)
+    refused = mount(tmp_path / "mnt", "--api-key-file", key, server=lone)
     fails(refused, "refused the API key", str(key), status=MOUNT_FAILURE)
-    assert names(own) == ["a"]
+    assert filesystem_names(lone) == ["a"]
 
 
 def test_the_key_is_taken_from_a_file_with_white_space_around_it(server, tmp_path):
@@ -271,39 +145,39 @@ def test_an_unreadable_key_file_is_named(server):
         fails(tetherfs("filesystems", "list", env=env, prefix=as_user()), str(key), "Permission denied")
 
 
-def test_the_key_is_in_no_command_line_no_output_and_no_log(own):
-    own.create_filesystem("a")
+def test_the_key_is_in_no_command_line_no_output_and_no_log(lone):
+    lone.create_filesystem("a")
     outputs = []
     for arguments in (["list"], ["list", "--json"], ["create", "b"], ["create", "b"], ["delete", "c", "--yes"]):
         for level in ("trace", "debug", "error"):
-            result = tetherfs("filesystems", *arguments, "--log-level", level, server=own)
+            result = tetherfs("filesystems", *arguments, "--log-level", level, server=lone)
             outputs += [result.stdout, result.stderr]
     # No flag takes the key itself, and who tries does not see it repeated.
     for flag in ("--api-key", "--key", "--token"):
-        for arguments in ([flag, own.api_key], [f"{flag}={own.api_key}"]):
-            result = tetherfs("filesystems", "list", *arguments, server=own)
+        for arguments in ([flag, lone.api_key], [f"{flag}={lone.api_key}"]):
+            result = tetherfs("filesystems", "list", *arguments, server=lone)
             assert result.returncode != 0
             outputs += [result.stdout, result.stderr]
-    assert not any(own.api_key in output for output in outputs)
-    assert own.api_key not in own.stderr() + open(own.access_log).read()
+    assert not any(lone.api_key in output for output in outputs)
+    assert lone.api_key not in lone.stderr() + open(lone.access_log).read()
 
 
-def test_the_key_is_not_in_the_process_list(own):
+def test_the_key_is_not_in_the_process_list(lone):
     """While a command waits for a server that is silent."""
-    own.process.send_signal(signal.SIGSTOP)
+    lone.process.send_signal(signal.SIGSTOP)
     try:
         command = [binary("tetherfs"), "filesystems", "list", "--retries", "0"]
-        process = subprocess.Popen(command, env=environment(own), stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=environment(lone), stderr=subprocess.DEVNULL)
         try:
             ids = poll(lambda: _tasks_of(process.pid, "socket:"), what="connection")
             for identifier in ids:
-                assert own.api_key.encode() not in open(f"/proc/{identifier}/cmdline", "rb").read()
-                assert own.api_key.encode() not in open(f"/proc/{identifier}/comm", "rb").read()
+                assert lone.api_key.encode() not in open(f"/proc/{identifier}/cmdline", "rb").read()
+                assert lone.api_key.encode() not in open(f"/proc/{identifier}/comm", "rb").read()
         finally:
             process.kill()
             process.wait()
     finally:
-        own.process.send_signal(signal.SIGCONT)
+        lone.process.send_signal(signal.SIGCONT)
 
 
 def _tasks_of(process, kind):

@@ -1,6 +1,7 @@
 """The API's calls by name, for tests: nothing is checked or retried, every answer is handed back."""
 
 import http.client
+import os
 import ssl
 import urllib.parse
 
@@ -71,6 +72,20 @@ class Calls:
         answer = self.read(path, f"0-{size}")
         assert answer.status_code == 200, answer.text
         return answer.content
+
+
+def staging(server, calls):
+    """What a tetherfs-server has of uploads under way to a filesystem."""
+    return sorted(os.listdir(server.tree(calls.filesystem).parent / "staging"))
+
+
+def header(server, calls, upload, start, end, *lines):
+    """The head of a PUT to the file `f`, for requests that break off."""
+    head = [
+        f"PUT /v1/filesystems/{calls.filesystem}/files/f HTTP/1.1", "Host: x", f"Authorization: {server.api_key}",
+        f"Content-Range: [{upload}]:{start}-{end}", *lines, "", "",
+    ]
+    return "\r\n".join(head).encode()
 
 
 def raw(server, method, target, headers=(), body=b""):

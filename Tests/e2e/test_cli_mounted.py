@@ -181,6 +181,22 @@ def test_in_the_foreground_it_stays_until_a_signal_unmounts_and_ends_it_with_sta
     assert content.read("f") == b"data"
 
 
+def test_in_the_foreground_a_signal_ends_it_with_status_1_if_bytes_are_left(deployed):
+    mount = Mount(deployed, deployed.create_filesystem("left"), "--retries", 0)
+    mount.watchdog.start()
+    process = foreground(mount)
+    try:
+        deployed.faults.add("put", faultplan.status(503), times=None)
+        with pytest.raises(OSError):
+            write(mount / "f", b"data")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
+        process.wait()
+        mount.take_away()
+
+
 def test_in_the_foreground_unmount_ends_it_with_status_0(unmounted):
     process = foreground(unmounted)
     try:

@@ -111,7 +111,8 @@ def test_links_and_special_files_are_not_permitted(server, content, mount):
         fails(errno.EPERM, os.symlink, "f", mount / "link")
         fails(errno.EPERM, os.link, mount / "f", mount / "link")
         fails(errno.EPERM, os.mkfifo, mount / "fifo")
-        fails(errno.EPERM, os.mknod, mount / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK):
+            fails(errno.EPERM, os.mknod, mount / "special", kind | 0o600, os.makedev(1, 3))
         fails(errno.EINVAL, os.readlink, mount / "f")
     assert seen.calls == {}
     assert content.tree() == {"f": b"x"}

@@ -1,8 +1,12 @@
 """Single sentences of docs/semantics.md that no other test shows."""
 
+import errno
 import os
 
-from mountkit import Mount, counting, libc, write
+import pytest
+
+import faultplan
+from mountkit import Mount, counting, fails, libc, read, tetherfs, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -19,6 +23,30 @@ def test_what_was_written_is_on_the_local_disk_and_on_no_server_before_close(ser
     assert seen.calls["put"] == 0
     os.close(descriptor)
     assert content.read("f") == DATA[:100_000]
+
+
+def test_bytes_that_are_gone_from_an_open_file_are_an_error_and_what_is_there_is_read_as_it_is_now(
+        server, filesystem, content):
+    content.write("f", DATA)
+    shorter = pattern(1_000_000, start=5)
+    with Mount(server, filesystem, "--metadata-ttl", 600) as mount, open(mount / "f", "rb", buffering=0) as file:
+        content.write("f", shorter)
+        fails(errno.EIO, os.pread, file.fileno(), 1000, 2_000_000)
+        assert os.pread(file.fileno(), 1000, 500_000) == shorter[500_000:501_000]
+        assert read(mount / "f") == shorter
+
+
+@pytest.mark.parametrize("new", [pattern(400_000, start=9), pattern(300_000, start=9)], ids=["longer", "as long"])
+def test_who_has_a_replaced_file_open_reads_the_new_version_once_it_is_opened_anew(server, filesystem, content, new):
+    old = pattern(300_000)
+    content.write("f", old)
+    options = ["--metadata-ttl", 0.2, "--block-ttl", 1]
+    with Mount(server, filesystem, *options) as mount, open(mount / "f", "rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 500_000, 0) == old
+        content.write("f", new)
+        assert os.pread(file.fileno(), 500_000, 0) == old
+        poll(lambda: read(mount / "f") == new, what="the new version")
+        assert os.pread(file.fileno(), 500_000, 0) == new
 
 
 def test_a_changed_byte_uploads_the_whole_file(server, content, mount):
@@ -40,6 +68,16 @@ def test_sync_and_syncfs_upload_nothing(server, content, mount):
     assert seen.calls["put"] == seen.calls["post"] == 0
     os.close(descriptor)
     assert content.read("f") == b"data"
+
+
+@pytest.mark.parametrize("server", ["deployed"], indirect=True)
+def test_flush_uploads_what_a_close_could_not(server, filesystem, content):
+    with Mount(server, filesystem, "--retries", 0) as mount:
+        server.faults.add("put", faultplan.status(503), times=None)
+        fails(errno.EIO, write, mount / "f", b"data")
+        server.faults.clear()
+        assert tetherfs("flush", mount.path).returncode == 0
+        assert content.read("f") == b"data"
 
 
 def test_a_new_file_is_seen_here_at_once_and_elsewhere_when_it_was_closed(server, filesystem, mount):

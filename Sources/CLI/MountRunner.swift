@@ -88,7 +88,8 @@ struct MountRunner {
             directory: directory.path.appending("blocks"),
             identity: "\(configuration.service.endpoint.url) \(filesystemID.rawValue)",
             options: DiskCache.Options(
-                budget: UInt64(configuration.diskCacheByteCount),
+                // The rest is for copies of uploaded files.
+                budget: UInt64(configuration.diskCacheByteCount) - configuration.writes.retainedByteLimit,
                 // Half of it there, and half in memory after that.
                 blockTTL: configuration.writes.isImmutable ? nil : configuration.blockTTL / 2,
                 // More than this is stored later from what is in memory.

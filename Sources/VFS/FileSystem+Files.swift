@@ -368,7 +368,6 @@ extension FileSystem {
         if handle.isReadable { content.state.withLock { $0.readerCount -= 1 } }
         handle.reader.close()
         if handle.isReadable, !handle.isWritable, handle.isUnread { self.ahead.didNotRead(content.inode) }
-        self.retain(content)
         self.endUse(content)
         guard content.state.withLock({ $0.useCount == 0 }) else { return }
         content.staged?.endReservation()

@@ -69,7 +69,7 @@ public final class FileSystem: Sendable {
         self.staging = staging
         self.options = options
         self.logger = logger
-        self.retained = RetainedStaging()
+        self.retained = RetainedStaging(maximumByteCount: options.retainedByteLimit)
         self.uploader = Uploader(
             remote: remote,
             namespace: namespace,
@@ -106,6 +106,8 @@ public final class FileSystem: Sendable {
     /// Ends ``use(_:)``.
     func endUse(_ content: FileContent) {
         self.letGo(content) { $0.useCount -= 1 }
+        // In this order: what may not stay goes only once nobody uses it.
+        self.retain(content)
     }
 
     /// Changes what keeps a content, and lets it go if nothing does: no user, no unsent bytes, nothing worth keeping.
@@ -113,21 +115,24 @@ public final class FileSystem: Sendable {
     /// What is here of a file whose name is gone is kept while the kernel knows its number: it may open it in the
     /// moment before it hears that the name is gone.
     func letGo(_ content: FileContent, _ change: @Sendable (inout FileContent.State) -> Void = { _ in }) {
-        let isDropped: Bool = self.contents.withLock { contents in
+        let (isDropped, staged): (Bool, StagedFile?) = self.contents.withLock { contents in
             let mayBeOpened = self.namespace.lookupCount(of: content.inode) ?? 0 > 0
-            let isUnused = content.state.withLock { state in
+            let (isUnused, staged) = content.state.withLock { state in
+                let staged = state.staged
                 change(&state)
-                guard state.useCount == 0 else { return false }
+                guard state.useCount == 0 else { return (false, staged) }
                 if state.isUnlinked {
                     state.discard()
                     if !mayBeOpened || state.staged?.isWhole == false { state.staged = nil }
                 }
-                return state.staged == nil
+                return (state.staged == nil, staged)
             }
-            guard isUnused, contents[content.inode] === content else { return false }
+            guard isUnused, contents[content.inode] === content else { return (false, staged) }
             contents[content.inode] = nil
-            return true
+            return (true, staged)
         }
+        // Held until here: its local file is closed and unlinked with it, for which nobody else is to wait.
+        withExtendedLifetime(staged) {}
         guard isDropped else { return }
         self.retained.remove(content.inode)
         if content.state.withLock(\.isPinned) { self.namespace.unpin(content.inode) }

@@ -19,10 +19,17 @@ final class RetainedStaging: Sendable {
     }
 
     private let state = Mutex(State())
+    /// On the local disk.
+    private let maximumByteCount: UInt64
     /// Each holds a descriptor.
     private static let maximumCount = 256
-    /// On the local disk.
-    private static let maximumByteCount: UInt64 = 2 << 30
+
+    /// Keeps none yet.
+    ///
+    /// - Parameter maximumByteCount: How many bytes of the local disk they may take together.
+    init(maximumByteCount: UInt64) {
+        self.maximumByteCount = maximumByteCount
+    }
 
     /// Forgets a file whose staged bytes went.
     func remove(_ inode: InodeNumber) {
@@ -35,7 +42,7 @@ final class RetainedStaging: Sendable {
 
     /// Adds a file.
     ///
-    /// - Returns: Those whose staged bytes must go for it.
+    /// - Returns: Those whose staged bytes must go for it; its own, too, if they are more than there may be.
     func add(_ inode: InodeNumber, byteCount: UInt64) -> [InodeNumber] {
         self.state.withLock { state in
             if let old = state.byteCounts.updateValue(byteCount, forKey: inode) {
@@ -45,7 +52,7 @@ final class RetainedStaging: Sendable {
             }
             state.byteCount += byteCount
             var evicted: [InodeNumber] = []
-            while state.order.count > Self.maximumCount || state.byteCount > Self.maximumByteCount,
+            while state.order.count > Self.maximumCount || state.byteCount > self.maximumByteCount,
                 let oldest = state.takeOldest()
             {
                 evicted.append(oldest.inode)

@@ -29,6 +29,8 @@ public struct WriteOptions: Sendable {
     public var temporaryDelay: Duration
     /// The largest directory that rename(2) moves, in bytes of its files.
     public var renameLimit: UInt64
+    /// How much of the local disk the staged bytes of uploaded files may take that are kept for reads and renames.
+    public var retainedByteLimit: UInt64
     /// Whether the service's files never change, so that what was read of them holds for good.
     public var isImmutable: Bool
 
@@ -39,6 +41,7 @@ public struct WriteOptions: Sendable {
         temporaryNames: TemporaryNames = .standard,
         temporaryDelay: Duration? = nil,
         renameLimit: UInt64 = 1 << 30,
+        retainedByteLimit: UInt64 = 2 << 30,
         isImmutable: Bool = false
     ) {
         self.mode = mode
@@ -46,6 +49,7 @@ public struct WriteOptions: Sendable {
         self.temporaryNames = temporaryNames
         self.temporaryDelay = temporaryDelay ?? Self.temporaryDelay(of: mode)
         self.renameLimit = renameLimit
+        self.retainedByteLimit = retainedByteLimit
         self.isImmutable = isImmutable
     }
 

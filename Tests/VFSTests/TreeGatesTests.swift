@@ -76,35 +76,3 @@ struct TreeGatesTests {
         #expect(done.count == 200)
     }
 }
-
-@Suite("Which staged bytes are kept after their upload")
-struct RetainedStagingTests {
-    private func inode(_ number: Int) -> InodeNumber { InodeNumber(rawValue: UInt64(number)) }
-
-    @Test("The oldest go when there are more than 256")
-    func count() {
-        let retained = RetainedStaging()
-        for number in 0..<256 { #expect(retained.add(self.inode(number), byteCount: 1).isEmpty) }
-        #expect(retained.add(self.inode(256), byteCount: 1) == [self.inode(0)])
-        #expect(retained.add(self.inode(256), byteCount: 1).isEmpty)
-    }
-
-    @Test("The oldest go when they take more than 2 GiB, as many as it needs")
-    func byteCount() {
-        let retained = RetainedStaging()
-        for number in 0..<4 { #expect(retained.add(self.inode(number), byteCount: 512 << 20).isEmpty) }
-        #expect(retained.add(self.inode(4), byteCount: 600 << 20) == [self.inode(0), self.inode(1)])
-    }
-
-    @Test("A file that grew, or was let go, is counted as it is now")
-    func changed() {
-        let retained = RetainedStaging()
-        _ = retained.add(self.inode(1), byteCount: 1 << 30)
-        _ = retained.add(self.inode(2), byteCount: 1 << 30)
-        #expect(retained.add(self.inode(2), byteCount: 1 << 20).isEmpty)
-        #expect(retained.add(self.inode(3), byteCount: 1 << 30) == [self.inode(1)])
-        retained.remove(self.inode(3))
-        retained.remove(self.inode(3))
-        #expect(retained.add(self.inode(4), byteCount: 1 << 30).isEmpty)
-    }
-}

@@ -83,6 +83,7 @@ struct MountConfiguration: Sendable {
         )
         self.diskCacheByteCount = try layers.byteCount(.diskCache, default: 10 << 30, in: 0...(1 << 50))
         self.writes = try Self.writes(layers)
+        self.writes.retainedByteLimit = min(2 << 30, UInt64(max(0, self.diskCacheByteCount - 4 << 20)) / 8)
         self.metricsAddress = try layers.metricsAddress(.metricsListen)
         self.isForeground = layers.isOn(.foreground)
         self.isReadOnly = layers.isOn(.readOnly)

@@ -48,8 +48,8 @@ public final class StagedFile: Sendable {
         var syncFailure: Errno?
         /// The end of what was reserved of the local disk, in bytes.
         var reservedEnd: UInt64 = 0
-        /// The bytes before this are being sent; whether none of them changed since.
-        var seal: (end: UInt64, isIntact: Bool) = (0, true)
+        /// The bytes that are being sent; whether none of them changed since.
+        var seal: (bytes: ExtentMap, isIntact: Bool) = (ExtentMap(), true)
 
         var isDirty: Bool { self.stage != nil }
         var content: Journal.Content {
@@ -138,7 +138,8 @@ public final class StagedFile: Sendable {
     /// - Throws: The local disk's error, such as ENOSPC.
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(Errno) {
         guard !bytes.isEmpty else { return }
-        try self.change(from: offset, needing: bytes.count) { state throws(Errno) in
+        let end = offset + UInt64(bytes.count)
+        try self.change(of: offset..<end, needing: bytes.count) { state throws(Errno) in
             let descriptor = try self.open(&state)
             do throws(Errno) {
                 try Self.writeAll(bytes, to: descriptor, at: offset)
@@ -149,7 +150,6 @@ public final class StagedFile: Sendable {
             }
             // Between the old end and the new bytes lie zeros: the local file's hole.
             if offset > state.size { state.extents.insert(state.size..<offset) }
-            let end = offset + UInt64(bytes.count)
             state.extents.insert(offset..<end)
             state.size = max(state.size, end)
         }
@@ -157,7 +157,7 @@ public final class StagedFile: Sendable {
 
     /// Cuts the file or lets it grow with zeros.
     public func truncate(to size: UInt64) throws(Errno) {
-        try self.change(from: size) { state throws(Errno) in
+        try self.change(of: size..<UInt64.max) { state throws(Errno) in
             let descriptor = try self.open(&state)
             var next = state
             next.size = size
@@ -229,17 +229,16 @@ public final class StagedFile: Sendable {
         }
     }
 
-    /// Says that the bytes before an offset are sent as they are now; ``isSealed`` tells whether they stayed so.
+    /// Says that bytes are sent as they are now; ``isSealed`` tells whether they stayed so.
     ///
+    /// - Parameter range: Offsets in bytes, end exclusive.
     /// - Returns: Whether all of them are here, and none of those sealed before has changed.
-    public func seal(to end: UInt64) -> Bool {
+    public func seal(_ range: Range<UInt64>) -> Bool {
         self.state.withLock { state in
-            guard state.seal.isIntact, end <= state.size else { return false }
-            guard state.extents.pieces(of: state.seal.end..<max(end, state.seal.end)).allSatisfy(\.isHere)
-            else {
-                return false
-            }
-            state.seal.end = max(end, state.seal.end)
+            guard state.seal.isIntact, range.upperBound <= state.size,
+                state.extents.pieces(of: range).allSatisfy(\.isHere)
+            else { return false }
+            state.seal.bytes.insert(range)
             return true
         }
     }
@@ -248,10 +247,10 @@ public final class StagedFile: Sendable {
     public var isSealed: Bool { self.state.withLock { $0.seal.isIntact } }
 
     /// Ends the seal.
-    public func unseal() { self.state.withLock { $0.seal = (0, true) } }
+    public func unseal() { self.state.withLock { $0.seal = (ExtentMap(), true) } }
 
     func change(
-        from offset: UInt64 = .max,
+        of range: Range<UInt64> = 0..<0,
         needing byteCount: Int = 0,
         _ body: (inout State) throws(Errno) -> Void
     ) throws(Errno) {
@@ -267,7 +266,9 @@ public final class StagedFile: Sendable {
                 try self.willChange(&state)
                 // Counted before, so that an upload that runs beside a failing write looks again too.
                 state.changeCount += 1
-                if offset < state.seal.end { state.seal.isIntact = false }
+                if state.seal.bytes.pieces(of: range).contains(where: \.isHere) {
+                    state.seal.isIntact = false
+                }
                 try body(&state)
                 return true
             }

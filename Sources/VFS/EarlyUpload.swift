@@ -13,8 +13,8 @@ import WireFormat
 /// upload is used.
 final class EarlyUpload: Sendable {
     private struct State {
-        /// Parts on their way or sent, from the first one on.
-        var parts: [Task<Bool, Never>] = []
+        /// Parts on their way or sent.
+        var parts: [Int: Task<Bool, Never>] = [:]
         var isEnded = false
     }
 
@@ -73,19 +73,22 @@ final class EarlyUpload: Sendable {
 
     deinit { self.drop() }
 
-    /// Bytes from the file's start up to an offset are written: whole parts of them go up.
-    func advance(to end: UInt64) {
+    /// Bytes were written: parts that are whole by that go up.
+    ///
+    /// - Parameters:
+    ///   - range: Which, offsets in bytes, end exclusive.
+    ///   - run: All that was written around them without a gap.
+    func advance(_ range: Range<UInt64>, in run: Range<UInt64>) {
+        let first = Int(range.lowerBound / self.plan.partSize)
+        // The last part waits for the close: until then the file may come to be of another size.
+        let end = min(Int(range.upperBound / self.plan.partSize) + 1, self.plan.count - 1)
+        guard first < end else { return }
         self.state.withLock { state in
-            // The last part waits for the close: until then the file may come to be of another size.
-            while !state.isEnded, state.parts.count < self.plan.count - 1,
-                case let range = self.plan[state.parts.count], range.upperBound <= end
-            {
+            for part in first..<end where !state.isEnded && state.parts[part] == nil {
+                let bytes = self.plan[part]
                 // All of it is here, and what changes it from now on shows.
-                guard self.staged.seal(to: range.upperBound) else {
-                    state.isEnded = true
-                    return
-                }
-                state.parts.append(self.send(range))
+                guard bytes.clamped(to: run) == bytes, self.staged.seal(bytes) else { continue }
+                state.parts[part] = self.send(bytes)
             }
         }
     }
@@ -114,7 +117,7 @@ final class EarlyUpload: Sendable {
     func drop() {
         let parts = self.state.withLock { state in
             state.isEnded = true
-            return state.parts
+            return state.parts.values
         }
         // It begins all the same: cut off, it might have begun on the service, with an id that nobody knows.
         for part in parts { part.cancel() }
@@ -122,16 +125,13 @@ final class EarlyUpload: Sendable {
 
     /// Sends nothing more by itself; what is on its way goes on, for an upload of exactly what is there now.
     ///
-    /// - Returns: Whether what was sent is of use for it.
+    /// - Returns: Whether what was sent is of use for it; else it is to be dropped.
     func end(for size: UInt64, at path: RemotePath) -> Bool {
-        // In this order: who drops it for a change ends the seal after that.
         let isIntact = size == self.size && path == self.path && self.staged.isSealed
-        let isOfUse = self.state.withLock { state in
+        return self.state.withLock { state in
             defer { state.isEnded = true }
             return isIntact && !state.isEnded
         }
-        if !isOfUse { self.drop() }
-        return isOfUse
     }
 
     /// The upload as one to go on with; nothing if it could not begin.
@@ -144,7 +144,6 @@ final class EarlyUpload: Sendable {
     /// Whether a part was sent, once it is known.
     func wasSent(_ part: Int, of upload: UploadID) async -> Bool {
         guard await self.beginning.value == upload else { return false }
-        let parts = self.state.withLock { $0.parts }
-        return part < parts.count ? await parts[part].value : false
+        return await self.state.withLock { $0.parts[part] }?.value ?? false
     }
 }

@@ -121,6 +121,57 @@ struct EarlyUploadTests {
         #expect(self.mount.changes.count == 5 && Set(self.mount.changes) == self.requests)
     }
 
+    @Test("So does one that is written over from its middle on; what is around that stays as it was")
+    func overwrittenInTheMiddle() async throws {
+        self.mount.remote.put("a", blocks(40, 100))
+        let handle = try await self.mount.open("a", writes: true)
+        try await self.mount.write(handle, blocks: 14..<33)
+        await self.mount.remote.ended(.putPart, 2)
+        #expect(Set(self.mount.changes) == ["begin a 40960", "put a 16384-24576", "put a 24576-32768"])
+        try await self.mount.close(handle)
+        let old = blocks(40, 100)
+        let expected = old[..<(14 * kibibyte)] + blocks(33)[(14 * kibibyte)...] + old[(33 * kibibyte)...]
+        #expect(self.mount.remote.bytes(of: "a") == Array(expected))
+        #expect(self.mount.changes.count == 7)
+    }
+
+    @Test("So does one whose writes come a little out of order")
+    func outOfOrder() async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.truncate(handle, to: 24)
+        for number in 0..<18 { try await self.mount.write(handle, blocks: (number ^ 1)..<(number ^ 1) + 1) }
+        await self.mount.remote.ended(.putPart, 2)
+        try await self.mount.write(handle, blocks: 18..<24)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(24))
+        #expect(self.mount.changes.count == 5 && Set(self.mount.changes) == self.requests)
+    }
+
+    @Test("So does one that gets its header last")
+    func headerLast() async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.truncate(handle, to: 32)
+        try await self.mount.write(handle, blocks: 1..<32)
+        await self.mount.remote.ended(.putPart, 2)
+        try await self.mount.write(handle, blocks: 0..<1)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(32))
+        #expect(self.mount.changes.count == 6)
+    }
+
+    @Test("So does one that is written in very many places before it is written in order")
+    func scattered() async throws {
+        let handle = try await self.mount.create("a")
+        try await self.mount.truncate(handle, to: 32)
+        for index in 0..<100 { try await self.mount.write(handle, [7], at: 2 * index) }
+        try await self.mount.write(handle, blocks: 8..<32)
+        await self.mount.remote.ended(.putPart, 2)
+        try await self.mount.write(handle, blocks: 0..<8)
+        try await self.mount.close(handle)
+        #expect(self.mount.remote.bytes(of: "a") == blocks(32))
+        #expect(self.mount.changes.count == 6)
+    }
+
     @Test(
         "A file that ends before it was expected to is uploaded as it is, and so is a longer one",
         arguments: [18, 27]
@@ -205,7 +256,7 @@ struct EarlyUploadTests {
         let uploader = self.mount.fileSystem.uploader
         let size = UInt64(24 * kibibyte)
         let upload = EarlyUpload(staged, size: size, path: path("a"), in: .root, uploader: uploader) { true }
-        upload.advance(to: UInt64(8 * kibibyte))
+        upload.advance(0..<UInt64(8 * kibibyte), in: 0..<UInt64(8 * kibibyte))
         // What a writer does that sees it, while the close has the upload in its hands.
         upload.drop()
         staged.unseal()
@@ -372,6 +423,10 @@ struct EarlyUploadTests {
             case 1: try await write([UInt8(step)], at: Int.random(in: 0...expected.count, using: &chance))
             case 2: try await self.mount.fileSystem.fsync(handle)
             case 3: try await self.mount.reserve(handle, blocks: 0..<Int.random(in: 20...26, using: &chance))
+            case 4..<10:
+                let count = Int.random(in: 1...9, using: &chance)
+                let start = Int.random(in: 0...16, using: &chance)
+                for number in start..<start + count { try await write(block(step), at: number * kibibyte) }
             default: if expected.count < 26 * kibibyte { try await write(block(step), at: expected.count) }
             }
         }

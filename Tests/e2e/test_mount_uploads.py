@@ -186,10 +186,12 @@ def test_cp_costs_the_requests_of_one_upload(server, content, mount, source):
     assert seen.calls["post"] == 2 and seen.calls["put"] == 5
 
 
-def test_a_driver_that_dies_while_a_file_goes_up_leaves_the_old_one(server, content, source, filesystem, tmp_path):
+@pytest.mark.parametrize("mode", ["sync", "write-back"])
+def test_a_driver_that_dies_while_a_file_goes_up_leaves_the_old_one(
+        server, content, source, filesystem, tmp_path, cache_dir, mode):
     content.write("f", b"old")
     seen_before = len(server.requests_log())
-    with Mount(server, filesystem) as mount:
+    with Mount(server, filesystem, "--writes", mode, cache_dir=cache_dir) as mount:
         process = copying(mount, source, tmp_path / "gate")
         try:
             poll(lambda: any(entry.method == "PUT" for entry in server.requests_log(seen_before)), what="a part")
@@ -199,6 +201,13 @@ def test_a_driver_that_dies_while_a_file_goes_up_leaves_the_old_one(server, cont
             process.wait()
         check(["umount", "-fl", mount.path])
     assert without_uploads(content) == {"f": b"old"}
+    with Mount(server, filesystem, "--writes", mode, cache_dir=cache_dir) as mount:
+        assert os.listdir(mount.path) == ["f"] and read(mount / "f") == b"old"
+        # Also where the server lists uploads: that one is deleted.
+        poll(lambda: content.tree() == {"f": b"old"}, what="end of the upload that died")
+        # What was written and not promised is kept.
+        (kept,) = (pathlib.Path(cache_dir) / filesystem / "recovered").iterdir()
+        assert source.read_bytes().startswith(data := kept.read_bytes()) and len(data) >= PART
 
 
 def test_a_part_that_fails_is_sent_again_alone(deployed, request, source):

@@ -32,6 +32,12 @@ static inline void cfuse_set_keep_cache(struct fuse_file_info *_Nonnull info, in
 /// Whether a write comes from the page cache, so that the caller's process is not known: a bit field.
 static inline int cfuse_is_writepage(const struct fuse_file_info *_Nonnull info) { return info->writepage; }
 
+/// Whether a thread is the first one of its process, which has the process's number: tgkill(2), which libraries do not
+/// all have, sends nothing with signal 0, and finds nobody if the two do not belong together.
+static inline int cfuse_is_first_thread(int thread) {
+    return thread > 0 && (syscall(SYS_tgkill, thread, thread, 0) == 0 || errno == EPERM);
+}
+
 /// The FUSE_CAP_* and FUSE_SET_ATTR_* macros are shifts, of which Swift imports not all.
 enum {
     cfuse_cap_splice = FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ,

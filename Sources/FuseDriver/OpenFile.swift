@@ -1,3 +1,4 @@
+import CFuse
 import Synchronization
 import VFS
 
@@ -42,7 +43,9 @@ final class OpenFile: Sendable {
 
     /// A thread's process; 0 if it cannot be told.
     static func process(of thread: Int32) -> Int32 {
-        ProcessStatus(thread: thread)?.process ?? 0
+        // As most do; that is told far sooner than /proc can be read.
+        if cfuse_is_first_thread(thread) != 0 { return thread }
+        return ProcessStatus(thread: thread)?.process ?? 0
     }
 
     // The kernel holds a reference as a number, from open to release.

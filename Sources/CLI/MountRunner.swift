@@ -65,7 +65,10 @@ struct MountRunner {
                     disk: self.disk,
                     // The rest is for requests on their way, parts of uploads and what is freed in pieces.
                     memoryBudget: configuration.memoryByteCount / 4 * 3,
-                    usedByOthers: { namespace.byteCount + max(0, BlockCache.bufferByteCount - $0) }
+                    usedByOthers: {
+                        namespace.byteCount + staging.memoryByteCount
+                            + max(0, BlockCache.bufferByteCount - $0)
+                    }
                 ),
                 staging: staging,
                 options: configuration.writes,

@@ -2,12 +2,11 @@
 public struct ExtentMap: Hashable, Sendable {
     /// The ranges, offsets in bytes, ends exclusive.
     public private(set) var extents: [Range<UInt64>] = []
+    /// How many bytes are here.
+    public private(set) var byteCount: UInt64 = 0
 
     /// Holds nothing.
     public init() {}
-
-    /// How many bytes are here.
-    public var byteCount: UInt64 { self.extents.reduce(0) { $0 + UInt64($1.count) } }
 
     /// Adds a range.
     public mutating func insert(_ range: Range<UInt64>) {
@@ -20,8 +19,10 @@ public struct ExtentMap: Hashable, Sendable {
         while last < self.extents.count, self.extents[last].lowerBound <= range.upperBound {
             lower = min(lower, self.extents[last].lowerBound)
             upper = max(upper, self.extents[last].upperBound)
+            self.byteCount -= UInt64(self.extents[last].count)
             last += 1
         }
+        self.byteCount += upper - lower
         self.extents.replaceSubrange(first..<last, with: [lower..<upper])
     }
 
@@ -30,8 +31,11 @@ public struct ExtentMap: Hashable, Sendable {
         let first = self.firstIndex { $0.upperBound > offset }
         guard first < self.extents.count else { return }
         let start = self.extents[first].lowerBound
+        self.byteCount -= self.extents[first...].reduce(0) { $0 + UInt64($1.count) }
         self.extents.removeSubrange(first...)
-        if start < offset { self.extents.append(start..<offset) }
+        guard start < offset else { return }
+        self.extents.append(start..<offset)
+        self.byteCount += offset - start
     }
 
     /// Cuts a range into pieces that are here and pieces that are not, in order.
@@ -52,6 +56,12 @@ public struct ExtentMap: Hashable, Sendable {
             index += 1
         }
         return pieces
+    }
+
+    /// The smallest gaps between extents, at most so many, in order.
+    func smallestGaps(_ count: Int) -> [Range<UInt64>] {
+        let gaps = zip(self.extents, self.extents.dropFirst()).map { $0.upperBound..<$1.lowerBound }
+        return gaps.sorted { $0.count < $1.count }.prefix(count).sorted { $0.lowerBound < $1.lowerBound }
     }
 
     /// The first extent for which a condition holds that, once true, stays true.

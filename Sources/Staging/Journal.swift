@@ -50,6 +50,7 @@ public final class Journal: Sendable {
     private let makeRoom: @Sendable (Int) -> Bool
     private let logger: Logger
     private let syncedCommits = Atomic(0)
+    private let writtenExtents = Atomic(0)
     /// Whether there are any, as far as is known.
     let storedAttributes: Atomic<Bool>
 
@@ -242,6 +243,9 @@ public final class Journal: Sendable {
     /// How many transactions were made durable, for tests.
     var syncedCommitCount: Int { self.syncedCommits.load(ordering: .relaxed) }
 
+    /// How many extents were written, for tests.
+    var writtenExtentCount: Int { self.writtenExtents.load(ordering: .relaxed) }
+
     // MARK: On the journal's thread
 
     private func schedule(_ state: inout Work) {
@@ -285,6 +289,7 @@ public final class Journal: Sendable {
             if isSynced, Glibc.fsync(self.directory.rawValue) != 0 { return Errno(rawValue: errno) }
             try self.database.write(changes, boot: self.boot, isSynced: isSynced)
             if isSynced { self.syncedCommits.wrappingAdd(1, ordering: .relaxed) }
+            self.writtenExtents.wrappingAdd(changes.reduce(0) { $0 + $1.extentCount }, ordering: .relaxed)
             return nil
         } catch {
             return JournalDatabase.errno(of: error)

@@ -8,9 +8,17 @@ extension JournalDatabase {
             try database.cachedStatement(sql: sql).execute(arguments: arguments)
         }
         switch change {
-        case .record(let record): try self.put(record, boot: boot, run)
+        case .record(let record):
+            try self.put(record, boot: boot, run)
+            try run("DELETE FROM grown WHERE number = ?", [Int64(record.number)])
+        case .grown(let number, let more):
+            try run(
+                "INSERT OR REPLACE INTO grown VALUES (?, ?, ?)",
+                [Int64(number), Int64(more.size), self.data(more.extents)]
+            )
         case .removeRecord(let number):
             try run("DELETE FROM records WHERE number = ?", [Int64(number)])
+            try run("DELETE FROM grown WHERE number = ?", [Int64(number)])
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])
         case .beginUpload(let number, let upload):
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])

@@ -35,6 +35,7 @@ extension JournalDatabase {
                 }
                 parts[number, default: []].insert(part)
             }
+            let grown = try Self.grown(database)
             let rows = try Row.fetchCursor(database, sql: "SELECT * FROM records ORDER BY number")
             var records: [Journal.Record] = []
             while let row = try rows.next() {
@@ -42,10 +43,26 @@ extension JournalDatabase {
                     throw DatabaseError(resultCode: .SQLITE_CORRUPT)
                 }
                 record.upload?.sentParts = parts[record.number] ?? []
+                if let more = grown[record.number] { record.content = record.content.grown(by: more) }
                 records.append(record)
             }
             return records
         }
+    }
+
+    /// What was written to files since their records were.
+    private static func grown(_ database: Database) throws -> [UInt64: Journal.Content] {
+        // Who only reads a journal may meet one in which nobody has made the table.
+        guard try database.tableExists("grown") else { return [:] }
+        var grown: [UInt64: Journal.Content] = [:]
+        let rows = try Row.fetchCursor(database, sql: "SELECT * FROM grown")
+        while let row = try rows.next() {
+            guard let number: UInt64 = row.value("number"), let size: UInt64 = row.value("size"),
+                let more = Journal.Content(size, row.value("extents"))
+            else { throw DatabaseError(resultCode: .SQLITE_CORRUPT) }
+            grown[number] = more
+        }
+        return grown
     }
 
     /// The uploads that were begun, as far as they are not known to be over.

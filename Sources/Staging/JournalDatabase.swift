@@ -124,7 +124,12 @@ final class JournalDatabase: Sendable {
                 CREATE TABLE IF NOT EXISTS uploads (
                     upload TEXT NOT NULL PRIMARY KEY,
                     path TEXT NOT NULL
-                ) WITHOUT ROWID
+                ) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS grown (
+                    number INTEGER NOT NULL PRIMARY KEY,
+                    size INTEGER NOT NULL,
+                    extents BLOB
+                );
                 """
         )
         if try !database.columns(in: "records").contains(where: { $0.name == "synced_upload" }) {

@@ -39,6 +39,16 @@ extension Journal {
             return Content(size: size, extents: extents)
         }
 
+        /// The same after more was written: the file's size, and bytes that are here beside these.
+        func grown(by more: Content) -> Content {
+            guard var extents = self.extents, let added = more.extents else {
+                return Content(size: more.size)
+            }
+            for extent in added.extents { extents.insert(extent) }
+            extents.removeAll(from: more.size)
+            return Content(size: more.size, extents: extents)
+        }
+
         /// The same in a local file that turns out to be as long as this: what was added at its end was written here.
         func grown(to size: UInt64) -> Content {
             guard size > self.size else { return self }

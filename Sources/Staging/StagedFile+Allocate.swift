@@ -13,7 +13,7 @@ extension StagedFile {
             let result = posix_fallocate(descriptor, off_t(range.lowerBound), length)
             guard result == 0 else { throw Self.failed(Errno(rawValue: result), descriptor, state) }
             if range.upperBound > state.size {
-                state.extents.insert(state.size..<range.upperBound)
+                state.insert(state.size..<range.upperBound)
                 state.size = range.upperBound
             }
         }

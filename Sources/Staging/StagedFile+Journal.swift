@@ -176,6 +176,18 @@ extension StagedFile {
         }
     }
 
+    /// Has the journal know of what was written; not of all that is here each time, as that may be much.
+    func recordGrowth(_ state: inout State) {
+        var extents = state.grown
+        guard extents.extents.count <= State.grownLimit, !state.isWhole else {
+            state.grown = ExtentMap()
+            return self.record(state)
+        }
+        let size = min(state.size, state.cutSize ?? state.size)
+        extents.removeAll(from: size)
+        self.store.journal.queue(.grown(self.name.number, Journal.Content(size: size, extents: extents)))
+    }
+
     func record(_ state: State) { self.store.journal.queue(.record(self.makeRecord(state))) }
 
     private func makeRecord(_ state: State) -> Journal.Record {

@@ -93,12 +93,13 @@ extension StagedFile {
     /// Whether ``prepareToChange(cuttingTo:)`` has an upload to take out of the journal.
     public var hasUpload: Bool { self.state.withLock { $0.upload != nil } }
 
-    /// Whether a range can be written without waiting for the journal, before or after: see
-    /// ``prepareToChange(cuttingTo:)`` and ``didChange()``.
+    /// Whether a range can be written without waiting for the journal, before or after, or for other bytes: see
+    /// ``prepareToChange(cuttingTo:)``, ``didChange()`` and ``gapsToFill``.
     public func takesQuickly(_ range: Range<UInt64>) -> Bool {
         self.state.withLock { state in
             guard state.upload == nil else { return false }
-            if !state.holdsPromise || state.isWhole { return true }
+            let isRoom = state.extents.extents.count < self.store.extentLimit
+            if isRoom, !state.holdsPromise || state.isWhole { return true }
             return state.extents.pieces(of: range).allSatisfy(\.isHere)
         }
     }
@@ -107,8 +108,8 @@ extension StagedFile {
     /// otherwise: in a file of which some bytes are on the service alone.
     public func didChange() async {
         let isMixed = self.state.withLock { state in
-            guard state.holdsPromise, !state.isWhole else { return false }
-            self.record(state)
+            guard state.holdsPromise, !state.isWhole || !state.grown.extents.isEmpty else { return false }
+            self.recordGrowth(&state)
             return true
         }
         if isMixed { await self.store.journal.written() }

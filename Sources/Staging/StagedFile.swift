@@ -19,6 +19,11 @@ public final class StagedFile: Sendable {
         var size: UInt64
         var changeCount: UInt64 = 0
         var extents = ExtentMap()
+        /// What was written, with a promise held, while not all of the file was here, since all of its record was last
+        /// written on behalf of that; beyond the limit not all of it.
+        var grown = ExtentMap()
+        /// So many extents are written with each change before all are.
+        static let grownLimit = 256
         /// How far its bytes are on their way; nothing while it is clean.
         var stage: Journal.State?
         /// See ``Journal/Record``, also for those that follow.
@@ -59,6 +64,17 @@ public final class StagedFile: Sendable {
         /// Whether bytes were reported as safe that the service does not have.
         var holdsPromise: Bool { self.isDirty && self.isPromised }
         var isWhole: Bool { self.extents.byteCount == self.size }
+
+        /// What it takes of memory in bytes, about: the extents also as the journal was last told, and what there is of
+        /// any file that is open or waits, here and in who uploads it.
+        var byteCount: Int { 3 << 10 + self.extents.extents.count * 2 * MemoryLayout<Range<UInt64>>.size }
+
+        /// A range is here that was written.
+        mutating func insert(_ range: Range<UInt64>) {
+            let isFew = self.grown.extents.count <= Self.grownLimit
+            if self.isPromised, self.extents.byteCount < self.size, isFew { self.grown.insert(range) }
+            self.extents.insert(range)
+        }
     }
 
     /// One lock for the map and the local file, so that no reader sees the one without the other.
@@ -70,13 +86,15 @@ public final class StagedFile: Sendable {
         self.name = name
         self.store = store
         self.state = Mutex(state)
+        store.memory.add(state.byteCount, ordering: .relaxed)
         if state.descriptor != nil { store.openFiles.didOpen(self) }
     }
 
     deinit {
         // What was reported as safe is uploaded by the next mount, whatever was done to it since.
         let (descriptor, stage) = self.state.withLock { state in
-            (state.descriptor, state.holdsPromise ? .pending : state.stage)
+            self.store.memory.subtract(state.byteCount, ordering: .relaxed)
+            return (state.descriptor, state.holdsPromise ? .pending : state.stage)
         }
         if let descriptor {
             try? descriptor.close()
@@ -149,8 +167,7 @@ public final class StagedFile: Sendable {
                 throw error
             }
             // Between the old end and the new bytes lie zeros: the local file's hole.
-            if offset > state.size { state.extents.insert(state.size..<offset) }
-            state.extents.insert(offset..<end)
+            state.insert(min(offset, state.size)..<end)
             state.size = max(state.size, end)
         }
     }
@@ -163,9 +180,10 @@ public final class StagedFile: Sendable {
             next.size = size
             next.cutSize = nil
             if size > state.size {
-                next.extents.insert(state.size..<size)
+                next.insert(state.size..<size)
             } else {
                 next.extents.removeAll(from: size)
+                next.grown.removeAll(from: size)
                 next.synced = state.synced?.clipped(to: size)
                 // Who empties a file begins a new content: nothing of the one that was reported as safe is left.
                 if size == 0, state.synced?.size ?? 0 > 0 { next.isPromised = false }
@@ -201,6 +219,15 @@ public final class StagedFile: Sendable {
     /// Cuts a range, as far as the file goes, into pieces that are here and pieces that the service has.
     public func pieces(of range: Range<UInt64>) -> [(range: Range<UInt64>, isHere: Bool)] {
         self.state.withLock { $0.extents.pieces(of: range.clamped(to: 0..<$0.size)) }
+    }
+
+    /// Which bytes are to be brought here, and put here by ``fill(_:at:)``, before more is written, since what is here is
+    /// in too many pieces by now: gaps between them, the smallest, so that they become fewer.
+    public var gapsToFill: [Range<UInt64>] {
+        let limit = self.store.extentLimit
+        return self.state.withLock { state in
+            state.extents.extents.count < limit ? [] : state.extents.smallestGaps(max(1, limit / 256))
+        }
     }
 
     /// Reads bytes that are here.
@@ -282,11 +309,21 @@ public final class StagedFile: Sendable {
         _ body: (inout State) throws(Errno) -> Value
     ) throws(Errno) -> Value {
         do throws(Errno) {
-            return try self.state.withLock { state throws(Errno) in try body(&state) }
+            return try self.withCountedState(body)
         } catch {
             guard error == .noSpace, self.store.makeRoom(byteCount) else { throw error }
         }
-        return try self.state.withLock { state throws(Errno) in try body(&state) }
+        return try self.withCountedState(body)
+    }
+
+    private func withCountedState<Value: Sendable>(
+        _ body: (inout State) throws(Errno) -> Value
+    ) throws(Errno) -> Value {
+        try self.state.withLock { state throws(Errno) in
+            let before = state.byteCount
+            defer { self.store.memory.add(state.byteCount - before, ordering: .relaxed) }
+            return try body(&state)
+        }
     }
 
     private static func writeAll(

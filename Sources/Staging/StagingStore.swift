@@ -31,6 +31,10 @@ public final class StagingStore: Sendable {
     /// that a person who names a file by its number means no other filesystem's whose mount began in the same second.
     private let nextNumber: Mutex<UInt64>
     let openFiles = OpenStagedFiles()
+    /// What all staged files take of memory, in bytes.
+    let memory = Atomic(0)
+    /// In so many pieces may be what is here of a file before gaps between them are filled.
+    let extentLimit: Int
     /// Each syncs one file at a time.
     private let syncers = (0..<4).map { DispatchQueue(label: "tetherfs.sync-\($0)") }
 
@@ -58,15 +62,18 @@ public final class StagingStore: Sendable {
         )
     }
 
-    /// As the public one, for a test that tells which start of the machine this is, and how its disk fails.
+    /// As the public one, for a test that tells which start of the machine this is, how its disk fails, and in how few
+    /// pieces a file may be.
     init(
         in cache: CacheDirectory,
         recovers: Bool,
         makeRoom: @escaping @Sendable (Int) -> Bool,
         boot: String,
         syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
+        extentLimit: Int = 16_384,
         logger: Logger
     ) throws(CacheDirectoryError) {
+        self.extentLimit = extentLimit
         self.makeRoomOutside = makeRoom
         self.recovers = recovers
         self.syncFile = syncFile
@@ -150,6 +157,9 @@ public final class StagingStore: Sendable {
     func makeRoom(_ byteCount: Int) -> Bool {
         self.makeRoomOutside(byteCount) || self.spareBytes.withLock(\.self)?(byteCount) == true
     }
+
+    /// What the files here take of memory, about, in bytes.
+    public var memoryByteCount: Int { self.memory.load(ordering: .relaxed) }
 
     // MARK: What earlier mounts left
 

@@ -269,27 +269,6 @@ extension FileSystem {
         } while !content.beginLeaving()
     }
 
-    /// Brings all bytes of a file here, since its place on the service is about to go.
-    private func fetchAll(_ content: FileContent) async throws(FileSystemError) {
-        let staged = try await self.stagedForWriting(content, emptied: false)
-        let source = Uploader.Source(
-            staged: staged,
-            base: content.state.withLock { $0.base },
-            size: staged.size
-        ) { self.namespace.path(of: content.inode) }
-        let step: UInt64 = 4 << 20
-        for start in stride(from: 0, to: source.size, by: Int(step)) {
-            let range = start..<min(start + step, source.size)
-            for (piece, isHere) in staged.pieces(of: range) where !isHere {
-                var offset = piece.lowerBound
-                for slice in try await self.uploader.slices(of: piece, source) {
-                    do { try staged.fill(slice.bytes, at: offset) } catch { throw .local(error) }
-                    offset += UInt64(slice.range.count)
-                }
-            }
-        }
-    }
-
     /// Does something that looks at names and then changes them, while the directories above them stand still.
     func changingNames<Value: Sendable>(
         _ keys: [NameKey],

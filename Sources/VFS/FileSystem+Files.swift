@@ -242,6 +242,9 @@ extension FileSystem {
                 try await self.stageAnew(content, after: staged)
                 continue
             }
+            if !emptied, !content.isUnlinked {
+                try await self.bringHere(staged.gapsToFill, staged, of: content)
+            }
             do throws(Errno) {
                 try await staged.prepareToChange(cuttingTo: cutSize)
             } catch {

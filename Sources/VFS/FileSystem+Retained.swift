@@ -1,5 +1,7 @@
+import BlockCaching
 import Inodes
 import Primitives
+import Staging
 
 // Staged bytes that the service has, too: they save downloads, and go where they are in the way.
 
@@ -32,5 +34,43 @@ extension FileSystem {
             if state.useCount == 0, state.staged?.isDirty == false { state.staged = nil }
         }
         return content.staged == nil
+    }
+
+    /// Brings all bytes of a file here, since its place on the service is about to go.
+    func fetchAll(_ content: FileContent) async throws(FileSystemError) {
+        let staged = try await self.stagedForWriting(content, emptied: false)
+        try await self.bringHere([0..<staged.size], staged, of: content)
+    }
+
+    /// Brings what only the service has of some ranges here.
+    func bringHere(
+        _ ranges: [Range<UInt64>],
+        _ staged: StagedFile,
+        of content: FileContent
+    ) async throws(FileSystemError) {
+        guard !ranges.isEmpty else { return }
+        let source = Uploader.Source(
+            staged: staged,
+            base: content.state.withLock { $0.base },
+            size: staged.size
+        ) { self.namespace.path(of: content.inode) }
+        if ranges.count > 1, let base = source.base {
+            // All at once, not one after the other.
+            let version = BlockSource(content: base.content, size: base.size, path: source.path)
+            for range in ranges { self.cache.readAhead(version, range) }
+        }
+        let step: UInt64 = 4 << 20
+        for range in ranges {
+            for start in stride(from: range.lowerBound, to: range.upperBound, by: Int(step)) {
+                let range = start..<min(start + step, range.upperBound)
+                for (piece, isHere) in staged.pieces(of: range) where !isHere {
+                    var offset = piece.lowerBound
+                    for slice in try await self.uploader.slices(of: piece, source) {
+                        do { try staged.fill(slice.bytes, at: offset) } catch { throw .local(error) }
+                        offset += UInt64(slice.range.count)
+                    }
+                }
+            }
+        }
     }
 }

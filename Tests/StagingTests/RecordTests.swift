@@ -112,6 +112,55 @@ struct RecordTests {
         #expect(try await self.record()?.content == Journal.Content(size: 1000, extents: extents(0..<10)))
     }
 
+    @Test("A write after an fsync has the journal write few of many extents, and it knows of all of them")
+    func growth() async throws {
+        let size: UInt64 = 1 << 30
+        let file = try self.fixture.written("a", [1], size: size, base: size)
+        for index in 1..<4000 as Range<UInt64> { try write(file, [1], at: index << 16) }
+        try await file.makeDurable()
+        let before = self.fixture.journal.writtenExtentCount
+        for index in 0..<1000 as Range<UInt64> {
+            try write(file, [1], at: index << 16 + 100)
+            await file.didChange()
+        }
+        // All of them each time would be more than 8,000,000, as what was synced is written with them.
+        #expect(self.fixture.journal.writtenExtentCount - before < 1_000_000)
+        #expect(try await self.record()?.content.extents?.extents.count == 5000)
+    }
+
+    @Test("The write after an fsync that brings all of a file here is in the journal when it returns")
+    func growthWhole() async throws {
+        let file = try self.fixture.written("a", [1], size: 10, base: 10)
+        try await file.makeDurable()
+        try write(file, pattern(9), at: 1)
+        await file.didChange()
+        let crashed = try self.fixture.crashed()
+        #expect(crashed.leftovers().map(\.file.isWhole) == [true])
+        self.fixture.keep(crashed)
+    }
+
+    @Test("What was cut away of a file after an fsync is not in the journal again as what was written")
+    func growthCut() async throws {
+        let file = try self.fixture.written("a", [1], size: 1000, base: 1000)
+        try await file.makeDurable()
+        try write(file, [1], at: 500)
+        await file.didChange()
+        try await file.prepareToChange(cuttingTo: 300)
+        try write(file, [1], at: 100)
+        await file.didChange()
+        let announced = Journal.Content(size: 300, extents: extents(0..<1, 100..<101))
+        #expect(try await self.record()?.content == announced)
+        try file.truncate(to: 300)
+        await file.didChange()
+        try write(file, [1], at: 200)
+        await file.didChange()
+        let record = try #require(try await self.record())
+        #expect(record.content == Journal.Content(size: 300, extents: extents(0..<1, 100..<101, 200..<201)))
+        #expect(record.synced == Journal.Content(size: 300, extents: extents(0..<1)))
+        file.discard()
+        #expect(try await self.record() == nil)
+    }
+
     @Test("What was promised while an older state was uploaded stays a promise")
     func promisedMeanwhile() async throws {
         let file = try self.fixture.written()
@@ -283,7 +332,14 @@ struct RecordTests {
         for step in 0..<150 {
             let offset = UInt64.random(in: 0..<1000, using: &random)
             switch Int.random(in: 0..<6, using: &random) {
-            case 0...1: try write(file, pattern(Int.random(in: 1..<50, using: &random)), at: offset)
+            case 0: try write(file, pattern(Int.random(in: 1..<50, using: &random)), at: offset)
+            case 1:
+                try write(file, pattern(Int.random(in: 1..<50, using: &random)), at: offset)
+                await file.didChange()
+                if file.holdsPromise, !file.isWhole {
+                    let content = file.state.withLock(\.content)
+                    #expect(try await self.record()?.content == content, "seed \(seed)")
+                }
             case 2: try file.truncate(to: offset)
             case 3: file.recordPending()
             case 4: try await file.makeDurable()

@@ -1,7 +1,6 @@
 import BlockCaching
 import Primitives
 import RemoteAPI
-import Staging
 import Synchronization
 import SystemPackage
 import TestKit
@@ -9,6 +8,7 @@ import Testing
 import Transport
 import WireFormat
 
+@testable import Staging
 @testable import VFS
 
 @Suite("Uploads of what is partly here", .timeLimit(.minutes(5)))
@@ -45,6 +45,48 @@ struct MixedUploadTests {
         // The block that was written to comes too, once, for the bytes around.
         #expect(remote.readByteCount == size)
         staged.discard()
+    }
+
+    @Test(
+        "However scattered the writes into a large file are, it is in few pieces here, and none of them is lost",
+        arguments: [WriteOptions.Mode.sync, .writeBack]
+    )
+    func scattered(mode: WriteOptions.Mode) async throws {
+        let mount = try Mount(writes: WriteOptions(mode: mode), extentLimit: 16)
+        var expected = pattern(1 << 20)
+        mount.remote.put("a", expected)
+        let handle = try await mount.open("a", writes: true)
+        var random = SeededGenerator(seed: 7)
+        for (index, block) in (0..<256).shuffled(using: &random).enumerated() {
+            let offset = block << 12 + 100
+            let bytes = [UInt8](repeating: UInt8(index), count: 50)
+            try await mount.write(handle, bytes, at: offset)
+            expected.replaceSubrange(offset..<offset + 50, with: bytes)
+            let count = try #require(handle.content.staged).state.withLock { $0.extents.extents.count }
+            #expect(count <= 16)
+            if index == 100 { try await mount.fileSystem.fsync(handle) }
+        }
+        try await mount.close(handle)
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.bytes(of: "a") == expected)
+    }
+
+    @Test("Without the service, a write that would make too many pieces fails, and nothing is lost")
+    func scatteredInVain() async throws {
+        let mount = try Mount(writes: .waiting, extentLimit: 2)
+        mount.remote.put("a", pattern(10 << 20))
+        let handle = try await mount.open("a", writes: true)
+        mount.faulty.fail(.read, with: .unavailable("500"), count: .max)
+        try await mount.write(handle, [1], at: 1 << 20)
+        try await mount.write(handle, [2], at: 3 << 20)
+        await #expect(throws: FileSystemError.self) { try await mount.write(handle, [3], at: 5 << 20) }
+        mount.faulty.heal()
+        try await mount.write(handle, [3], at: 5 << 20)
+        try await mount.close(handle)
+        #expect(await mount.fileSystem.drain().isEmpty)
+        var expected = pattern(10 << 20)
+        for number in 1...3 { expected[(2 * number - 1) << 20] = UInt8(number) }
+        #expect(mount.remote.bytes(of: "a") == expected)
     }
 
     @Test("A retried part is sent from its beginning again, of blocks that are here")

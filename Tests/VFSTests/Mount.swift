@@ -34,7 +34,8 @@ final class Mount: Sendable {
         writes: WriteOptions = WriteOptions(),
         over remote: InMemoryRemote? = nil,
         in directory: TemporaryDirectory = TemporaryDirectory(),
-        boot: String = Journal.currentBoot()
+        boot: String = Journal.currentBoot(),
+        extentLimit: Int = 16_384
     ) throws {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -48,6 +49,7 @@ final class Mount: Sendable {
             recovers: true,
             makeRoom: { _ in false },
             boot: boot,
+            extentLimit: extentLimit,
             logger: self.log.logger
         )
         let namespace = Namespace(

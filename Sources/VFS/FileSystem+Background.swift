@@ -39,6 +39,11 @@ extension FileSystem {
                 }
             }
             self.enqueue(content)
+            // Else they would take more and more memory, where files come faster than they can be sent.
+            await self.queue.waitForRoom(
+                limit: self.options.waitingLimit,
+                atMost: self.options.longestWait
+            )
         }
         if let error = content.takeUntold() { throw error }
     }

@@ -13,6 +13,8 @@ final class UploadQueue: Sendable {
         var forced: Set<InodeNumber> = []
         var tasks: [InodeNumber: Task<Void, Never>] = [:]
         var waits: [Wait] = []
+        /// Those who wait until fewer files wait.
+        var pauses: [OneShot<Void>] = []
         /// The moment for which a task sleeps.
         var alarm: ContinuousClock.Instant?
         var upload: Upload?
@@ -36,11 +38,13 @@ final class UploadQueue: Sendable {
 
     /// Uploads nothing any more.
     func end() {
-        let tasks = self.state.withLock { state in
+        let (tasks, pauses) = self.state.withLock { state in
             state.upload = nil
-            return Array(state.tasks.values)
+            defer { state.pauses = [] }
+            return (Array(state.tasks.values), state.pauses)
         }
         for task in tasks { task.cancel() }
+        for pause in pauses { pause.resolve(()) }
     }
 
     /// Adds a file, or says that it has something new to upload.
@@ -70,6 +74,33 @@ final class UploadQueue: Sendable {
     func stop(_ inode: InodeNumber) {
         self.state.withLock { $0.tasks[inode] }?.cancel()
     }
+
+    /// Waits while more files than a limit wait here.
+    ///
+    /// - Parameters:
+    ///   - limit: How many may.
+    ///   - longest: How long it waits at most; also ended by cancellation.
+    func waitForRoom(limit: Int, atMost longest: Duration) async {
+        let deadline = ContinuousClock.now + longest
+        while !Task.isCancelled, ContinuousClock.now < deadline {
+            let isOver = OneShot<Void>()
+            let isFull = self.state.withLock { state in
+                guard state.contents.count > limit, state.upload != nil else { return false }
+                state.pauses.append(isOver)
+                return true
+            }
+            guard isFull else { return }
+            let alarm = Task {
+                try? await Task.sleep(until: deadline)
+                isOver.resolve(())
+            }
+            _ = await isOver.wait()
+            alarm.cancel()
+        }
+    }
+
+    /// How many wait for others to be uploaded.
+    var pausedCount: Int { self.state.withLock { $0.pauses.count } }
 
     /// How many are being uploaded now.
     var runningCount: Int { self.state.withLock { $0.tasks.count } }
@@ -147,7 +178,8 @@ final class UploadQueue: Sendable {
                 over.append(state.waits.remove(at: index).isOver)
             }
             self.startDue(&state)
-            return over
+            defer { state.pauses = [] }
+            return over + state.pauses
         }
         for isOver in over { isOver.resolve(()) }
     }

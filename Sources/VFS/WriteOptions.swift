@@ -31,6 +31,10 @@ public struct WriteOptions: Sendable {
     public var renameLimit: UInt64
     /// How much of the local disk the staged bytes of uploaded files may take that are kept for reads and renames.
     public var retainedByteLimit: UInt64
+    /// How many files may wait for their upload before close(2) waits for some of them.
+    public var waitingLimit = 4096
+    /// How long close(2) waits for that at most; it succeeds all the same.
+    public var longestWait = Duration.seconds(10)
     /// Whether the service's files never change, so that what was read of them holds for good.
     public var isImmutable: Bool
 

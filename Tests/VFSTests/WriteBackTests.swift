@@ -1,4 +1,5 @@
 import RemoteAPI
+import Synchronization
 import TestKit
 import Testing
 
@@ -52,6 +53,45 @@ struct WriteBackTests {
         await mount.waitUntilUploaded()
         #expect(mount.remote.inFlightMaximum(.beginUpload) <= UploadSchedule.capacity)
         #expect(mount.remote.tree.count == 100)
+    }
+
+    @Test("Where more files wait than memory is meant for, close waits for uploads, and succeeds")
+    func tooMany() async throws {
+        var options = WriteOptions(mode: .writeBack)
+        options.waitingLimit = 10
+        options.longestWait = .seconds(200)
+        let mount = try self.mount(.strict, options)
+        let hold = mount.remote.hold(.beginUpload)
+        for number in 0..<10 { try await mount.put("f-\(number)", pattern(10)) }
+        #expect(mount.fileSystem.queue.pausedCount == 0)
+        let isClosed = Mutex(false)
+        let eleventh = Task {
+            try await mount.put("f-10", pattern(10))
+            isClosed.withLock { $0 = true }
+        }
+        while mount.fileSystem.queue.pausedCount == 0, !isClosed.withLock({ $0 }) { await Task.yield() }
+        let wasClosed = isClosed.withLock { $0 }
+        #expect(!wasClosed)
+        // It is safe here by now.
+        #expect(mount.staged.count { $0.hasPrefix("dirty-") } == 11)
+        hold.release()
+        try await eleventh.value
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.tree.count == 11)
+    }
+
+    @Test("A service that does not answer keeps a close among too many files a while, not for ever")
+    func tooManyForLong() async throws {
+        var options = WriteOptions(mode: .writeBack)
+        options.waitingLimit = 1
+        options.longestWait = .milliseconds(20)
+        let mount = try self.mount(.strict, options)
+        let hold = mount.remote.hold(.beginUpload)
+        for number in 0..<5 { try await mount.put("f-\(number)", pattern(10)) }
+        #expect(mount.remote.tree.isEmpty)
+        hold.release()
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.tree.count == 5)
     }
 
     @Test("fsync covers what was written, and a close after it costs no second upload")

@@ -84,6 +84,8 @@ struct MountConfiguration: Sendable {
         self.diskCacheByteCount = try layers.byteCount(.diskCache, default: 10 << 30, in: 0...(1 << 50))
         self.writes = try Self.writes(layers)
         self.writes.retainedByteLimit = min(2 << 30, UInt64(max(0, self.diskCacheByteCount - 4 << 20)) / 8)
+        // An eighth of the memory, as each takes some 3 KiB.
+        self.writes.waitingLimit = self.memoryByteCount / 8 / (3 << 10)
         self.metricsAddress = try layers.metricsAddress(.metricsListen)
         self.isForeground = layers.isOn(.foreground)
         self.isReadOnly = layers.isOn(.readOnly)

@@ -14,6 +14,8 @@ struct Ahead {
 
     /// Requests under way that are counted against ``places``.
     var inFlight = 0
+    /// How many of them may be listings.
+    var listings: ListingAllowance
     var walks: [Walk] = []
     /// By directory.
     var sweeps: [InodeNumber: SizeSweep] = [:]
@@ -28,6 +30,11 @@ struct Ahead {
         /// The directory in it that was opened last.
         var lastOpened: InodeNumber?
     }
+
+    /// Makes one.
+    ///
+    /// - Parameter listingBudget: What listings on their way may take, in bytes.
+    init(listingBudget: Int) { self.listings = ListingAllowance(budget: listingBudget) }
 
     /// Whether nothing is going on.
     var isIdle: Bool { self.walks.isEmpty && self.sweeps.isEmpty }

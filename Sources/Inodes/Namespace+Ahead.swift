@@ -118,12 +118,14 @@ extension Namespace {
     private func takeNext(_ ahead: inout Ahead) -> Wanted? {
         guard ahead.inFlight < Ahead.places else { return nil }
         var wanted: Wanted?
-        for index in ahead.walks.indices where wanted == nil {
+        for index in ahead.walks.indices where wanted == nil && ahead.listings.hasRoom {
             wanted = ahead.walks[index].nextListing(
                 timeToLive: self.timeToLive,
+                limit: ahead.listings.window,
                 known: self.freshSubdirectories
             ).map { .listing($0.inode) }
         }
+        if wanted != nil { ahead.listings.begin() }
         if wanted == nil {
             wanted = ahead.nextSize(next: self.fileWithoutSize).map { .size($0.file, in: $0.directory) }
         }
@@ -152,6 +154,7 @@ extension Namespace {
 
     private func finish(_ wanted: Wanted, _ isDone: Bool, _ ahead: inout Ahead) {
         let directory = wanted.directory
+        if case .listing = wanted { ahead.listings.end() }
         guard isDone else {
             ahead.sweeps[directory]?.stop()
             for index in ahead.walks.indices { ahead.walks[index].fail(at: directory) }

@@ -206,6 +206,7 @@ extension Namespace {
         asOf: ContinuousClock.Instant
     ) {
         let listed = NameTable(listing)
+        self.ahead.withLock { $0.listings.note(listed.byteCount) }
         let logsRefusals: Bool = self.state.withLock { state in
             // A directory that went away, or elsewhere, while it was listed is not brought back.
             guard state.path(of: inode) == path, let old = state.directories[inode] else { return false }

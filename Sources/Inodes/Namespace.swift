@@ -54,7 +54,7 @@ public final class Namespace: Sendable {
     let listings = SingleFlight<InodeNumber, Result<Void, RemoteError>>()
     let probes = SingleFlight<InodeNumber, Result<UInt64, RemoteError>>()
     /// What is asked for before anybody waits for it; ``state`` may be taken inside.
-    let ahead = Mutex(Ahead())
+    let ahead: Mutex<Ahead>
 
     /// Makes a namespace of which only the root is known.
     ///
@@ -110,6 +110,8 @@ public final class Namespace: Sendable {
             state.nodes[.root] = Node(kind: .directory, parent: .root, name: name, lookupCount: 1)
         }
         self.state = Mutex(state)
+        // Beside those that are kept: few trees have directories so large that this matters.
+        self.ahead = Mutex(Ahead(listingBudget: listingBudget / 2))
         Task { [weak self] in
             // Ends with the state, which has the other end.
             for await _ in saving {

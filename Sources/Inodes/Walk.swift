@@ -218,14 +218,16 @@ struct Walk {
     ///
     /// - Parameters:
     ///   - timeToLive: How long a listing is believed.
+    ///   - limit: How many of the next directories are near enough at most.
     ///   - known: Told of each directory before it is listed. The directories in it, in order, if its listing is
     ///     fresh or there is none to be asked for; nothing for others.
     /// - Returns: The directory; nothing if all that are near enough are known or asked for.
     mutating func nextListing(
         timeToLive: Duration,
+        limit: Int = .max,
         known: (Sibling) -> [Sibling]?
     ) -> Sibling? {
-        let reach = self.reach(timeToLive)
+        let reach = min(limit, self.reach(timeToLive))
         if self.mayLookAbove, reach >= Self.maximumWindow {
             self.mayLookAbove = false
             if let index = self.nextAbove(within: 2 * reach), let place = self.ask(at: index, known).place {

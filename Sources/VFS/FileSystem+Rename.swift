@@ -1,4 +1,5 @@
 import Inodes
+import Logging
 import Primitives
 import RemoteAPI
 import Staging
@@ -129,6 +130,7 @@ extension FileSystem {
             noted?.isCopied()
             // The listing that shows it to be a file; asked for again below if it is too old by now.
             let isListed = self.namespace.isListed(old.parent)
+            let sizeToCheck = self.sizeToCheck(content, copied)
             let waiting = content.waiting + (target?.waiting ?? [])
             let mayComeBack = waiting.contains(where: self.isUploadedByNextMount)
             // The new name first: whoever reads goes to what is whole.
@@ -145,7 +147,7 @@ extension FileSystem {
                     throw .local(error)
                 }
                 await self.staging.journal.written()
-                try await self.deleteOldName(path, old, isListed: isListed)
+                try await self.deleteOldName(path, old, isListed: isListed, size: sizeToCheck)
             }
         }
         self.retain(content)
@@ -164,7 +166,7 @@ extension FileSystem {
     }
 
     /// Whether a mount that follows a crash uploads it, also after a power failure.
-    private func isUploadedByNextMount(_ staged: StagedFile) -> Bool {
+    func isUploadedByNextMount(_ staged: StagedFile) -> Bool {
         staged.isDirty && (staged.holdsPromise || staged.stage != .open)
     }
 
@@ -202,22 +204,51 @@ extension FileSystem {
             }
             return self.namespace.expireListing(new.parent)
         }
-        // Without unsent bytes the content is the version that it was.
-        guard let (staged, snapshot) = copied.staged, staged.isDirty else { return }
+        guard let (staged, snapshot) = copied.staged, staged.isDirty else {
+            // Without unsent bytes the content is the version that it was, unless another one was seen there since.
+            if self.namespace.knownVersion(of: content.inode)?.content != copied.version {
+                self.forgetVersion(of: content)
+            }
+            return
+        }
         self.didUpload(content, staged, snapshot)
     }
 
+    /// The size in bytes that the service has to have of a file still that was copied to another name; nothing if that
+    /// was seen within its time to live, or is not known.
+    private func sizeToCheck(_ content: FileContent, _ copied: Copied) -> UInt64? {
+        // What is known of one that waits here is the size that it has here.
+        if content.isDirty { return copied.oldSize }
+        return self.namespace.freshVersion(of: content.inode)?.size == copied.oldSize ? nil : copied.oldSize
+    }
+
     /// Deletes a file's old name, if a listing within its time to live shows it to be a file.
+    ///
+    /// - Parameters:
+    ///   - path: The old path.
+    ///   - old: The old name.
+    ///   - isListed: Whether there is such a listing.
+    ///   - size: The size in bytes that it must have now: what has another one by now somebody else wrote there, and it
+    ///     stays, as what comes there after the rename does; nothing if it need not be asked for.
+    /// - Throws: Why both names may be there.
     private func deleteOldName(
         _ path: RemotePath,
         _ old: Place,
-        isListed: Bool
+        isListed: Bool,
+        size: UInt64?
     ) async throws(FileSystemError) {
         do throws(RemoteError) {
             if !isListed {
                 // One under way would leave out the name, as it is moved here.
                 try await self.namespace.refreshAnew(old.parent)
                 guard self.namespace.known(old.name, in: old.parent)?.kind == .file else { return }
+            }
+            if let size, try await self.remote.size(of: path) != size {
+                self.logger.warning(
+                    "what another client wrote to a file's old name while it was renamed is left there",
+                    metadata: ["path": "\(path)"]
+                )
+                return self.namespace.expireListing(old.parent)
             }
             try await self.remote.delete(path, kind: .file)
         } catch {
@@ -229,131 +260,5 @@ extension FileSystem {
         }
         // Should a listing have brought it back meanwhile.
         self.namespace.remove(old.name, in: old.parent, at: .now())
-    }
-
-    /// What was copied.
-    private struct Copied: Sendable {
-        /// The staged file that it was copied from, if there was one.
-        let staged: (StagedFile, StagedFile.Snapshot)?
-    }
-
-    /// Uploads a file under another name; writers that are faster than that are let run twice, then they wait.
-    private func copyOutrunningWriters(
-        _ content: FileContent,
-        to new: Place,
-        replacing target: FileContent?,
-        _ noted: NotedRename?
-    ) async throws(FileSystemError) -> Copied {
-        for round in 0..<2 {
-            if let copied = try await self.copy(
-                content,
-                to: new,
-                replacing: target,
-                noted,
-                isRepeated: round > 0
-            ) {
-                return copied
-            }
-        }
-        let last: Result<Copied?, FileSystemError> = await content.writers.alone {
-            do throws(FileSystemError) {
-                return .success(
-                    try await self.copy(content, to: new, replacing: target, noted, isRepeated: true)
-                )
-            } catch {
-                return .failure(error)
-            }
-        }
-        guard let copied = try last.get() else { throw .changedOnServer }
-        return copied
-    }
-
-    /// Uploads a file under another name.
-    ///
-    /// - Parameters:
-    ///   - content: The file's.
-    ///   - new: Its new name.
-    ///   - target: What has that name.
-    ///   - noted: What the journal has of it.
-    ///   - isRepeated: Whether an earlier round was outrun: what that sent may be there, as an answer was lost.
-    /// - Returns: What was uploaded; nothing if a writer outran it.
-    /// - Throws: Why it was not.
-    private func copy(
-        _ content: FileContent,
-        to new: Place,
-        replacing target: FileContent?,
-        _ noted: NotedRename?,
-        isRepeated: Bool
-    ) async throws(FileSystemError) -> Copied? {
-        guard let path = self.namespace.path(of: new.parent)?.appending(new.name) else { throw .noSuchFile }
-        let version = try await self.versionUnlessDirty(content)
-        let staged = content.currentStaged(known: version)
-        let snapshot = staged?.file.snapshot
-        guard let size = snapshot?.size ?? version?.size else { throw .stale }
-        let source = Uploader.Source(staged: staged?.file, base: staged?.base ?? version, size: size) {
-            self.namespace.path(of: content.inode)
-        }
-        let replaced = target.flatMap { self.sizeOnServer($0, otherwise: size) }
-        // Of that size, it would prove nothing.
-        let previousSize = isRepeated ? replaced ?? size : replaced
-        noted?.willCopy(size, old: self.sizeOnServer(content, otherwise: nil), over: previousSize)
-        do throws(FileSystemError) {
-            let isDone = try await self.uploader.upload(
-                source,
-                to: path,
-                in: new.parent,
-                previousSize: previousSize,
-                beforeComplete: { () throws(FileSystemError) in
-                    if let target { try await self.beginLeaving(target) }
-                    // What waits to be uploaded there is no conflict with what is.
-                    target?.state.withLock { state in
-                        for waiting in state.waiting { waiting.willReplace(size: size) }
-                        state.sizeInDoubt = size
-                    }
-                    await self.staging.journal.written()
-                }
-            ) { content.staged?.snapshot == snapshot }
-            guard isDone else { return nil }
-        } catch {
-            // Whether the target was replaced, or made, is not known: nothing of it is believed any more.
-            if let target { self.forgetVersion(of: target) }
-            self.namespace.expireListing(new.parent)
-            throw error
-        }
-        guard let staged, let snapshot else { return Copied(staged: nil) }
-        return Copied(staged: (staged.file, snapshot))
-    }
-
-    /// What the service has of a file is not known any more.
-    private func forgetVersion(of content: FileContent) {
-        self.namespace.forgetVersion(of: content.inode)
-        content.state.withLock { state in
-            if state.staged?.isDirty == false { state.staged = nil }
-        }
-    }
-
-    /// The size that the service has of a file: nothing if it has none; some other one where it is not known, also as
-    /// the answer to an upload's last call was lost.
-    private func sizeOnServer(_ content: FileContent, otherwise size: UInt64?) -> UInt64? {
-        if content.state.withLock({ $0.sizeInDoubt != nil }) { return size }
-        guard self.namespace.isOnServer(content.inode) else { return nil }
-        if content.isDirty {
-            // Of one that was emptied there is no version that its bytes come from.
-            return content.state.withLock { $0.base?.size ?? $0.staged?.baseSize } ?? size
-        }
-        return self.namespace.knownVersion(of: content.inode)?.size ?? size
-    }
-
-    /// Notes in the journal that a file is about to be renamed on the service.
-    private func note(_ path: RemotePath, to new: Place) -> NotedRename? {
-        guard let target = self.namespace.path(of: new.parent)?.appending(new.name) else { return nil }
-        return NotedRename(self.staging.journal, from: path, to: target)
-    }
-
-    private func versionUnlessDirty(_ content: FileContent) async throws(FileSystemError) -> FileVersion? {
-        if content.isDirty { return self.namespace.knownVersion(of: content.inode) }
-        return try await self.fail { () throws(RemoteError) in
-            try await self.namespace.version(of: content.inode)
-        }
     }
 }

@@ -1,0 +1,140 @@
+import Inodes
+import Primitives
+import RemoteAPI
+import Staging
+import WireFormat
+
+// The copy of a file under another name, which is most of its rename.
+
+extension FileSystem {
+    /// What was copied.
+    struct Copied: Sendable {
+        /// The staged file that it was copied from, if there was one.
+        let staged: (StagedFile, StagedFile.Snapshot)?
+        /// The version on the service that bytes not staged came from.
+        let version: ContentID?
+        /// The size in bytes that the service had under the old name then; nothing if that is not known.
+        let oldSize: UInt64?
+    }
+
+    /// Uploads a file under another name; writers that are faster than that are let run twice, then they wait.
+    func copyOutrunningWriters(
+        _ content: FileContent,
+        to new: Place,
+        replacing target: FileContent?,
+        _ noted: NotedRename?
+    ) async throws(FileSystemError) -> Copied {
+        for round in 0..<2 {
+            if let copied = try await self.copy(
+                content,
+                to: new,
+                replacing: target,
+                noted,
+                isRepeated: round > 0
+            ) {
+                return copied
+            }
+        }
+        let last: Result<Copied?, FileSystemError> = await content.writers.alone {
+            do throws(FileSystemError) {
+                return .success(
+                    try await self.copy(content, to: new, replacing: target, noted, isRepeated: true)
+                )
+            } catch {
+                return .failure(error)
+            }
+        }
+        guard let copied = try last.get() else { throw .changedOnServer }
+        return copied
+    }
+
+    /// Uploads a file under another name.
+    ///
+    /// - Parameters:
+    ///   - content: The file's.
+    ///   - new: Its new name.
+    ///   - target: What has that name.
+    ///   - noted: What the journal has of it.
+    ///   - isRepeated: Whether an earlier round was outrun: what that sent may be there, as an answer was lost.
+    /// - Returns: What was uploaded; nothing if a writer outran it.
+    /// - Throws: Why it was not.
+    private func copy(
+        _ content: FileContent,
+        to new: Place,
+        replacing target: FileContent?,
+        _ noted: NotedRename?,
+        isRepeated: Bool
+    ) async throws(FileSystemError) -> Copied? {
+        guard let path = self.namespace.path(of: new.parent)?.appending(new.name) else { throw .noSuchFile }
+        let version = try await self.versionUnlessDirty(content)
+        let staged = content.currentStaged(known: version)
+        let snapshot = staged?.file.snapshot
+        guard let size = snapshot?.size ?? version?.size else { throw .stale }
+        let source = Uploader.Source(staged: staged?.file, base: staged?.base ?? version, size: size) {
+            self.namespace.path(of: content.inode)
+        }
+        let replaced = target.flatMap { self.sizeOnServer($0, otherwise: size) }
+        // Of that size, it would prove nothing.
+        let previousSize = isRepeated ? replaced ?? size : replaced
+        let oldSize = self.sizeOnServer(content, otherwise: nil)
+        noted?.willCopy(size, old: oldSize, over: previousSize)
+        do throws(FileSystemError) {
+            let isDone = try await self.uploader.upload(
+                source,
+                to: path,
+                in: new.parent,
+                previousSize: previousSize,
+                beforeComplete: { () throws(FileSystemError) in
+                    if let target { try await self.beginLeaving(target) }
+                    // What waits to be uploaded there is no conflict with what is.
+                    target?.state.withLock { state in
+                        for waiting in state.waiting { waiting.willReplace(size: size) }
+                        state.sizeInDoubt = size
+                    }
+                    await self.staging.journal.written()
+                }
+            ) { content.staged?.snapshot == snapshot }
+            guard isDone else { return nil }
+        } catch {
+            // Whether the target was replaced, or made, is not known: nothing of it is believed any more.
+            if let target { self.forgetVersion(of: target) }
+            self.namespace.expireListing(new.parent)
+            throw error
+        }
+        let sent = staged.flatMap { staged in snapshot.map { (staged.file, $0) } }
+        return Copied(staged: sent, version: version?.content, oldSize: oldSize)
+    }
+
+    /// What the service has of a file is not known any more.
+    func forgetVersion(of content: FileContent) {
+        self.namespace.forgetVersion(of: content.inode)
+        content.state.withLock { state in
+            if state.staged?.isDirty == false { state.staged = nil }
+        }
+    }
+
+    /// The size that the service has of a file: nothing if it has none; some other one where it is not known, also as
+    /// the answer to an upload's last call was lost.
+    private func sizeOnServer(_ content: FileContent, otherwise size: UInt64?) -> UInt64? {
+        if content.state.withLock({ $0.sizeInDoubt != nil }) { return size }
+        guard self.namespace.isOnServer(content.inode) else { return nil }
+        if content.isDirty {
+            // Of one that was emptied there is no version that its bytes come from.
+            return content.state.withLock { $0.base?.size ?? $0.staged?.baseSize } ?? size
+        }
+        return self.namespace.knownVersion(of: content.inode)?.size ?? size
+    }
+
+    /// Notes in the journal that a file is about to be renamed on the service.
+    func note(_ path: RemotePath, to new: Place) -> NotedRename? {
+        guard let target = self.namespace.path(of: new.parent)?.appending(new.name) else { return nil }
+        return NotedRename(self.staging.journal, from: path, to: target)
+    }
+
+    private func versionUnlessDirty(_ content: FileContent) async throws(FileSystemError) -> FileVersion? {
+        if content.isDirty { return self.namespace.knownVersion(of: content.inode) }
+        return try await self.fail { () throws(RemoteError) in
+            try await self.namespace.version(of: content.inode)
+        }
+    }
+}

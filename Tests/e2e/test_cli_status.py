@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -202,6 +203,33 @@ def test_a_failed_upload_shows_with_its_reason_and_the_requests_id(server, files
         assert table_row(mount)[4].endswith(", 1 failed)")
         server.faults.clear()
         assert tetherfs("flush", mount.path, env=environment()).returncode == 0
+
+
+@with_faults
+def test_status_tells_how_far_the_rename_of_a_directory_is(server, filesystem, content):
+    for name in ("d/a", "d/b"):
+        content.write(name, DATA)
+    held = threading.Event()
+
+    def hold(exchange):
+        held.set()
+        exchange.wait()
+        exchange.answer()
+
+    with Mount(server, filesystem) as mount:
+        assert status(mount)["uploads"]["renames"] == []
+        server.faults.add("complete", hold, times=None)
+        renaming = threading.Thread(target=os.rename, args=(mount / "d", mount / "x"), daemon=True)
+        renaming.start()
+        assert held.wait(30)
+        told = f"d to x: copying, 0 of 2 files, 0 of {2 * len(DATA)} bytes"
+        assert status(mount)["uploads"]["renames"] == [told]
+        shown = tetherfs("status", mount.path, env=environment()).stdout
+        assert f"renaming: {told}" in [line.strip() for line in shown.splitlines()]
+        server.faults.clear()
+        renaming.join(30)
+        assert not renaming.is_alive() and os.listdir(mount.path) == ["x"]
+        assert status(mount)["uploads"]["renames"] == []
 
 
 @pytest.mark.usefixtures("fuse_for_all")

@@ -173,13 +173,16 @@ extension FileSystem {
         _ name: some Collection<UInt8> & Sendable
     ) async throws(FileSystemError) {
         let name = try self.name(name)
-        try await self.changingNames([NameKey(parent: parent, name: name)]) { () throws(FileSystemError) in
+        let mayComeBack = try await self.changingNames([NameKey(parent: parent, name: name)]) {
+            () throws(FileSystemError) in
             guard case .present(let inode, let kind, _) = try await self.state(of: name, in: parent) else {
                 throw .noSuchFile
             }
             guard kind == .file else { throw .isDirectory }
+            var mayComeBack = false
             try await self.detaching(inode) { content throws(FileSystemError) in
                 try await self.beginLeaving(content)
+                mayComeBack = content.waiting.contains(where: self.isUploadedByNextMount)
                 let isHeld = content.isDirty
                 let isInDoubt = content.state.withLock { $0.sizeInDoubt != nil }
                 let base = content.staged?.baseSize
@@ -201,8 +204,10 @@ extension FileSystem {
                 }
                 self.namespace.remove(name, in: parent, at: .now())
             }
+            return mayComeBack
         }
-        // What was only here is gone for later mounts too.
+        // What was only here is gone for later mounts too. It can be deleted also where the disk is full.
+        if mayComeBack { try? await self.staging.journal.commit() }
         await self.staging.journal.written()
     }
 

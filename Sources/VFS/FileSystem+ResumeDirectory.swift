@@ -52,7 +52,6 @@ extension FileSystem {
             let isMade = noted.copied[noted.target] != nil
             // It is there if this one or the other name is; whoever looks sees the old one until all is copied.
             if isMade { self.namespace.hide(new.name, in: new.parent) }
-            isHeld()
             let root = CopiedDirectory(directory, from: noted.source, to: noted.target, isMade: isMade)
             let move = DirectoryMove(
                 self.staging.journal,
@@ -61,6 +60,7 @@ extension FileSystem {
                 tell: self.showRename
             )
             defer { move.end() }
+            isHeld()
             do throws(FileSystemError) {
                 try await self.persisting(move) { () throws(FileSystemError) in
                     move.didMeasure(try await self.measure(directory, limit: .max))
@@ -92,7 +92,6 @@ extension FileSystem {
                 self.namespace.unhide(old.name, in: old.parent)
                 self.namespace.expireListing(old.parent)
             }
-            isHeld()
             let isMade = noted.copied[noted.target] != nil
             let nowhere = CopiedDirectory(nil, from: noted.source, to: noted.target, isMade: isMade)
             let root = CopiedDirectory(nowhere, noted.copied) { _, _ in nil }
@@ -104,6 +103,7 @@ extension FileSystem {
             )
             defer { move.end() }
             move.didMeasure(root.total)
+            isHeld()
             try await self.persisting(move) { () throws(FileSystemError) in
                 try await self.deleteCopied(root, at: \.from, move)
             }

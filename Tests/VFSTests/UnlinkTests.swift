@@ -3,6 +3,7 @@ import RemoteAPI
 import TestKit
 import Testing
 
+@testable import Staging
 @testable import VFS
 
 @Suite("Removing names", .timeLimit(.minutes(5)))
@@ -52,6 +53,32 @@ struct UnlinkTests {
         try await mount.close(handle)
         #expect(mount.remote.calls.isEmpty)
         #expect(mount.recovered.isEmpty)
+    }
+
+    @Test("No power failure brings back a file that waited, once it is unlinked", arguments: [false, true])
+    func powerFailure(isOnServer: Bool) async throws {
+        let mount = try Mount(writes: .waiting)
+        if isOnServer { mount.remote.put("a", pattern(10)) }
+        try await mount.put("a", pattern(100))
+        let journal = mount.fileSystem.staging.journal
+        let count = journal.syncedCommitCount
+        try await mount.unlink("a")
+        #expect(journal.syncedCommitCount == count + 1)
+        #expect(try await journal.records().isEmpty)
+    }
+
+    @Test("The unlink of a file of which nobody was told that it is safe waits for no disk")
+    func nothingPromised() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("b", pattern(10))
+        let handle = try await mount.create("a")
+        try await mount.write(handle, [1])
+        let journal = mount.fileSystem.staging.journal
+        let count = journal.syncedCommitCount
+        try await mount.unlink("a")
+        try await mount.unlink("b")
+        #expect(journal.syncedCommitCount == count)
+        try await mount.close(handle)
     }
 
     @Test("A file that cannot be read whole is not unlinked under its reader")

@@ -65,7 +65,7 @@ test-sanitize: fuse ## Run the unit tests and tests of mounts with the thread an
 	@scripts/sanitize.sh thread
 	@scripts/sanitize.sh address
 
-faults: ## See what programs get when the server fails, and write docs/faults.md (about 3 minutes)
+faults: ## See what programs get when the server fails, and write docs/faults.md (about 4 minutes)
 	@TETHERFS_WRITE_FAULTS=1 $(MAKE) --no-print-directory test-e2e PYTEST_ARGS="-k test_faults $(PYTEST_ARGS)"
 
 bench: bench-build ## Measure with the full sizes and write docs/performance.md (about 10 minutes)

@@ -50,9 +50,15 @@ extension Directory {
         }
         for (_, entry) in others where entry.isPlain { new.epoch = max(new.epoch, entry.facts.epoch) }
         for (name, entry) in others { new[name] = entry }
-        // What the listing says of these may be older than what is known.
+        // What the listing says of these may be older than what is known, or of what others did since.
         for name in self.changedInFlight {
-            new[name] = self[name]
+            var entry = self[name]
+            if entry?.kind == .file, let index = listed.index(of: name), listed.kind(at: index) == .file,
+                !hidden.contains(name)
+            {
+                entry?.isOnServer = true
+            }
+            new[name] = entry
             if let index = self.table.index(of: name) { isKept[index] = false }
         }
         // Whose name went, or now stands for another kind of thing, is gone.

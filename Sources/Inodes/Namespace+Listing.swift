@@ -65,7 +65,12 @@ extension Namespace {
 
     /// Whether a directory's names are known and fresh.
     public func isListed(_ directory: InodeNumber) -> Bool {
-        self.state.withLock { self.isFresh($0.directories[directory]?.listedAsOf) }
+        self.isListed(directory, within: self.timeToLive)
+    }
+
+    /// Whether a directory's names are known and were asked for within an age, and the time to live.
+    public func isListed(_ directory: InodeNumber, within age: Duration) -> Bool {
+        self.isListed(directory, after: self.now() - min(age, self.timeToLive))
     }
 
     /// Lists a directory again unless its names are fresh.
@@ -74,6 +79,29 @@ extension Namespace {
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) {
         if !self.isListed(directory) { try await self.refresh(directory, urgency: urgency) }
+    }
+
+    /// Lists a directory again unless its names were asked for lately. A file that the service does not have after this
+    /// was not there at some moment within the age, also if its name was made here since.
+    ///
+    /// - Parameters:
+    ///   - directory: The directory.
+    ///   - age: How old what is known may be; no older than the time to live.
+    /// - Throws: As ``refresh(_:urgency:)``.
+    public func ensureListed(_ directory: InodeNumber, within age: Duration) async throws(RemoteError) {
+        let earliest = self.now() - min(age, self.timeToLive)
+        if self.isListed(directory, after: earliest) { return }
+        // One that is under way may be of longer ago.
+        await self.endListing(of: directory)
+        if self.isListed(directory, after: earliest) { return }
+        try await self.refresh(directory)
+    }
+
+    private func isListed(_ directory: InodeNumber, after earliest: ContinuousClock.Instant) -> Bool {
+        self.state.withLock { state in
+            guard let listedAsOf = state.directories[directory]?.listedAsOf else { return false }
+            return listedAsOf > earliest
+        }
     }
 
     /// Lists a directory again, whatever is known.
@@ -105,6 +133,11 @@ extension Namespace {
     /// Waits for the listing that is under way, if there is one.
     func endListing(of directory: InodeNumber) async {
         if self.listings.isUnderWay(directory) { try? await self.refresh(directory) }
+    }
+
+    /// How many names a directory is known to hold.
+    public func nameCount(of directory: InodeNumber) -> Int {
+        self.state.withLock { $0.directories[directory]?.liveCount ?? 0 }
     }
 
     /// Whether a directory was seen to hold nothing, not even names that cannot be shown.

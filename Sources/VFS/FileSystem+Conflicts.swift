@@ -49,19 +49,24 @@ extension FileSystem {
         }
     }
 
-    /// What the service has now in the place of bytes that wait.
+    /// How old an answer may be by which something is replaced, or a name is taken for free.
+    static let standingAge = Duration.seconds(2)
+    /// A listing of more names takes longer than asking for the size of the one file that is made beside them.
+    private static let longListing = 10_000
+
+    /// What the service has now in the place of bytes that wait. Asked once more, longer after the first time than an
+    /// answer counts (`isLate`), it believes nothing that is known here.
     func standing(
         of content: FileContent,
         _ staged: StagedFile,
         at path: RemotePath,
-        in parent: InodeNumber
+        in parent: InodeNumber,
+        isLate: Bool = false
     ) async throws(RemoteError) -> Standing {
         let baseSize = staged.baseSize
         if baseSize == nil {
             if content.state.withLock({ $0.replacesUnknown }) { return .asExpected }
-            // No older than the time to live, it tells whether somebody else made a file of that name.
-            try await self.namespace.ensureListed(parent)
-            guard self.namespace.isOnServer(content.inode) else { return .asExpected }
+            if !isLate, try await self.isListedAsFree(content.inode, in: parent) { return .asExpected }
         }
         do throws(RemoteError) {
             let found = try await self.remote.size(of: path, urgency: .waitedFor)
@@ -76,13 +81,26 @@ extension FileSystem {
                     ?? "somebody else made a file of that name"
             )
         } catch .notFound {
+            if baseSize == nil, !self.namespace.isOnServer(content.inode) { return .asExpected }
             // Only a listing proves it.
-            try await self.namespace.refresh(parent)
+            try await self.namespace.refreshAnew(parent)
             guard !self.namespace.isOnServer(content.inode) else {
                 throw .malformedAnswer("the server lists a file and says that it does not exist")
             }
             return baseSize == nil ? .asExpected : .deleted
         }
+    }
+
+    /// Whether a listing that is young enough shows that the service has no file of a name that was made here. One tells
+    /// of all files that are made in a directory within that time.
+    private func isListedAsFree(
+        _ inode: InodeNumber,
+        in parent: InodeNumber
+    ) async throws(RemoteError) -> Bool {
+        let isLong = self.namespace.nameCount(of: parent) > Self.longListing
+        if isLong, !self.namespace.isListed(parent, within: Self.standingAge) { return false }
+        try await self.namespace.ensureListed(parent, within: Self.standingAge)
+        return !self.namespace.isOnServer(inode)
     }
 
     /// The bytes of a file get a name beside it, as its own stands for somebody else's file; they are uploaded there.

@@ -182,7 +182,8 @@ extension FileSystem {
             let knownSize = othersInDoubt ? nil : base?.size ?? staged.baseSize
             let previousSize = isReplacing ? knownSize ?? snapshot.size : nil
             let check = self.startCheck(of: content, staged, at: path, in: parent)
-            // Of many parts they take a while: the answer may be of long ago when they have arrived.
+            // The answer may be of long ago when all parts have arrived.
+            let staleFrom = self.namespace.instant + Self.standingAge
             let isLong = self.uploader.lanes.plan(size: snapshot.size).count > 1
             let lateStanding = Mutex(Standing.asExpected)
             defer { content.state.withLock { $0.isCompleting = false } }
@@ -204,9 +205,15 @@ extension FileSystem {
                     ),
                     beforeComplete: { () throws(FileSystemError) in
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
-                        if check != nil, isLong {
+                        if check != nil, isLong || self.namespace.instant > staleFrom {
                             let standing = try await self.fail { () async throws(RemoteError) in
-                                try await self.standing(of: content, staged, at: path, in: parent)
+                                try await self.standing(
+                                    of: content,
+                                    staged,
+                                    at: path,
+                                    in: parent,
+                                    isLate: true
+                                )
                             }
                             lateStanding.withLock { $0 = standing }
                             if standing != .asExpected { throw .changedOnServer }

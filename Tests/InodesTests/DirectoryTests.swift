@@ -120,7 +120,11 @@ struct DirectoryTests {
                 entry.isOnServer = false
                 self.model[name] = entry
             }
-            for name in self.changed ?? [] { self.model[name] = old[name] }
+            for name in self.changed ?? [] {
+                self.model[name] = old[name]
+                let isSeen = listing[name] == .file && !hidden.contains(name)
+                if isSeen, old[name]?.kind == .file { self.model[name]?.isOnServer = true }
+            }
             self.changed = nil
             let gone = old.filter { self.model[$0.key]?.inode != $0.value.inode }.map(\.value.inode)
             return Set(gone) == Set(replaced.map(\.entry.inode)) && gone.count == replaced.count

@@ -117,7 +117,9 @@ public final class InMemoryRemote: RemoteFilesystem {
     public func size(of file: RemotePath, urgency: RequestUrgency) async throws(RemoteError) -> UInt64 {
         try await self.call(.size, "size \(file)", urgency) { state throws(RemoteError) in
             if let bytes = state.files[file] { return UInt64(bytes.count) }
-            if state.wideDirectories[file.parent] != nil { return 0 }
+            if state.wideDirectories[file.parent] != nil, file.name?.string.hasPrefix("file-") == true {
+                return 0
+            }
             guard self.behaviour == .deployed, state.directories.contains(file) else { throw .notFound }
             return 4096
         }

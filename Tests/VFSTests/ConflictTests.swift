@@ -61,10 +61,91 @@ struct ConflictTests {
         let mount = try self.mount()
         try await mount.put("a", pattern(100))
         mount.remote.put("a", pattern(100))
-        mount.expire()
+        // The listing by which the name was free is still believed by who looks.
+        mount.clock.advance(by: FileSystem.standingAge)
         #expect(await mount.fileSystem.drain().isEmpty)
         #expect(self.copies(mount, of: "a").count == 1)
         #expect(mount.remote.tree.count == 2)
+    }
+
+    @Test("A file that others made while a listing was on its way, which says so, stays theirs, too")
+    func madeWhileListed() async throws {
+        let mount = try self.mount()
+        #expect(try await mount.list().isEmpty)
+        let hold = mount.remote.hold(.list)
+        let listing = Task { try await mount.fileSystem.namespace.refresh(.root) }
+        await hold.reached()
+        try await mount.put("a", pattern(100))
+        mount.remote.put("a", pattern(100))
+        hold.release()
+        try await listing.value
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(self.copies(mount, of: "a").count == 1)
+    }
+
+    @Test("A file that is deleted and made again here, while a listing is on its way, is no conflict")
+    func madeAgainWhileListed() async throws {
+        let mount = try self.mount()
+        mount.remote.put("a", pattern(10))
+        #expect(try await mount.list() == ["a"])
+        let hold = mount.remote.hold(.list, .beforeAnswering)
+        let listing = Task { try await mount.fileSystem.namespace.refresh(.root) }
+        await hold.reached()
+        try await mount.unlink("a")
+        try await mount.put("a", pattern(100))
+        hold.release()
+        try await listing.value
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(100))
+    }
+
+    @Test(
+        "A file that others made while ours was on its way stays theirs, if that took long or many parts",
+        arguments: [true, false]
+    )
+    func madeDuringUpload(isLarge: Bool) async throws {
+        let lanes = UploadLanes(maximumCount: 1, partSize: isLarge ? 100 : 1000)
+        let mount = try Mount(lanes: lanes, writes: .waiting)
+        try await mount.put("a", pattern(350))
+        let hold = mount.remote.hold(.putPart)
+        let fileSystem = mount.fileSystem
+        let draining = Task { await fileSystem.drain() }
+        await hold.reached()
+        mount.remote.put("a", pattern(33))
+        if !isLarge { mount.clock.advance(by: FileSystem.standingAge + .seconds(1)) }
+        hold.release()
+        #expect(await draining.value.isEmpty)
+        #expect(mount.remote.bytes(of: "a") == pattern(33))
+        #expect(self.copies(mount, of: "a").count == 1)
+    }
+
+    @Test("Whether others made files of the names of many new ones costs one listing of their directory")
+    func oneListing() async throws {
+        let mount = try Mount(writes: .waiting)
+        for number in 0..<200 { try await mount.put("f-\(number)", pattern(10)) }
+        mount.clock.advance(by: FileSystem.standingAge)
+        mount.remote.forgetCalls()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.count(.completeUpload) == 200)
+        #expect(mount.remote.count(.list) == 1 && mount.remote.count(.size) == 0)
+    }
+
+    @Test("A new file in a directory of very many names costs a size, not a listing of them all")
+    func wideDirectory() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.makeDirectory("wide")
+        mount.remote.makeWideDirectory("d", count: 20_000)
+        try await mount.put("d/a", pattern(10))
+        try await mount.put("d/b", pattern(10))
+        mount.clock.advance(by: FileSystem.standingAge)
+        mount.remote.put("d/b", pattern(10))
+        mount.remote.forgetCalls()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let copy = try #require(self.copies(mount, of: "d/b").first)
+        #expect(mount.remote.bytes(of: "d/a") == pattern(10))
+        #expect(mount.remote.count(.list) == 0)
+        let sizes = mount.remote.calls.filter { $0.hasPrefix("size ") }
+        #expect(sizes.sorted() == ["size d/a", "size d/b", "size \(copy)"].sorted())
     }
 
     @Test("A file that others deleted does not come back under its name")

@@ -9,8 +9,8 @@ import Transfers
 @Suite("Uploads that are cut off", .timeLimit(.minutes(5)))
 struct UploadProgressTests {
     private let mount: Mount
-    /// What an outage in the third of four parts leaves to be asked for.
-    private let rest = ["put a 200-300", "put a 300-350", "complete a"]
+    /// What an outage in the third of four parts leaves to be asked for; among that whether the name is still free.
+    private let rest = ["put a 200-300", "put a 300-350", "size a", "complete a"]
 
     init() throws { self.mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100)) }
 

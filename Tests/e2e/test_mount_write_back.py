@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -229,6 +230,19 @@ def test_a_file_that_others_changed_meanwhile(server, filesystem, content, their
         assert there == ({} if theirs == "deleted" else {"f": b"of somebody else"})
         assert sorted(os.listdir(mount.path)) == sorted([copy, *there])
         assert read(mount / copy) == DATA
+
+
+def test_a_file_that_others_made_after_a_program_looked_stays_theirs(server, filesystem, content):
+    with Mount(server, filesystem, *WAITING) as mount:
+        assert os.listdir(mount.path) == []
+        # How old a look may be is what is tested: less than the time to live of names.
+        time.sleep(2.1)
+        content.write("f", b"of somebody else")
+        write(mount / "f", DATA)
+        flush(mount)
+        [copy] = [name for name in files_on(content) if name != "f"]
+        assert copy.startswith("f.conflict-")
+        assert files_on(content) == {"f": b"of somebody else", copy: DATA}
 
 
 # Failures.

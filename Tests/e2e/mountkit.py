@@ -266,6 +266,14 @@ def small_disk(folder, size):
 
 # Counting.
 
+def memory(pid, field):
+    """A figure of a process's memory, such as VmRSS or VmHWM, in bytes."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) << 10
+    raise AssertionError(f"no {field}")
+
+
 def call_name(entry):
     """What a logged request asked for: list, mkdir, size, read, post (begin or complete), put or delete."""
     branch = re.fullmatch(r".*?/filesystems/[^/]+/([^/]+).*", entry.path)

@@ -3,13 +3,12 @@
 import concurrent.futures
 import contextlib
 import os
-import pathlib
 import random
 
 import pytest
 
 import faultplan
-from mountkit import Mount, call_name, counting, python, read
+from mountkit import Mount, call_name, counting, memory, python, read
 from servercalls import pattern
 from serverkit import poll
 
@@ -268,20 +267,12 @@ def test_a_file_that_has_another_size_at_the_next_open_is_read_as_it_is(server, 
 
 # Memory.
 
-def status(pid, field):
-    """A figure of a process's memory, in bytes."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) << 10
-    raise AssertionError(f"no {field}")
-
-
 def test_a_small_budget_of_memory_is_kept_while_a_large_file_is_read(server, filesystem, content):
     content.write("f", DATA)
     with Mount(server, filesystem, "--memory", "16M") as mount:
         assert os.listdir(mount.path) == ["f"]
-        idle = status(mount.pid, "VmRSS")
+        idle = memory(mount.pid, "VmRSS")
         with counting(server) as seen, concurrent.futures.ThreadPoolExecutor(4) as pool:
             assert all(data == DATA for data in pool.map(read, [mount / "f"] * 4))
-        assert status(mount.pid, "VmHWM") <= idle + 40 * MIB
+        assert memory(mount.pid, "VmHWM") <= idle + 40 * MIB
     assert seen.bytes("read") >= len(DATA)

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import faultplan
-from mountkit import Mount, check, counting, fails, python, read, without_uploads, write
+from mountkit import Mount, check, counting, fails, memory, python, read, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -61,14 +61,6 @@ def source(tmp_path):
     return path
 
 
-def memory(mount, field):
-    """A size from the driver's status, in MiB."""
-    for line in pathlib.Path(f"/proc/{mount.pid}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError(field)
-
-
 def copying(mount, source, gate, how="plain"):
     """A program that copies and waits, with more than two parts written, for a byte in a pipe."""
     os.mkfifo(gate)
@@ -91,14 +83,14 @@ def test_a_small_write_into_a_large_file_is_uploaded_in_little_memory(our_server
     with open(content.folder / "big", "wb") as file:
         file.truncate(size)
     with Mount(our_server, filesystem, limit=300) as mount:
-        before = memory(mount, "VmRSS")
+        before = memory(mount.pid, "VmRSS")
         with counting(our_server) as seen:
             python(
                 "file = os.open(sys.argv[1], os.O_WRONLY)\n"
                 "os.pwrite(file, b'w' * 4096, int(sys.argv[2]))\n"
                 "os.close(file)", mount / "big", str(place), timeout=240,
             )
-        assert memory(mount, "VmHWM") - before <= 160
+        assert memory(mount.pid, "VmHWM") - before <= 160 * MIB
         # The block that was written to comes too, for the bytes around; nothing comes twice.
         assert seen.bytes("read") <= size
         # No second copy of it on the disk: what was written is all that is staged.

@@ -1,0 +1,85 @@
+"""What writing costs of memory: little, however much it is, as it is on the local disk until it is sent."""
+
+import pytest
+
+from mountkit import Mount, memory, python, tetherfs
+from servercalls import pattern
+
+MIB = 1 << 20
+BUDGET = 64 * MIB
+
+WRITE = """
+file, piece = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), open(sys.argv[2], "rb").read()
+for _ in range(int(sys.argv[3])):
+    os.write(file, piece)
+os.close(file)
+"""
+# Every other block, in no order.
+SCATTER = """
+file, count = os.open(sys.argv[1], os.O_WRONLY), int(sys.argv[2])
+for number in range(count):
+    os.pwrite(file, b"w" * 4096, number * 7919 % count * 8192)
+os.close(file)
+"""
+# By many at once: they wait for the local disk together.
+MAKE = """
+import concurrent.futures
+def make(number):
+    with open(f"{sys.argv[1]}/{number}", "wb") as file:
+        file.write(b"x" * 1000)
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    list(pool.map(make, range(int(sys.argv[2]))))
+"""
+REMOVE = """
+import concurrent.futures
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    list(pool.map(lambda name: os.unlink(f"{sys.argv[1]}/{name}"), os.listdir(sys.argv[1])))
+"""
+
+
+@pytest.fixture
+def mounted(our_server, request):
+    """Makes a mount with little memory, whose use of it in the end is looked at."""
+    filesystem = our_server.create_filesystem(request.node.name)
+
+    def make(*options):
+        return Mount(our_server, filesystem, "--memory", BUDGET, *options, limit=200)
+
+    make.content = our_server.content(filesystem)
+    return make
+
+
+def stays_bounded(mount, idle, by=BUDGET):
+    assert memory(mount.pid, "VmHWM") <= idle + by
+
+
+@pytest.mark.parametrize("mode", ["sync", "write-back"])
+def test_memory_stays_bounded_while_a_large_file_is_written(mounted, tmp_path, mode):
+    (tmp_path / "piece").write_bytes(pattern(4 * MIB))
+    with mounted("--writes", mode) as mount:
+        idle = memory(mount.pid, "VmRSS")
+        python(WRITE, mount / "f", tmp_path / "piece", "64", timeout=120)
+        assert tetherfs("flush", mount.path).returncode == 0
+        stays_bounded(mount, idle)
+    assert mounted.content.read("f") == pattern(4 * MIB) * 64
+
+
+def test_memory_stays_bounded_while_a_large_file_is_written_in_many_places(mounted):
+    count = 16_384
+    with open(mounted.content.folder / "f", "wb") as file:
+        file.truncate(count * 8192)
+    with mounted("--disk-cache", 0) as mount:
+        idle = memory(mount.pid, "VmRSS")
+        python(SCATTER, mount / "f", str(count), timeout=120)
+        stays_bounded(mount, idle)
+    assert mounted.content.read("f") == (b"w" * 4096 + bytes(4096)) * count
+
+
+def test_memory_stays_bounded_by_8_kib_a_file_while_files_wait(mounted):
+    count = 2000
+    with mounted("--writes", "write-back", "--temporary-names", "*", "--temporary-delay", 600) as mount:
+        idle = memory(mount.pid, "VmRSS")
+        python(MAKE, mount.path, str(count), timeout=120)
+        stays_bounded(mount, idle, count * 8 << 10)
+        python(REMOVE, mount.path, timeout=120)
+    assert mounted.content.tree() == {}

@@ -80,7 +80,10 @@ extension FileSystem {
 
     /// What was changed of a directory's names here is durable on the local disk when this returns; what the service
     /// was told of them was there before.
-    public func fsyncdir() async throws(FileSystemError) {
+    public func fsyncdir() async throws(FileSystemError) { try await self.commitJournal() }
+
+    /// Waits until all that the journal was told of is durable on the local disk.
+    func commitJournal() async throws(FileSystemError) {
         do throws(Errno) { try await self.staging.journal.commit() } catch { throw .local(error) }
     }
 

@@ -2,6 +2,7 @@ import Inodes
 import Primitives
 import RemoteAPI
 import Staging
+import Synchronization
 import WireFormat
 
 // The copy of a file under another name, which is most of its rename.
@@ -78,6 +79,7 @@ extension FileSystem {
         let previousSize = isRepeated ? replaced ?? size : replaced
         let oldSize = self.sizeOnServer(content, otherwise: nil)
         noted?.willCopy(size, old: oldSize, over: previousSize)
+        let isCompleting = Atomic(false)
         do throws(FileSystemError) {
             let isDone = try await self.uploader.upload(
                 source,
@@ -85,7 +87,9 @@ extension FileSystem {
                 in: new.parent,
                 previousSize: previousSize,
                 beforeComplete: { () throws(FileSystemError) in
+                    try await self.checkSource(source)
                     if let target { try await self.beginLeaving(target) }
+                    isCompleting.store(true, ordering: .relaxed)
                     // What waits to be uploaded there is no conflict with what is.
                     target?.state.withLock { state in
                         for waiting in state.waiting { waiting.willReplace(size: size) }
@@ -97,12 +101,29 @@ extension FileSystem {
             guard isDone else { return nil }
         } catch {
             // Whether the target was replaced, or made, is not known: nothing of it is believed any more.
-            if let target { self.forgetVersion(of: target) }
+            if let target {
+                self.forgetVersion(of: target)
+                // Its own rest, on the service, may be this file's by now.
+                for mixed in target.waiting where !mixed.isWhole && isCompleting.load(ordering: .relaxed) {
+                    self.giveUp(target, mixed, "a rename over it failed, and may have replaced the server's file")
+                }
+            }
             self.namespace.expireListing(new.parent)
             throw error
         }
         let sent = staged.flatMap { staged in snapshot.map { (staged.file, $0) } }
         return Copied(staged: sent, version: version?.content, oldSize: oldSize)
+    }
+
+    /// Makes sure that bytes which came from the service were all of one version, as far as its size tells: where others
+    /// of the file are here alone, or where it took its time, so that somebody may have replaced it meanwhile.
+    private func checkSource(_ source: Uploader.Source) async throws(FileSystemError) {
+        guard let base = source.base, source.staged?.isWhole != true,
+            source.staged != nil || source.size > self.uploader.lanes.plan(size: source.size).partSize,
+            let path = source.path()
+        else { return }
+        let size = try await self.fail { () throws(RemoteError) in try await self.remote.size(of: path) }
+        if size != base.size { throw .changedOnServer }
     }
 
     /// What the service has of a file is not known any more.

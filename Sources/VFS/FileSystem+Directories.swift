@@ -180,7 +180,8 @@ extension FileSystem {
             }
             guard kind == .file else { throw .isDirectory }
             var mayComeBack = false
-            try await self.detaching(inode) { content throws(FileSystemError) in
+            let place = Place(parent: parent, name: name)
+            try await self.detaching(inode, place) { content throws(FileSystemError) in
                 try await self.beginLeaving(content)
                 mayComeBack = content.waiting.contains(where: self.isUploadedByNextMount)
                 let isHeld = content.isDirty
@@ -251,10 +252,12 @@ extension FileSystem {
     ///
     /// - Parameters:
     ///   - inode: The file.
+    ///   - place: Its name.
     ///   - remove: Takes the name away, here and on the service, after ``beginLeaving(_:)``.
-    /// - Throws: What `remove` threw.
+    /// - Throws: What `remove` threw; `.changedOnServer` if the name came to stand for another file.
     func detaching(
         _ inode: InodeNumber,
+        _ place: Place,
         _ remove: (FileContent) async throws(FileSystemError) -> Void
     ) async throws(FileSystemError) {
         let content = self.use(inode)
@@ -263,8 +266,16 @@ extension FileSystem {
         try await content.transfer.alone { () throws(FileSystemError) in
             // Gone also where what came after it failed.
             defer { content.endLeaving(isGone: self.namespace.location(of: inode) == nil) }
+            try self.checkName(place, stillOf: inode)
             try await remove(content)
         }
+    }
+
+    /// Makes sure that a name stands for the file that it did before its upload was waited for: that may have found somebody
+    /// else's file in its place, which has the name now.
+    func checkName(_ place: Place, stillOf inode: InodeNumber) throws(FileSystemError) {
+        guard let known = self.namespace.known(place.name, in: place.parent) else { throw .noSuchFile }
+        if known.inode != inode { throw .changedOnServer }
     }
 
     /// Who reads a file gets what only the service has, before the service takes it away; nobody else opens it then.

@@ -81,7 +81,7 @@ extension FileSystem {
         guard kind == .file else { throw .isDirectory }
         // rename(2): two names of one file, here one name, do nothing.
         guard target != inode else { return }
-        try await self.detaching(target) { target throws(FileSystemError) in
+        try await self.detaching(target, new) { target throws(FileSystemError) in
             try await self.moveFile(inode, old, new, replacing: target)
         }
     }
@@ -96,16 +96,21 @@ extension FileSystem {
         defer { self.endUse(content) }
         self.stopUpload(of: content)
         try await content.transfer.alone { () throws(FileSystemError) in
+            try self.checkName(old, stillOf: inode)
             let isOnServer = self.namespace.isOnServer(inode)
             let path = self.namespace.path(of: old.parent)?.appending(old.name)
             // Only here yet, and still being written, or waiting here: it goes to its new name with its first upload.
             if !isOnServer, self.movesLocally(content) {
+                // The rest of what is not whole was on the service, and is there no more: nothing else has it.
+                guard content.waiting.allSatisfy(\.isWhole) else { throw .stale }
                 if let target {
                     try await self.promise(content, asMuchAs: target)
                     await self.learnSize(of: target)
                     try await self.beginLeaving(target)
                 }
                 let isPromised = target?.waiting.contains(where: \.holdsPromise) == true
+                // A journal that cannot be written is to be found out before anything is changed.
+                if isPromised { try await self.commitJournal() }
                 self.staging.journal.together {
                     self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
                     self.didMoveLocally(content, from: path, replacing: target)
@@ -114,43 +119,77 @@ extension FileSystem {
                 }
                 // Whoever was told that the rename is done finds it done after a crash; and what was promised under the new
                 // name goes only once no power failure brings back the record of it.
-                if isPromised { try? await self.staging.journal.commit() }
+                if isPromised { try await self.commitJournal() }
                 await self.staging.journal.written()
                 return
             }
-            // A listing would show what is new there as another file.
-            var isHidden = target == nil
-            if isHidden { self.namespace.hide(new.name, in: new.parent) }
-            defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
-            if let target { try await self.uploadMixed(target) }
-            let noted = isOnServer ? path.flatMap { self.note($0, to: new) } : nil
-            // Whatever comes: when this returns, both names are there or only the new one, and that is known.
-            defer { noted?.finish() }
-            let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target, noted)
-            noted?.isCopied()
-            // The listing that shows it to be a file; asked for again below if it is too old by now.
-            let isListed = self.namespace.isListed(old.parent)
-            let sizeToCheck = self.sizeToCheck(content, copied)
-            let waiting = content.waiting + (target?.waiting ?? [])
-            let mayComeBack = waiting.contains(where: self.isUploadedByNextMount)
-            // The new name first: whoever reads goes to what is whole.
-            self.staging.journal.together { self.move(content, old, new, copied, replacing: target) }
-            if isHidden { self.namespace.unhide(new.name, in: new.parent) }
-            isHidden = false
-            if isOnServer, let path {
-                // What waited under the new name must not come back over what may be the only one then, nor what waited
-                // under the old one as if others had deleted that.
-                do throws(Errno) {
-                    if mayComeBack { try await self.staging.journal.commit() }
-                } catch {
-                    self.namespace.expireListing(old.parent)
-                    throw .local(error)
-                }
-                await self.staging.journal.written()
-                try await self.deleteOldName(path, old, isListed: isListed, size: sizeToCheck)
-            }
+            try await self.moveOnServer(content, isOnServer ? path : nil, old, new, replacing: target)
         }
         self.retain(content)
+    }
+
+    /// Moves a file of which the service has the bytes, or is to have them when this returns.
+    private func moveOnServer(
+        _ content: FileContent,
+        _ path: RemotePath?,
+        _ old: Place,
+        _ new: Place,
+        replacing target: FileContent?
+    ) async throws(FileSystemError) {
+        if let target { try await self.uploadMixed(target) }
+        let noted = path.flatMap { self.note($0, to: new) }
+        do throws(FileSystemError) {
+            try await self.moveOnServer(content, path, old, new, replacing: target, noted)
+        } catch {
+            // Whatever comes: when this returns, both names are there or only the new one, and that is known.
+            if let noted {
+                noted.finish()
+                try? await self.commitJournal()
+            }
+            throw error
+        }
+        guard let noted else { return }
+        noted.finish()
+        // Else a power failure brings it back, and the next mount would go on with it: by then the old name may be that of
+        // another file.
+        try await self.commitJournal()
+    }
+
+    private func moveOnServer(
+        _ content: FileContent,
+        _ path: RemotePath?,
+        _ old: Place,
+        _ new: Place,
+        replacing target: FileContent?,
+        _ noted: NotedRename?
+    ) async throws(FileSystemError) {
+        // A listing would show what is new there as another file.
+        var isHidden = target == nil
+        if isHidden { self.namespace.hide(new.name, in: new.parent) }
+        defer { if isHidden { self.namespace.unhide(new.name, in: new.parent) } }
+        let copied = try await self.copyOutrunningWriters(content, to: new, replacing: target, noted)
+        noted?.isCopied()
+        // The listing that shows it to be a file; asked for again below if it is too old by now.
+        let isListed = self.namespace.isListed(old.parent)
+        let sizeToCheck = self.sizeToCheck(content, copied)
+        let waiting = content.waiting + (target?.waiting ?? [])
+        let mayComeBack = waiting.contains(where: self.isUploadedByNextMount)
+        // The new name first: whoever reads goes to what is whole.
+        self.staging.journal.together { self.move(content, old, new, copied, replacing: target) }
+        if isHidden { self.namespace.unhide(new.name, in: new.parent) }
+        isHidden = false
+        if let path {
+            // What waited under the new name must not come back over what may be the only one then, nor what waited
+            // under the old one as if others had deleted that.
+            do throws(FileSystemError) {
+                if mayComeBack { try await self.commitJournal() }
+            } catch {
+                self.namespace.expireListing(old.parent)
+                throw error
+            }
+            await self.staging.journal.written()
+            try await self.deleteOldName(path, old, isListed: isListed, size: sizeToCheck)
+        }
     }
 
     /// Uploads what waits of a file that is about to be replaced, where some of its bytes are on the service alone: a later

@@ -34,16 +34,25 @@ extension FileSystem {
             total: total,
             tell: self.showRename
         )
-        defer { move.end() }
-        if !targetIsThere { move.willMake(to) }
-        try await move.commit()
-        if !targetIsThere {
-            try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
-            // Nobody goes in before it is the directory that moves: a listing would show it as another one.
-            self.namespace.hide(new.name, in: new.parent)
+        do throws(FileSystemError) {
+            if !targetIsThere { move.willMake(to) }
+            try await move.commit()
+            if !targetIsThere {
+                try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
+                // Nobody goes in before it is the directory that moves: a listing would show it as another one.
+                self.namespace.hide(new.name, in: new.parent)
+            }
+            let root = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
+            try await self.carryOut(move, root, old, new)
+        } catch {
+            move.end()
+            try? await move.commit()
+            throw error
         }
-        let root = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
-        try await self.carryOut(move, root, old, new)
+        move.end()
+        // Else a power failure brings it back, and the next mount would go on with it: by then there may be other files of
+        // the old names.
+        try await move.commit()
     }
 
     func showRename(_ id: Int64, _ text: String?) { self.renames.withLock { $0[id] = text } }

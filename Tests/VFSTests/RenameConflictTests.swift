@@ -1,0 +1,131 @@
+import Inodes
+import RemoteAPI
+import TestKit
+import Testing
+import Transfers
+import WireFormat
+
+@testable import Staging
+@testable import VFS
+
+@Suite("Renames of files that others change meanwhile", .timeLimit(.minutes(5)))
+struct RenameConflictTests {
+    private func change(_ mount: Mount, _ name: String) async throws -> FileHandle {
+        let handle = try await mount.open(name, writes: true)
+        try await mount.write(handle, [255], at: 1000)
+        return handle
+    }
+
+    @Test("A name that an upload found to be somebody else's file is not moved by who waited for that upload")
+    func setAside() async throws {
+        let mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100), writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(20))
+        try await mount.put("a", pattern(350))
+        try await mount.put("b", pattern(60))
+        mount.remote.put("a", pattern(33))
+        let hold = mount.remote.hold(.putPart)
+        let sizes = mount.remote.count(.size)
+        let fileSystem = mount.fileSystem
+        let draining = Task { await fileSystem.drain() }
+        await hold.reached()
+        await mount.remote.ended(.size, sizes + 1)
+        let renaming = Task.immediate {
+            await failure { () throws(FileSystemError) in try await mount.rename("a", "b") }
+        }
+        hold.release()
+        let error = await renaming.value
+        _ = await draining.value
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.bytes(of: "a") == pattern(33))
+        #expect(mount.remote.bytes(of: "b") == (error == nil ? pattern(350) : pattern(60)))
+        #expect(mount.remote.tree.contains { mount.remote.bytes(of: $0) == pattern(350) })
+    }
+
+    @Test(
+        "A partly changed file that others deleted takes nobody's place, and is mixed with nothing",
+        arguments: WriteOptions.Mode.allCases
+    )
+    func deleted(mode: WriteOptions.Mode) async throws {
+        let mount = try Mount(writes: WriteOptions(mode: mode))
+        mount.remote.put("f", pattern(200_000))
+        mount.remote.put("g", pattern(300_000, from: 7))
+        let handle = try await self.change(mount, "f")
+        mount.remote.remove("f")
+        mount.expire()
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.rename("f", "g") } != nil
+        )
+        try? await mount.close(handle)
+        _ = await mount.fileSystem.drain()
+        #expect(mount.remote.bytes(of: "g") == pattern(300_000, from: 7))
+    }
+
+    @Test("A partly changed file that others replaced is not put together from both under its new name")
+    func mixed() async throws {
+        let mount = try Mount()
+        mount.remote.put("f", pattern(200_000))
+        let handle = try await self.change(mount, "f")
+        mount.remote.put("f", pattern(300_000, from: 7))
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.rename("f", "g") }
+                == .changedOnServer
+        )
+        #expect(mount.remote.tree == ["f"] && mount.remote.bytes(of: "f") == pattern(300_000, from: 7))
+        try? await mount.close(handle)
+    }
+
+    @Test("A large file that others replaced while it was copied is not put together from both")
+    func replacedDuringCopy() async throws {
+        let mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100_000))
+        mount.remote.put("f", pattern(300_000))
+        _ = try await mount.size("f")
+        let hold = mount.remote.hold(.putPart)
+        let renaming = Task {
+            await failure { () throws(FileSystemError) in try await mount.rename("f", "g") }
+        }
+        await hold.reached()
+        mount.remote.put("f", pattern(400_000, from: 7))
+        hold.release()
+        #expect(await renaming.value == .changedOnServer)
+        #expect(mount.remote.tree == ["f"] && mount.remote.bytes(of: "f") == pattern(400_000, from: 7))
+    }
+
+    @Test("Who has a file open that a rename may have replaced mixes it with nothing")
+    func inDoubt() async throws {
+        let mount = try Mount()
+        mount.remote.put("g", pattern(200_000))
+        mount.remote.put("f", pattern(300_000, from: 7))
+        let inode = try await mount.inode("g")
+        let mode = OpenMode(reads: false, writes: true, truncates: false)
+        let handle = try await mount.fileSystem.open(inode, mode, by: Mount.process).0
+        try await mount.write(handle, [255], at: 1000)
+        mount.faulty.loseAnswer(.completeUpload, with: .timedOut)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.rename("f", "g") } != nil
+        )
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.close(handle) } != nil
+        )
+        #expect(mount.remote.bytes(of: "g") == pattern(300_000, from: 7))
+        #expect(mount.recovered.count == 1)
+    }
+
+    @Test("No power failure brings back a rename on the service that was told as done")
+    func powerFailure() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("f", pattern(10))
+        for (old, new) in [("d", "x"), ("f", "g")] {
+            let hold = mount.remote.hold(.delete)
+            let journal = mount.fileSystem.staging.journal
+            let renaming = Task { try await mount.rename(old, new) }
+            await hold.reached()
+            let count = journal.syncedCommitCount
+            hold.release()
+            try await renaming.value
+            #expect(journal.syncedCommitCount > count)
+            #expect(try await journal.moves().isEmpty)
+        }
+    }
+}

@@ -187,7 +187,7 @@ def test_what_was_copied_before_is_not_copied_again(deployed, content, mounted):
         rename_and_crash(deployed, mount, "d", "x", "complete", number=30)
     copied = len([path for path in without_uploads(content) if path.startswith("x/")])
     assert copied >= 29 - 8
-    with mounted() as mount, counting(deployed) as seen:
+    with counting(deployed) as seen, mounted() as mount:
         poll(lambda: len(without_uploads(content)) == 41 and not content.exists("d"), what="end of the rename")
         poll(lambda: under_way(mount) == [], what="end of the rename in the journal")
     # But for those whose copy was not noted yet: at most as many as are copied at once.

@@ -22,7 +22,8 @@ JOBS = {
     "4k": ["--bs=4k"], "64k": ["--bs=64k"], "1m": ["--bs=1m"], "mapped": ["--bs=4k", "--ioengine=mmap"],
     "direct": ["--bs=16k", "--direct=1"], "asynchronous": ["--bs=16k", "--ioengine=libaio", "--iodepth=8"],
     "fsync": ["--bs=4k", "--fsync=64"], "fdatasync": ["--bs=64k", "--fdatasync=16"],
-    "allocated": ["--bs=16k", "--fallocate=posix"], "four": ["--bs=16k", "--numjobs=4"],
+    "allocated": ["--bs=16k", "--fallocate=posix"], "reserved": ["--bs=16k", "--fallocate=keep"],
+    "four": ["--bs=16k", "--numjobs=4"],
     # fio verifies only what is a whole number of blocks.
     "3000-bytes": ["--bs=3000", "--size=6000000"], "65537-bytes": ["--bs=65537", "--size=6553700"],
 }

@@ -27,7 +27,7 @@ struct ServiceErrorText: Sendable {
         case .outOfSpace: "the server has no room left"
         case .rejected(let status, let message):
             "the server refused the call (status \(status))" + self.detail(message)
-        case .unavailable(let reason): "cannot reach \(self.endpoint)" + self.detail(reason)
+        case .unavailable, .failed: "cannot reach \(self.endpoint)" + self.detail(error.description)
         case .timedOut: "cannot reach \(self.endpoint): no answer in time"
         case .malformedAnswer(let reason):
             "\(self.endpoint) does not answer like the Filesystems API" + self.detail(reason)

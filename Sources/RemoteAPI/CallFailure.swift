@@ -81,11 +81,13 @@ extension CallFailure {
         // 507: it may have begun to act, and says that it had no room to end.
         case 507: self.init(error: .outOfSpace)
         case 408, 429:
-            self.init(error: Self.failed(status, message), isTransient: true)
-        case 500, 502, 503, 504:
-            self.init(error: Self.failed(status, message), isTransient: true, mayHaveActed: true)
+            self.init(error: Self.unavailable(status, message), isTransient: true)
+        case 502, 503, 504:
+            self.init(error: Self.unavailable(status, message), isTransient: true, mayHaveActed: true)
         case 400..<500: self.init(error: .rejected(status: status, message: message))
-        case 500..<600: self.init(error: Self.failed(status, message), mayHaveActed: true)
+        case 500..<600:
+            let error = RemoteError.failed(status: status, message: message)
+            self.init(error: error, isTransient: status == 500, mayHaveActed: true)
         default:
             self.init(
                 error: .malformedAnswer("the server answered with the status \(status)"),
@@ -95,8 +97,8 @@ extension CallFailure {
         self.status = status
     }
 
-    private static func failed(_ status: Int, _ message: String) -> RemoteError {
-        .unavailable("the server answered \(status)" + (message.isEmpty ? "" : ": \(message)"))
+    private static func unavailable(_ status: Int, _ message: String) -> RemoteError {
+        .unavailable(RemoteError.failed(status: status, message: message).description)
     }
 }
 

@@ -14,8 +14,11 @@ public enum RemoteError: Error, Hashable, Sendable {
     case outOfSpace
     /// The server refused the call as it was made; with its one line of text.
     case rejected(status: Int, message: String)
-    /// The server failed or could not be reached, also at the last attempt; the text says how.
+    /// The server could not be reached, or something before it says that it is away or has enough, also at the last
+    /// attempt; the text says how.
     case unavailable(String)
+    /// The server answered that it failed at this (500 and the like), also at the last attempt; with its one line of text.
+    case failed(status: Int, message: String)
     /// No answer within the deadline, also at the last attempt.
     case timedOut
     /// The answer was not what the API promises: HTML, wrong JSON types, too many bytes.
@@ -39,6 +42,8 @@ extension RemoteError: CustomStringConvertible {
         case .rejected(let status, let message):
             "the server refused it (\(status))" + (message.isEmpty ? "" : ": \(message)")
         case .unavailable(let text): text
+        case .failed(let status, let message):
+            "the server answered \(status)" + (message.isEmpty ? "" : ": \(message)")
         case .timedOut: "the server did not answer in time"
         case .malformedAnswer(let text): text
         case .unreadableBody: "the bytes to send could not be read"

@@ -78,7 +78,7 @@ extension CallFailure {
     fileprivate var isTrouble: Bool {
         switch self.error {
         case .notFound, .alreadyExists, .changedKind, .rejected, .cancelled: false
-        case .unauthorized, .forbidden, .outOfSpace, .unavailable, .timedOut, .malformedAnswer,
+        case .unauthorized, .forbidden, .outOfSpace, .unavailable, .failed, .timedOut, .malformedAnswer,
             .unreadableBody:
             true
         }

@@ -74,9 +74,9 @@ final class ContentsAhead: Sendable {
     ///
     /// - Returns: Why they did not come, if that is the end of it: who asks again would wait as long for the same.
     func wait(for head: Head) async -> RemoteError? {
-        switch await self.heads.wait(head) ?? nil {
-        case .unavailable(let text): .unavailable(text)
-        case .timedOut: .timedOut
+        let error = await self.heads.wait(head) ?? nil
+        return switch error {
+        case .unavailable, .failed, .timedOut: error
         default: nil
         }
     }

@@ -39,7 +39,8 @@ extension RemoteError {
         case .timedOut: .timedOut
         case .cancelled: .interrupted
         case .alreadyExists: .fileExists
-        case .notFound, .changedKind, .rejected, .unavailable, .malformedAnswer, .unreadableBody: .ioError
+        case .notFound, .changedKind, .rejected, .unavailable, .failed, .malformedAnswer, .unreadableBody:
+            .ioError
         }
     }
 }

@@ -178,7 +178,7 @@ extension FileSystem {
                 }
                 return .skipped
             }
-            if error.mayPass { return .failedForNow }
+            if error.mayPass { return error.isSilence ? .unanswered : .failedForNow }
             content.state.withLock { $0.untold = error }
             return .refused
         }

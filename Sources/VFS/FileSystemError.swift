@@ -72,9 +72,17 @@ extension FileSystemError {
     /// Whether what failed may succeed later with nobody doing anything about it.
     var mayPass: Bool {
         switch self {
-        case .remote(.unavailable), .remote(.timedOut), .remote(.unauthorized), .remote(.malformedAnswer),
-            .interrupted:
+        case .remote(.unavailable), .remote(.failed), .remote(.timedOut), .remote(.unauthorized),
+            .remote(.malformedAnswer), .interrupted:
             true
+        default: false
+        }
+    }
+
+    /// Whether nothing came from the service itself, so that whatever else it is asked may fare the same.
+    var isSilence: Bool {
+        switch self {
+        case .remote(.unavailable), .remote(.timedOut): true
         default: false
         }
     }

@@ -15,6 +15,8 @@ final class UploadQueue: Sendable {
         var waits: [Wait] = []
         /// Those who wait until fewer files wait.
         var pauses: [OneShot<Void>] = []
+        /// How many files that somebody waits for the service failed at, since it took one.
+        var failedCount = 0
         /// The moment for which a task sleeps.
         var alarm: ContinuousClock.Instant?
         var upload: Upload?
@@ -28,8 +30,10 @@ final class UploadQueue: Sendable {
 
     private let state = Mutex(State())
 
-    /// So many failures in a row end a wait: what is left is not tried one after another, each up to its deadline.
-    private static let failureLimit = 3
+    /// So often no answer in a row ends a wait: what is left is not tried one after another, each up to its deadline.
+    private static let silenceLimit = 3
+    /// So many files at which the service failed do, too: as many as are uploaded at once.
+    private static let failureLimit = UploadSchedule.capacity
 
     /// Says how a file is uploaded, before the first is added.
     func begin(_ upload: @escaping Upload) {
@@ -114,9 +118,11 @@ final class UploadQueue: Sendable {
         guard !contents.isEmpty else { return }
         let isOver = OneShot<Void>()
         let now = ContinuousClock.now
-        let sizes = contents.map { ($0, $0.staged?.size ?? 0) }
+        let sizes = contents.sorted { $0.inode < $1.inode }.map { ($0, $0.staged?.size ?? 0) }
         self.state.withLock { state in
             let files = Set(contents.map(\.inode))
+            // What waits already is older than what was not to go yet.
+            state.schedule.hurry()
             for (content, byteCount) in sizes {
                 state.contents[content.inode] = content
                 state.schedule.add(
@@ -128,7 +134,7 @@ final class UploadQueue: Sendable {
             }
             state.forced.formUnion(files)
             state.waits.append(Wait(files: files, isOver: isOver))
-            state.schedule.hurry()
+            state.failedCount = 0
             self.startDue(&state)
         }
         _ = await isOver.wait()
@@ -170,7 +176,16 @@ final class UploadQueue: Sendable {
             state.tasks[content.inode] = nil
             if !state.schedule.end(content.inode, outcome, now: .now) { state.contents[content.inode] = nil }
             if isTried { state.forced.remove(content.inode) }
-            let isAway = state.schedule.failuresInARow >= Self.failureLimit
+            switch outcome {
+            case .done, .refused: state.failedCount = 0
+            case .failedForNow:
+                if isTried { state.failedCount += 1 }
+                // It may be this file's failure alone, and those who wait for others are not to wait for that.
+                if !state.waits.isEmpty { state.schedule.goOn() }
+            case .skipped, .outrun, .stopped, .unanswered: break
+            }
+            let isAway =
+                state.schedule.silencesInARow >= Self.silenceLimit || state.failedCount >= Self.failureLimit
             var over: [OneShot<Void>] = []
             for index in state.waits.indices.reversed() {
                 if isTried { state.waits[index].files.remove(content.inode) }

@@ -16,8 +16,10 @@ struct UploadSchedule: Sendable {
         case outrun
         /// It was stopped from here.
         case stopped
-        /// It may succeed some time later.
+        /// The service answered that it failed; it may succeed some time later.
         case failedForNow
+        /// Nothing came from the service; it may succeed some time later.
+        case unanswered
         /// It was refused.
         case refused
     }
@@ -60,6 +62,8 @@ struct UploadSchedule: Sendable {
     private var pausedUntil: ContinuousClock.Instant?
     /// Counts failures without a success between, those of uploads that ran side by side as one.
     private(set) var failuresInARow = 0
+    /// Counts in the same way those without an answer between.
+    private(set) var silencesInARow = 0
 
     /// How many are under way.
     var runningCount: Int { self.files.values.count { $0.startedAfter != nil } }
@@ -115,14 +119,26 @@ struct UploadSchedule: Sendable {
 
     /// Everything that waits may go now: no pause, no delay.
     mutating func hurry() {
+        self.goOn()
+        self.silencesInARow = 0
+        let delayed = self.files.compactMap { file, known in known.notBefore.map { ($0, file) } }
+        self.release(delayed)
+        self.nextDue = nil
+    }
+
+    /// What did not fail itself may go now, side by side.
+    mutating func goOn() {
         self.pausedUntil = nil
         self.failuresInARow = 0
-        for (file, known) in self.files where known.notBefore != nil {
+    }
+
+    /// Puts delayed files among those that may go, in the order in which they were to.
+    private mutating func release(_ delayed: [(notBefore: ContinuousClock.Instant, file: InodeNumber)]) {
+        for (_, file) in delayed.sorted(by: { ($0.notBefore, $0.file) < ($1.notBefore, $1.file) }) {
             self.files[file]?.notBefore = nil
             self.ready.append(file)
         }
-        self.delayedCount = 0
-        self.nextDue = nil
+        self.delayedCount -= delayed.count
     }
 
     /// What is to be done; to be asked again after each `.start`.
@@ -145,7 +161,7 @@ struct UploadSchedule: Sendable {
 
     private mutating func takeDue(_ now: ContinuousClock.Instant) {
         guard let nextDue, nextDue <= now else { return }
-        var due: [(ContinuousClock.Instant, InodeNumber)] = []
+        var due: [(notBefore: ContinuousClock.Instant, file: InodeNumber)] = []
         var rest: ContinuousClock.Instant?
         for (file, known) in self.files {
             guard let notBefore = known.notBefore else { continue }
@@ -155,11 +171,7 @@ struct UploadSchedule: Sendable {
                 rest = min(rest ?? notBefore, notBefore)
             }
         }
-        for (_, file) in due.sorted(by: { $0.0 < $1.0 }) {
-            self.files[file]?.notBefore = nil
-            self.ready.append(file)
-        }
-        self.delayedCount -= due.count
+        self.release(due)
         self.nextDue = rest
     }
 
@@ -181,15 +193,21 @@ struct UploadSchedule: Sendable {
         switch outcome {
         case .done:
             self.failuresInARow = 0
+            self.silencesInARow = 0
             known.failureCount = 0
         case .outrun, .skipped: known.failureCount = 0
         case .stopped: due = again ?? now + Self.shortestPause
         // Of the service it says nothing bad.
-        case .refused: self.failuresInARow = 0
-        case .failedForNow:
+        case .refused:
+            self.failuresInARow = 0
+            self.silencesInARow = 0
+        case .failedForNow, .unanswered:
             known.failureCount += 1
             due = now + Self.pause(after: known.failureCount)
-            if startedAfter >= self.failuresInARow {
+            let isAnother = startedAfter >= self.failuresInARow
+            if outcome == .failedForNow { self.silencesInARow = 0 }
+            if isAnother {
+                if outcome == .unanswered { self.silencesInARow += 1 }
                 self.failuresInARow += 1
                 self.pausedUntil = now + Self.pause(after: self.failuresInARow)
             }

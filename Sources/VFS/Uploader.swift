@@ -91,9 +91,10 @@ struct Uploader: Sendable {
         )
         do throws(UploadError<UploadCourse.Failure>) {
             let earlier = await early?.begun() ?? recorder?.earlier
+            let mayBeUnknown = { earlier != nil && recorder?.isFruitless == true }
             do throws(UploadError<UploadCourse.Failure>) {
                 try await upload.run(continuing: earlier)
-            } catch .remote(.unavailable) where earlier != nil && recorder?.isFruitless == true {
+            } catch .remote(.unavailable) where mayBeUnknown(), .remote(.failed) where mayBeUnknown() {
                 // wire-protocol.md does not say what an id is answered with that the server does not know. While it
                 // cannot be reached, no new one can be begun either, and the earlier one stays.
                 try await upload.run()

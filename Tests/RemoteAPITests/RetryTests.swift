@@ -24,7 +24,7 @@ struct RetryTests {
         let error = await failure { () async throws(RemoteError) in
             try await service.files.size(of: path("a"))
         }
-        #expect(error == .unavailable("the server answered 500"))
+        #expect(error == .failed(status: 500, message: ""))
         #expect(service.lines.count == 5)
         #expect(service.clock.sleeps == [50, 100, 200, 400].map { .milliseconds($0) })
         #expect(service.client.counters.givenUp == 1)

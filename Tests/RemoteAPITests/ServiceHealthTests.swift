@@ -88,12 +88,12 @@ struct ServiceHealthTests {
         let answer = HTTPResponse(status: 500, headers: ["x-request-id": "ab-12"], body: Array("why".utf8))
         #expect(
             CallFailure(answer, hiding: "key").error
-                == .unavailable("the server answered 500: why (request ab-12)")
+                == .failed(status: 500, message: "why (request ab-12)")
         )
         let bare = HTTPResponse(status: 500, headers: ["request-id": "7-secret-key"])
         #expect(
             CallFailure(bare, hiding: "secret-key").error
-                == .unavailable("the server answered 500: request 7-<hidden>")
+                == .failed(status: 500, message: "request 7-<hidden>")
         )
     }
 }

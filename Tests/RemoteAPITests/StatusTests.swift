@@ -17,12 +17,12 @@ struct StatusTests {
             (410, .rejected(status: 410, message: "why"), false), (413, .outOfSpace, false),
             (422, .rejected(status: 422, message: "why"), false),
             (429, .unavailable("the server answered 429: why"), true),
-            (500, .unavailable("the server answered 500: why"), true),
-            (501, .unavailable("the server answered 501: why"), false),
+            (500, .failed(status: 500, message: "why"), true),
+            (501, .failed(status: 501, message: "why"), false),
             (502, .unavailable("the server answered 502: why"), true),
             (503, .unavailable("the server answered 503: why"), true),
             (504, .unavailable("the server answered 504: why"), true), (507, .outOfSpace, false),
-            (599, .unavailable("the server answered 599: why"), false),
+            (599, .failed(status: 599, message: "why"), false),
             (
                 301, .malformedAnswer("the server answered with a redirect (301), is the endpoint right?"),
                 false

@@ -78,7 +78,7 @@ struct UploadScheduleTests {
         var schedule = self.schedule(files: 0..<200)
         let first = self.startAll(&schedule, at: self.start)
         // All those that were under way fail: one failure of the service.
-        for file in first { schedule.end(file, .failedForNow, now: self.start) }
+        for file in first { schedule.end(file, .unanswered, now: self.start) }
         #expect(schedule.failuresInARow == 1)
         var now = self.start
         var pauses: [Duration] = []
@@ -123,6 +123,40 @@ struct UploadScheduleTests {
         #expect(self.startAll(&schedule, at: self.start).isEmpty)
         schedule.hurry()
         #expect(Set(self.startAll(&schedule, at: self.start)) == [self.inode(0), self.inode(1)])
+    }
+
+    @Test("Who asks for all to be uploaded has first what was to go first")
+    func hurryInOrder() {
+        var schedule = UploadSchedule()
+        for number in 0..<50 {
+            let due = self.start + .seconds(100 - number)
+            schedule.add(self.inode(number), byteCount: 1, due: due, now: self.start)
+        }
+        schedule.hurry()
+        #expect(self.startAll(&schedule, at: self.start) == (0..<50).reversed().map(self.inode))
+    }
+
+    @Test("An outage is told by silence alone, side by side or one after another, until there is an answer")
+    func silence() {
+        var schedule = self.schedule(files: 0..<100)
+        for file in self.startAll(&schedule, at: self.start) {
+            schedule.end(file, .unanswered, now: self.start)
+        }
+        #expect(schedule.silencesInARow == 1)
+        var now = self.start
+        let attempts: [(UploadSchedule.Outcome, Int)] = [
+            (.unanswered, 2), (.failedForNow, 0), (.unanswered, 1), (.refused, 0), (.unanswered, 1),
+            (.done, 0),
+        ]
+        for (outcome, count) in attempts {
+            now = now + .seconds(60)
+            guard case .start(let file) = schedule.next(now: now) else {
+                Issue.record("nothing is tried")
+                return
+            }
+            schedule.end(file, outcome, now: now)
+            #expect(schedule.silencesInARow == count)
+        }
     }
 
     @Test("What was refused is not tried again until it is added again")

@@ -21,10 +21,10 @@ enum CopyFailure: Error {
         }
     }
 
-    /// Whether the server could not be reached, or had no answer.
+    /// Whether the server could not be reached, had no answer, or failed.
     var isSilence: Bool {
         switch self {
-        case .service(.unavailable), .service(.timedOut): true
+        case .service(.unavailable), .service(.failed), .service(.timedOut): true
         default: false
         }
     }

@@ -105,7 +105,7 @@ extension FileSystem {
                 self.forgetVersion(of: target)
                 // Its own rest, on the service, may be this file's by now.
                 for mixed in target.waiting where !mixed.isWhole && isCompleting.load(ordering: .relaxed) {
-                    self.giveUp(target, mixed, "a rename over it failed, and may have replaced the server's file")
+                    self.giveUp(target, mixed, "a rename over it failed, and may have replaced it there")
                 }
             }
             self.namespace.expireListing(new.parent)

@@ -138,7 +138,7 @@ struct ReadWalks {
     ///
     /// - Parameters:
     ///   - directory: The directory.
-    ///   - origin: Where it was, one of ``origins(of:parent:at:)``.
+    ///   - origin: Where it was, one of ``origins(of:parent:at:)`` a moment ago: others may have gone on from there since.
     ///   - isEmpty: Whether the directory has no files: then the walk is through with it at once.
     ///   - now: The time.
     /// - Returns: What to ask for.
@@ -154,7 +154,7 @@ struct ReadWalks {
             let before = self.ended.remove(at: index).walk
             walk = Walk(window: before.window, asOf: now, number: before.number)
             walk.typicalByteCount = before.typicalByteCount
-        } else if let before = self.walks[origin] {
+        } else if let before = self.walks[origin], before.window > 0 {
             walk = self.makeWalk(at: now)
             walk.window = before.window
             walk.typicalByteCount = before.typicalByteCount

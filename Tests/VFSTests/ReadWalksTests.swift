@@ -192,4 +192,19 @@ struct ReadWalksTests {
         for _ in 0..<100 where guesses.spend() { made += 1 }
         #expect(made == 5)
     }
+
+    @Test("Two programs that come from one directory into others at once find no walk there that is none")
+    func enteredAtOnce() {
+        var walker = Walker(fileCount: 3)
+        for index in 0..<3 { _ = walker.read(index) }
+        let came = walker.walks.origins(of: InodeNumber(rawValue: 2), parent: nil, at: walker.now)
+        #expect(!walker.enter(3, from: 1).isEmpty)
+        walker.now += ReadWalks.patience
+        // No pattern yet.
+        _ = walker.read(0)
+        let asked = came.map {
+            walker.walks.enter(InodeNumber(rawValue: 2), from: $0, isEmpty: false, at: walker.now)
+        }
+        #expect(asked.allSatisfy { $0 == nil } && asked.count == 1)
+    }
 }

@@ -105,9 +105,10 @@ class Crash:
     """A filesystem, its mount and what is known of its files, over some rounds.
 
     mode: sync or write-back. victim: driver, server or both; the server can be killed if it is a tetherfs-server.
+    options: further flags of `tetherfs mount`.
     """
 
-    def __init__(self, server, filesystem, mode, victim, seed, sizes=SMALL):
+    def __init__(self, server, filesystem, mode, victim, seed, sizes=SMALL, options=()):
         self.server, self.filesystem, self.mode, self.victim = server, filesystem, mode, victim
         self.chance = random.Random(seed)
         self.sizes = sizes
@@ -117,7 +118,7 @@ class Crash:
         self.calls = Calls(server, filesystem)
         self.cache = tempfile.TemporaryDirectory(prefix="tetherfs-cache-")
         # The server is back soon, and that is to be waited for.
-        options = ["--request-timeout", 10, "--retries", 8]
+        options = ["--request-timeout", 10, "--retries", 8, *options]
         if mode != "sync":
             options += ["--writes", mode]
         self.mount = Mount(server, filesystem, *options, cache_dir=self.cache.name)
@@ -237,6 +238,14 @@ class Crash:
                 self.kill_while_it_starts()
             result = self.mount.mount()
             assert result.returncode == 0, result.stderr
+            if self.model.may_be_moving:
+                poll(self.moves_nothing, timeout=30, what="end of a directory's rename")
+
+    def moves_nothing(self):
+        """Whether the driver has finished the renames of directories that a dead one had begun."""
+        result = tetherfs("status", self.mount.path, "--json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)["uploads"]["renames"] == []
 
     # What is left.
 

@@ -15,7 +15,7 @@ once the driver (and the server) are back and all is uploaded, through the mount
 - What a mount shows after a crash stays, also if the next crash comes before it is uploaded; unless, in sync mode, it
   was no promise and is written to meanwhile: then the file may also be as before, or as after any of those writes.
 - A rename under way, or one that failed, leaves at least one of the two names with what was moved, and the other name
-  as it was or with that too: never neither, never something else.
+  as it was or with that too: never neither, never something else. That of a directory does so for each file in it.
 """
 
 import itertools
@@ -89,12 +89,24 @@ class Model:
         elif do == "mkdir":
             self.unsure_directories.add(name)
         elif do == "rename":
-            old, new = self.may_be(name), self.may_be(line["to"])
-            line["unsure"] = Unsure(name, line["to"], line["hash"], old)
-            self.renames.append(line["unsure"])
-            self.allowed[name], self.allowed[line["to"]] = old | {None}, new | {line["hash"]}
+            line["unsure"] = [self.begin_rename(name, line["to"], line["hash"])]
+        elif do == "rename-directory":
+            self.directories.discard(name)
+            self.unsure_directories |= {name, line["to"]}
+            # Nothing in it is in doubt.
+            below = [(path, *self.allowed[path]) for path in self.allowed if path.startswith(name + "/")]
+            line["unsure"] = [
+                self.begin_rename(path, line["to"] + path[len(name):], content)
+                for path, content in below if content is not None
+            ]
         elif "hash" in line:
             self.drafts.setdefault(name, []).append(line["hash"])
+
+    def begin_rename(self, name, to, content):
+        unsure = Unsure(name, to, content, self.may_be(name))
+        self.renames.append(unsure)
+        self.allowed[name], self.allowed[to] = self.may_be(name) | {None}, self.may_be(to) | {content}
+        return unsure
 
     def succeed(self, line):
         name, do = line["name"], line["do"]
@@ -104,10 +116,14 @@ class Model:
             self.promise(name, None)
         elif do == "mkdir":
             self.directories.add(name)
-        elif do == "rename":
-            self.renames.remove(line["unsure"])
-            self.promise(name, None)
-            self.promise(line["to"], line["hash"])
+        elif do in ("rename", "rename-directory"):
+            for unsure in line["unsure"]:
+                self.renames.remove(unsure)
+                self.promise(unsure.old, None)
+                self.promise(unsure.new, unsure.moved)
+            if do == "rename-directory":
+                self.directories.add(line["to"])
+                self.unsure_directories -= {name, line["to"]}
         elif do == "write":
             self.written.add(name)
 
@@ -121,9 +137,16 @@ class Model:
     def told_of(self, name):
         """What was said of a name, in order; of each call how it ended, None if it did not."""
         ends = {line["n"]: line["errno"] for line in self.story if "errno" in line}
-        said = [line for line in self.story if name in (line.get("name"), line.get("to"))]
+        said = [line for line in self.story
+                if any(f"{name}/".startswith(f"{line.get(key)}/") for key in ("name", "to"))]
         words = [[line.get("by", line["do"]), line["name"], line.get("to"), line.get("hash")] for line in said]
         return [f"{' '.join(filter(None, words))} -> {ends.get(line['n'])}" for words, line in zip(words, said)]
+
+    @property
+    def may_be_moving(self):
+        """Whether the rename of a directory was cut off, or failed."""
+        cut_off = [*self.under_way.values(), *(line for _, line in self.errors)]
+        return any(line["do"] == "rename-directory" for line in cut_off)
 
     # What is found afterwards.
 
@@ -137,7 +160,7 @@ class Model:
         problems = [f"read back wrong: {line}" for line in self.wrong]
         for name in sorted(set(self.allowed) | set(files)):
             got, allowed = files.get(name), self.allowed.get(name, {None})
-            drafts = self.drafts.get(name, [])
+            drafts = self.drafts_of(name)
             if self.is_here_alone(name):
                 in_place = [*itertools.takewhile(lambda draft: draft != EMPTY, drafts)]
                 allowed = allowed | set(in_place)
@@ -166,11 +189,16 @@ class Model:
         # A file that was only made, or only emptied, has no byte that could be lost.
         return {name: content for name, content in held.items() if content != EMPTY}
 
+    def drafts_of(self, name):
+        """What was written to a file since its last promise; that one which is empty is emptied changes nothing."""
+        drafts = self.drafts.get(name, [])
+        return [*itertools.dropwhile(EMPTY.__eq__, drafts)] if self.allowed.get(name) == {EMPTY} else drafts
+
     def may_be_uploaded(self, name):
         """Whether a file that was left open is uploaded with what was written to it, instead of being kept aside."""
         if self.mode == "sync":
             return name in self.fallback
-        return self.is_here_alone(name) and EMPTY not in self.drafts.get(name, [])
+        return self.is_here_alone(name) and EMPTY not in self.drafts_of(name)
 
     def torn(self, name):
         """What a file may hold after a write that was cut off."""

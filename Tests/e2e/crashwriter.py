@@ -10,9 +10,10 @@ is what its reader has seen, which outlives any crash of the driver. Contents ar
     {"n": 4, "errno": 0}
     {"n": 5, "do": "commit", "by": "close", "name": "w0-a", "hash": "…"}
 
-`commit` (close, fsync, truncate by path), `rename`, `unlink` and `mkdir` promise something once they have returned;
-`open` and `write` do not. What it reads that is not what it wrote it says as {"wrong": name, …}. Each worker, a thread,
-has names and a seed of its own. It ends when its standard input does, closing all, or when the driver is gone.
+`commit` (close, fsync, truncate by path), `rename`, `rename-directory`, `unlink` and `mkdir` promise something once
+they have returned; `open` and `write` do not. What it reads that is not what it wrote it says as
+{"wrong": name, …}. Each worker, a thread, has names and a seed of its own. It ends when its standard input does,
+closing all, or when the driver is gone.
 """
 
 import errno
@@ -26,7 +27,9 @@ import threading
 
 # What a system call on a mount says once its driver is dead.
 GONE = {errno.ENOTCONN, errno.ECONNABORTED}
-NAMES = ["a", "b", "c", "d/a", "d/b"]
+# A worker has one of the two directories, or none; while a rename failed half-way, both.
+DIRECTORIES = ["d", "e"]
+NAMES = ["a", "b", "c", *(f"{directory}/{name}" for directory in DIRECTORIES for name in "ab")]
 
 
 def digest(data):
@@ -92,7 +95,7 @@ class Worker:
         self.unknown = set()
         # Open descriptors by name; those of them that were written to since the last promise.
         self.open, self.dirty = {}, set()
-        self.has_directory = False
+        self.directories = set()
 
     def path(self, name):
         return f"{self.root}/{name}"
@@ -119,7 +122,8 @@ class Worker:
 
     def look(self):
         """Reads what an earlier writer left."""
-        self.has_directory = os.path.isdir(self.path(self.prefix + "d"))
+        names = [self.prefix + directory for directory in DIRECTORIES]
+        self.directories = {name for name in names if os.path.isdir(self.path(name))}
         for name in NAMES:
             name = self.prefix + name
             self.contents[name] = None
@@ -131,12 +135,14 @@ class Worker:
 
     def usable(self):
         return [name for name in self.contents if name not in self.unknown
-                and (self.has_directory or "/" not in name)]
+                and ("/" not in name or name.partition("/")[0] in self.directories)]
 
     def choose(self):
         chance = self.chance
-        if not self.has_directory and chance.random() < 0.05:
+        if not self.directories and chance.random() < 0.05:
             return self.make_directory
+        if len(self.directories) == 1 and chance.random() < 0.03:
+            return self.move_directory
         known = sorted(set(self.open) - self.unknown)
         if known and chance.random() < 0.55:
             name = chance.choice(known)
@@ -173,13 +179,31 @@ class Worker:
             raise
 
     def make_directory(self):
-        self.has_directory = True
-        name = self.prefix + "d"
+        name = self.prefix + self.chance.choice(DIRECTORIES)
+        self.directories.add(name)
         try:
             self.changing(name, lambda: os.mkdir(self.path(name)), do="mkdir")
         except Failed:
             self.unknown.update(other for other in self.contents if "/" in other)
             raise
+
+    def move_directory(self):
+        """Renames the directory, if nothing in it is open, was written to without a promise, or is in doubt."""
+        [name] = self.directories
+        other = next(self.prefix + last for last in DIRECTORIES if self.prefix + last != name)
+        below = [file for file in {*self.contents, *self.unknown} if file.startswith((name + "/", other + "/"))]
+        if any(file in self.open or file in self.dirty or file in self.unknown for file in below):
+            return
+        try:
+            self.said.step(
+                lambda: os.rename(self.path(name), self.path(other)), do="rename-directory", name=name, to=other
+            )
+        except Failed:
+            self.unknown.update(below)
+            raise
+        self.directories = {other}
+        for file in [file for file in below if file.startswith(name + "/")]:
+            self.contents[other + file[len(name):]], self.contents[file] = self.contents[file], None
 
     def opened(self, name, flags, **event):
         self.open[name] = self.changing(

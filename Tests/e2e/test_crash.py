@@ -15,10 +15,10 @@ def killable():
         yield server
 
 
-def crashes(server, request, mode, victim, sizes=SMALL, rounds=ROUNDS):
+def crashes(server, request, mode, victim, sizes=SMALL, options=()):
     filesystem = server.create_filesystem(request.node.name)
-    with Crash(server, filesystem, mode, victim, new_seed(), sizes) as crash:
-        for _ in range(rounds):
+    with Crash(server, filesystem, mode, victim, new_seed(), sizes, options) as crash:
+        for _ in range(ROUNDS):
             crash.round()
 
 
@@ -29,6 +29,15 @@ MODES = ["sync", "write-back"]
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_promised_outlives_a_driver_that_is_killed_at_any_moment(deployed, request, mode, run):
     crashes(deployed, request, mode, "driver")
+
+
+@pytest.mark.parametrize("mode, options", [
+    ("write-back", ["--on-conflict", "last-writer-wins"]),
+    # Long enough that a crash finds such names waiting.
+    ("sync", ["--temporary-delay", 2]),
+], ids=["last-writer-wins", "temporary-delay"])
+def test_what_was_promised_outlives_a_killed_driver_with_other_options_too(deployed, request, mode, options):
+    crashes(deployed, request, mode, "driver", options=options)
 
 
 @pytest.mark.parametrize("run", range(2))

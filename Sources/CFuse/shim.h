@@ -41,6 +41,7 @@ static inline int cfuse_is_first_thread(int thread) {
 /// The FUSE_CAP_* and FUSE_SET_ATTR_* macros are shifts, of which Swift imports not all.
 enum {
     cfuse_cap_splice = FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_SPLICE_READ,
+    cfuse_cap_handle_killpriv = FUSE_CAP_HANDLE_KILLPRIV,
     cfuse_set_mode = FUSE_SET_ATTR_MODE,
     cfuse_set_uid = FUSE_SET_ATTR_UID,
     cfuse_set_gid = FUSE_SET_ATTR_GID,

@@ -63,6 +63,9 @@ final class FuseOperations: Sendable {
     private func begin(_ connection: inout fuse_conn_info) {
         // Measured: splicing is never faster here.
         connection.want &= ~UInt32(cfuse_cap_splice)
+        // Setuid and setgid bits go by a write, a cut or another owner. The kernel sends a setattr for that, unless it is
+        // told that we do it, as libfuse does by itself from some version on.
+        connection.want &= ~UInt32(cfuse_cap_handle_killpriv)
         // Each stream has two reads under way at most: the default of 12 in all is for local disks.
         connection.max_background = 64
         connection.congestion_threshold = 48

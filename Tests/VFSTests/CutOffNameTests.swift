@@ -136,4 +136,15 @@ struct CutOffNameTests {
         try await mount.rename("new", "old")
         #expect(journal.syncedCommitCount == before + 1)
     }
+
+    @Test("A new name that the service does not know is durable when fsync of its directory returns")
+    func durableByDirectory() async throws {
+        let mount = try Mount(writes: .waiting)
+        try await mount.put("old", pattern(10))
+        try await mount.rename("old", "new")
+        let journal = mount.fileSystem.staging.journal
+        let before = journal.syncedCommitCount
+        try await mount.fileSystem.fsyncdir()
+        #expect(journal.syncedCommitCount == before + 1)
+    }
 }

@@ -1,6 +1,7 @@
 """What the API does not have, on a mount: modes, owners, times, links, special files, free space, xattrs, read-only."""
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -21,6 +22,20 @@ def test_a_mode_is_remembered(content, mount):
     write(mount / "f", b"new")
     os.rename(mount / "f", mount / "g")
     assert stat.S_IMODE(os.stat(mount / "g").st_mode) == 0o751
+
+
+@pytest.mark.parametrize("change", ["owner", "write", "truncate"])
+def test_setuid_and_setgid_do_not_outlive_a_change_of_the_owner_or_of_the_bytes(content, mount, change):
+    content.write("f", b"x")
+    os.chmod(mount / "f", 0o6755)
+    assert stat.S_IMODE(os.stat(mount / "f").st_mode) == 0o6755
+    if change == "owner":
+        os.chown(mount / "f", 1, 1)
+    else:
+        command = {"write": "printf y >> f", "truncate": "truncate -s 5 f"}[change]
+        # Whoever has this capability keeps them.
+        check(["setpriv", "--bounding-set=-fsetid", "sh", "-c", command], cwd=mount.path)
+    assert stat.S_IMODE(os.stat(mount / "f").st_mode) == 0o755
 
 
 def test_a_new_files_mode_is_the_one_asked_for(mount):
@@ -146,6 +161,15 @@ def test_locks_of_programs_on_this_machine_work(content, mount):
         assert holder.stdout.readline() == "held\n"
         assert "BlockingIOError" in run(["python3", "-c", code.format(lock)]).stderr
         holder.communicate(timeout=30)
+
+
+def test_locks_are_not_seen_on_another_mount(server, filesystem, content, mount):
+    content.write("f", b"x")
+    with Mount(server, filesystem) as other:
+        for lock in (fcntl.flock, fcntl.lockf):
+            with open(mount / "f", "r+b") as here, open(other / "f", "r+b") as there:
+                lock(here, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # Options.

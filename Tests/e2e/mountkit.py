@@ -11,6 +11,7 @@ import collections
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import pathlib
 import re
@@ -220,6 +221,13 @@ class Mount:
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
             poll(lambda: has_ended(pid) and not self.is_mounted, what="end of the mount")
+
+    @property
+    def known_names(self):
+        """How many files and directories the driver knows because the kernel does."""
+        result = tetherfs("status", self.path, "--json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)["names"]["kernel"]
 
     # The end.
 

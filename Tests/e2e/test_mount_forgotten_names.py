@@ -1,7 +1,6 @@
 """Names that the kernel is made to forget, as those of a walk over many would fill the memory."""
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ import uuid
 
 import pytest
 
-from mountkit import Mount, check, counting, read, tetherfs, write
+from mountkit import Mount, check, counting, read, write
 from serverkit import poll
 
 COUNT, DIRECTORIES = 300, 30
@@ -82,13 +81,6 @@ def filesystem(our_server):
     return filesystem
 
 
-def known_names(mount):
-    """How many files and directories the driver knows because the kernel does."""
-    result = tetherfs("status", mount.path, "--json")
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)["names"]["kernel"]
-
-
 def walk(mount, directory="t", count=COUNT * DIRECTORIES):
     """Has every size asked for, as du(1) does."""
     found = check(["find", mount / directory, "-xdev", "-type", "f", "-size", "-1025c"], timeout=200)
@@ -98,7 +90,7 @@ def walk(mount, directory="t", count=COUNT * DIRECTORIES):
 def walk_and_wait(mount, *arguments, **options):
     """The same, until few names are left of it."""
     walk(mount, *arguments, **options)
-    poll(lambda: known_names(mount) <= BOUND, what="fewer names that the kernel knows")
+    poll(lambda: mount.known_names <= BOUND, what="fewer names that the kernel knows")
 
 
 def test_a_walk_over_many_names_memory_stays_bounded(mount):

@@ -1,5 +1,6 @@
 """What the kernel keeps and how it asks for the rest, counted by the driver's own figures."""
 
+import os
 import re
 
 import pytest
@@ -55,3 +56,11 @@ def test_the_kernel_asks_for_a_mebibyte_at_once(server, filesystem, content):
         check(["sh", "-c", f"cat {mount.path}/f > /dev/null"])
         # Its first ones are shorter.
         assert reads(mount) <= 32 + 8
+
+
+def test_directories_come_with_the_listing_that_they_are_in(server, filesystem, content):
+    for index in range(100):
+        content.mkdir(f"d/{index}")
+    with Mount(server, filesystem) as mount:
+        assert len(os.listdir(mount / "d")) == 100
+        assert mount.known_names >= 100

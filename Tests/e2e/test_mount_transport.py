@@ -8,6 +8,7 @@ import pytest
 import faultplan
 from mountkit import Mount, call_name, check, counting, read
 from servercalls import pattern
+from serverkit import poll
 
 SIZE = 100_000
 
@@ -71,6 +72,27 @@ def test_a_listing_that_is_never_answered_is_asked_again_once(deployed, request)
             assert os.listdir(mount / "file-000") == names(1)
         assert rule.hits == 1
         assert sum(call_name(entry) == "list" and entry.path.endswith("file-000") for entry in seen.entries) == 1
+
+
+def connections(port):
+    """The connections to a port of this machine: of each its timer and when that ends, in hundredths of a second."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    established = [row for row in rows if row[3] == "01" and row[2].endswith(f":{port:04X}")]
+    return [tuple(int(part, 16) for part in row[5].split(":")) for row in established]
+
+
+def test_a_connection_that_is_idle_is_asked_whether_it_is_alive(our_server, request):
+    filesystem = our_server.create_filesystem(request.node.name)
+    fill(our_server.content(filesystem), "d", 4)
+    with Mount(our_server, filesystem) as mount:
+        for name in names(4):
+            read(mount / f"d/{name}")
+        # proc_net_tcp(5): 2 is the timer of what is idle. Those that nothing was sent over yet have none.
+        def ends():
+            return [end for timer, end in connections(our_server.port) if timer == 2]
+
+        assert all(end <= 30 * 100 for end in poll(ends, what="connection that is asked when it is idle"))
 
 
 @pytest.mark.parametrize("code", [429, 503])

@@ -108,7 +108,7 @@ public final class FuseSession: Sendable {
     /// - Parameter path: The mount point, an absolute path.
     /// - Throws: What libfuse, or fusermount3, says.
     public func mount(at path: String) throws(FuseSessionError) {
-        guard fuse_session_mount(self.pointer.session, path) == 0 else {
+        guard cfuse_session_mount(self.pointer.session, path) == 0 else {
             throw FuseSessionError(description: FuseLog.lastLine ?? String(cString: strerror(errno)))
         }
     }

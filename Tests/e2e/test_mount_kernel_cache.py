@@ -1,12 +1,15 @@
 """What the kernel keeps and how it asks for the rest, counted by the driver's own figures."""
 
+import concurrent.futures
 import os
 import re
 
 import pytest
 
+import faultplan
 from clikit import environment, tetherfs
-from mountkit import Mount, check, read
+from modelkit import drop_caches
+from mountkit import Mount, check, read, write
 from servercalls import pattern
 
 MIB = 1 << 20
@@ -64,3 +67,23 @@ def test_directories_come_with_the_listing_that_they_are_in(server, filesystem, 
     with Mount(server, filesystem) as mount:
         assert len(os.listdir(mount / "d")) == 100
         assert mount.known_names >= 100
+
+
+def test_a_slow_lookup_does_not_hold_up_others_in_the_same_directory(deployed, request):
+    filesystem = deployed.create_filesystem(request.node.name)
+    deployed.content(filesystem).write("d/other", b"12")
+    with (
+        Mount(deployed, filesystem, "--metadata-ttl", 0, "--writes", "write-back") as mount,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        # What waits to be uploaded is there, whatever a listing says.
+        deployed.faults.add("begin", faultplan.stall(), times=None)
+        write(mount / "d/new", b"123")
+        drop_caches(2)
+        rule = deployed.faults.add("list", faultplan.stall(), path="d", times=None)
+        slow = pool.submit(os.stat, mount / "d/other")
+        rule.wait()
+        assert os.stat(mount / "d/new").st_size == 3
+        assert not slow.done()
+        deployed.faults.clear()
+        assert slow.result(60).st_size == 2

@@ -19,10 +19,6 @@ public final class Journal: Sendable {
         var notes: [@Sendable () -> Void] = []
         /// Whether something was written that a power failure could take, by this process or the last one.
         var isUnsynced = true
-        /// Whether the names of staged files must be synced with the next commit.
-        var areNamesUnsynced = true
-        /// How many records were removed since they were.
-        var goneCount = 0
         var isFailing = false
         var isRetrying = false
         var pathChangeCount = 0
@@ -39,8 +35,6 @@ public final class Journal: Sendable {
     let initialRecords: [Record]
     /// The uploads that had been begun by the start, and where to, as far as they were not known to be over.
     let initialUploads: [UploadID: RemotePath]
-    /// The files whose records were gone by then, and whose names a power failure may have brought back.
-    let initiallyGone: Set<UInt64>
     /// Whether a damaged journal was moved aside at the start.
     let wasDamaged: Bool
 
@@ -51,7 +45,7 @@ public final class Journal: Sendable {
     let work: Mutex<Work>
     /// Held while changes are queued of which no crash may leave only some.
     private let grouping = Mutex(())
-    /// Synced before a commit of records whose bytes are in files alone, so that their names are as durable.
+    /// Synced before each commit, so that the names of staged files are as durable as their records.
     private let directory: FileDescriptor
     private let makeRoom: @Sendable (Int) -> Bool
     private let logger: Logger
@@ -60,8 +54,6 @@ public final class Journal: Sendable {
     /// Whether there are any, as far as is known.
     let storedAttributes: Atomic<Bool>
 
-    /// So many files' names may be on the disk still whose records are gone.
-    private static let goneLimit = 512
     /// How long a change that nobody waits for may stay in memory.
     private static let noteDelay = DispatchTimeInterval.milliseconds(200)
 
@@ -90,7 +82,6 @@ public final class Journal: Sendable {
         self.wasDamaged = wasDamaged
         self.initialRecords = start.records
         self.initialUploads = start.uploads
-        self.initiallyGone = start.gone
         self.firstMountTime = start.firstMountTime
         self.storedAttributes = Atomic(start.highestNumber != nil)
         self.firstFreeNumber = (start.highestNumber ?? 0) + 1
@@ -132,7 +123,7 @@ public final class Journal: Sendable {
         while true {
             do {
                 let database = try JournalDatabase(path)
-                return (database, try database.start(now: Int64(time(nil)), boot: boot), wasDamaged)
+                return (database, try database.start(now: Int64(time(nil))), wasDamaged)
             } catch let error as JournalDatabase.LaterVersion {
                 throw CacheDirectoryError(
                     description:
@@ -196,9 +187,6 @@ public final class Journal: Sendable {
             self.thread.asyncAfter(deadline: .now() + Self.noteDelay) { [weak self] in self?.runNotes() }
         }
     }
-
-    /// The bytes of a file that are in the journal; nothing if there are none.
-    func bytes(of number: UInt64) throws -> [UInt8]? { try self.database.bytes(of: number) }
 
     /// The records, as they are when all that was queued before is written.
     ///
@@ -275,37 +263,31 @@ public final class Journal: Sendable {
     }
 
     private func drain() {
-        let (changes, waiters, isUnsynced, syncsNames) = self.grouping.withLock { _ in
+        let (changes, waiters, isUnsynced) = self.grouping.withLock { _ in
             self.work.withLock { state in
-                let changes = state.queue.take()
-                let waiters = state.waiters
-                state.isScheduled = false
-                state.waiters = []
-                state.goneCount += changes.count(where: \.removesRecord)
-                if changes.contains(where: \.promisesFile) { state.areNamesUnsynced = true }
-                let syncsNames =
-                    !waiters.isEmpty && state.areNamesUnsynced || state.goneCount > Self.goneLimit
-                    || changes.contains(where: \.mustHaveName)
-                return (changes, waiters, state.isUnsynced, syncsNames)
+                defer {
+                    state.isScheduled = false
+                    state.waiters = []
+                }
+                return (state.queue.take(), state.waiters, state.isUnsynced)
             }
         }
         let isAwaited = !waiters.isEmpty
         var failure: Errno?
-        if !changes.isEmpty || syncsNames || isAwaited && isUnsynced {
-            failure = self.write(changes, isSynced: isAwaited, syncsNames: syncsNames)
+        if !changes.isEmpty || isAwaited && isUnsynced {
+            failure = self.write(changes, isSynced: isAwaited)
             if failure == .noSpace, self.makeRoom(1 << 20) {
-                failure = self.write(changes, isSynced: isAwaited, syncsNames: syncsNames)
+                failure = self.write(changes, isSynced: isAwaited)
             }
-            self.didWrite(changes, isSynced: isAwaited, syncsNames: syncsNames, failure)
+            self.didWrite(changes, isSynced: isAwaited, failure)
         }
         for waiter in waiters { waiter(failure) }
     }
 
-    private func write(_ changes: [JournalChange], isSynced: Bool, syncsNames: Bool) -> Errno? {
+    private func write(_ changes: [JournalChange], isSynced: Bool) -> Errno? {
         do {
-            if syncsNames, Glibc.fsync(self.directory.rawValue) != 0 { return Errno(rawValue: errno) }
-            let settled: [JournalChange] = syncsNames ? [.forgetGone] : []
-            try self.database.write(settled + changes, boot: self.boot, isSynced: isSynced)
+            if isSynced, Glibc.fsync(self.directory.rawValue) != 0 { return Errno(rawValue: errno) }
+            try self.database.write(changes, boot: self.boot, isSynced: isSynced)
             if isSynced { self.syncedCommits.wrappingAdd(1, ordering: .relaxed) }
             self.writtenExtents.wrappingAdd(changes.reduce(0) { $0 + $1.extentCount }, ordering: .relaxed)
             return nil
@@ -314,18 +296,12 @@ public final class Journal: Sendable {
         }
     }
 
-    private func didWrite(
-        _ changes: [JournalChange],
-        isSynced: Bool,
-        syncsNames: Bool,
-        _ failure: Errno?
-    ) {
+    private func didWrite(_ changes: [JournalChange], isSynced: Bool, _ failure: Errno?) {
         let isNews = self.work.withLock { state in
             let wasFailing = state.isFailing
             state.isFailing = failure != nil
             if failure == nil {
                 state.isUnsynced = !isSynced
-                if syncsNames { (state.areNamesUnsynced, state.goneCount) = (false, 0) }
             } else {
                 // Nothing is dropped: the next change, commit or second tries again.
                 state.queue.putBack(changes)

@@ -22,22 +22,9 @@ enum JournalChange: Sendable {
     case notCopied(Int64, RemotePath)
     case finishMove(Int64)
     case setMeta(String, String)
-    /// The names of all files whose records were removed before are off the disk for good.
-    case forgetGone
 }
 
 extension JournalChange {
-    var removesRecord: Bool { if case .removeRecord = self { true } else { false } }
-
-    /// Whether it says that a power failure leaves bytes which are in a staged file alone.
-    var promisesFile: Bool {
-        guard case .record(let record) = self else { return false }
-        return record.synced != nil && !record.isInJournal
-    }
-
-    /// Whether it may not be on the disk before the name of its file is.
-    var mustHaveName: Bool { if case .record(let record) = self { record.mustHaveName } else { false } }
-
     /// How many extents are written with it.
     var extentCount: Int {
         let contents: [Journal.Content?] =
@@ -71,11 +58,7 @@ struct JournalQueue: Sendable {
         case .record(var record):
             if let index = self.records[record.number] {
                 // The path is the first one's: moves after it change it.
-                if case .record(let earlier) = self.changes[index] {
-                    record.path = earlier.path
-                    if record.isInJournal { record.bytes = record.bytes ?? earlier.bytes }
-                    record.mustHaveName = record.mustHaveName || earlier.mustHaveName
-                }
+                if case .record(let earlier) = self.changes[index] { record.path = earlier.path }
                 self.changes[index] = .record(record)
                 return
             }

@@ -11,11 +11,6 @@ extension JournalDatabase {
         case .record(let record):
             try self.put(record, boot: boot, run)
             try run("DELETE FROM grown WHERE number = ?", [Int64(record.number)])
-            if let bytes = record.bytes {
-                try run("INSERT OR REPLACE INTO bytes VALUES (?, ?)", [Int64(record.number), Data(bytes)])
-            } else if !record.isInJournal {
-                try run("DELETE FROM bytes WHERE number = ?", [Int64(record.number)])
-            }
         case .grown(let number, let more):
             try run(
                 "INSERT OR REPLACE INTO grown VALUES (?, ?, ?)",
@@ -24,8 +19,6 @@ extension JournalDatabase {
         case .removeRecord(let number):
             try run("DELETE FROM records WHERE number = ?", [Int64(number)])
             try run("DELETE FROM grown WHERE number = ?", [Int64(number)])
-            try run("DELETE FROM bytes WHERE number = ?", [Int64(number)])
-            try run("INSERT OR REPLACE INTO gone VALUES (?, ?)", [Int64(number), boot])
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])
         case .beginUpload(let number, let upload):
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])
@@ -73,7 +66,6 @@ extension JournalDatabase {
             try run("DELETE FROM copied WHERE move = ?", [id])
         case .setMeta(let key, let value):
             try run("INSERT OR REPLACE INTO meta VALUES (?, ?)", [key, value])
-        case .forgetGone: try run("DELETE FROM gone", [])
         }
     }
 

@@ -4,13 +4,12 @@ import WireFormat
 
 extension JournalDatabase {
     /// What the start needs; the time of the first mount is set if there is none.
-    func start(now: Int64, boot: String) throws -> Start {
+    func start(now: Int64) throws -> Start {
         let known = try self.meta("first-mount").flatMap(Int64.init)
         if known == nil { try self.write([.setMeta("first-mount", "\(now)")], boot: "", isSynced: false) }
         return Start(
             records: try self.records(),
             uploads: try self.uploads(),
-            gone: try self.gone(before: boot),
             firstMountTime: known ?? now,
             lastMove: try self.queue.read { try Int64.fetchOne($0, sql: "SELECT MAX(id) FROM moves") ?? 0 },
             highestNumber: try self.queue.read {
@@ -37,8 +36,6 @@ extension JournalDatabase {
                 parts[number, default: []].insert(part)
             }
             let grown = try Self.grown(database)
-            let hasBytes = try database.tableExists("bytes")
-            let inJournal = hasBytes ? try Self.numbers("SELECT number FROM bytes", [], database) : []
             let rows = try Row.fetchCursor(database, sql: "SELECT * FROM records ORDER BY number")
             var records: [Journal.Record] = []
             while let row = try rows.next() {
@@ -46,7 +43,6 @@ extension JournalDatabase {
                     throw DatabaseError(resultCode: .SQLITE_CORRUPT)
                 }
                 record.upload?.sentParts = parts[record.number] ?? []
-                record.isInJournal = record.synced != nil && inJournal.contains(record.number)
                 if let more = grown[record.number] { record.content = record.content.grown(by: more) }
                 records.append(record)
             }
@@ -67,33 +63,6 @@ extension JournalDatabase {
             grown[number] = more
         }
         return grown
-    }
-
-    /// The files whose records were removed in another start of the machine than this one: a power failure since may have
-    /// brought their names back.
-    func gone(before boot: String) throws -> Set<UInt64> {
-        try self.queue.read { try Self.numbers("SELECT number FROM gone WHERE boot <> ?", [boot], $0) }
-    }
-
-    private static func numbers(
-        _ query: String,
-        _ arguments: StatementArguments,
-        _ database: Database
-    ) throws -> Set<UInt64> {
-        let numbers = try Int64.fetchAll(database, sql: query, arguments: arguments)
-        return Set(numbers.map { UInt64(bitPattern: $0) })
-    }
-
-    /// The bytes of a file that are in the journal; nothing if there are none.
-    func bytes(of number: UInt64) throws -> [UInt8]? {
-        try self.queue.read { database in
-            let row = try Row.fetchOne(
-                database,
-                sql: "SELECT bytes FROM bytes WHERE number = ?",
-                arguments: [Int64(number)]
-            )
-            return (row?.value("bytes") as Data?).map { Array($0) }
-        }
     }
 
     /// The uploads that were begun, as far as they are not known to be over.

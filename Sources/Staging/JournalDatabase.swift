@@ -15,8 +15,6 @@ final class JournalDatabase: Sendable {
     struct Start: Sendable {
         var records: [Journal.Record]
         var uploads: [UploadID: RemotePath]
-        /// See ``JournalDatabase/gone(before:)``.
-        var gone: Set<UInt64>
         var firstMountTime: Int64
         var lastMove: Int64
         /// The highest number of what attributes are remembered of; nothing if there are none.
@@ -131,14 +129,6 @@ final class JournalDatabase: Sendable {
                     number INTEGER NOT NULL PRIMARY KEY,
                     size INTEGER NOT NULL,
                     extents BLOB
-                );
-                CREATE TABLE IF NOT EXISTS bytes (
-                    number INTEGER NOT NULL PRIMARY KEY,
-                    bytes BLOB NOT NULL
-                );
-                CREATE TABLE IF NOT EXISTS gone (
-                    number INTEGER NOT NULL PRIMARY KEY,
-                    boot TEXT NOT NULL
                 );
                 """
         )

@@ -104,12 +104,6 @@ extension Journal {
         public var time: Int64
         /// The start of the machine in which it was last written.
         var boot = ""
-        /// Whether the bytes of `synced` are in the journal itself: a power failure may take the file, and its name.
-        var isInJournal = false
-        /// Whether the file's name must be on the disk for good before this is, as bytes of a promise go from the journal.
-        var mustHaveName = false
-        /// These bytes, where they are new to the journal.
-        var bytes: [UInt8]?
 
         /// The file's size in bytes.
         public var size: UInt64 { self.content.size }
@@ -130,9 +124,6 @@ extension Journal.Record {
         let certain = self.content.extents == nil ? found : self.content.clipped(to: length)
         // Of what was emptied nothing is left that was promised.
         let isPromised = self.isPromised && (length > 0 || self.synced?.size == 0)
-        if let synced = self.synced, self.isToRestore(boot: boot) {
-            return (self.state == .open ? .pending : self.state, synced)
-        }
         guard self.boot == boot else {
             // A power failure may have taken what was not synced.
             guard let synced, length >= synced.size, self.state != .kept else { return (nil, found) }
@@ -148,11 +139,6 @@ extension Journal.Record {
             if length != self.size { return isPromised ? (.pending, certain) : (nil, found) }
             return (self.state, found)
         }
-    }
-
-    /// Whether its bytes are those in the journal, whatever a power failure left of its file.
-    func isToRestore(boot: String) -> Bool {
-        self.isInJournal && self.isPromised && self.state != .kept && self.boot != boot
     }
 
     /// Why it is kept, for a person.

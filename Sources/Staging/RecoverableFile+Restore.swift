@@ -34,10 +34,8 @@ extension RecoverableFile {
         if case .refused = missing, !self.isWhole {
             throw self.isKnown ? RestoreError.isPartial : RestoreError.isUnknown
         }
-        let bytes: [UInt8]?
-        do { bytes = try self.bytesInJournal() } catch { throw .failed(self.file, error) }
-        let source = bytes == nil ? try Self.open(self.file) : nil
-        defer { try? source?.close() }
+        let source = try Self.open(self.file)
+        defer { try? source.close() }
         var base: FileDescriptor?
         if case .from(let path) = missing { base = try self.openBase(path) }
         defer { try? base?.close() }
@@ -54,20 +52,11 @@ extension RecoverableFile {
         }
         defer { try? made.close() }
         do throws(RestoreError) {
-            if let source {
-                try self.copy(source, base: base, to: made, target)
-            } else {
-                try self.write(bytes ?? [], to: made, target)
-            }
+            try self.copy(source, base: base, to: made, target)
         } catch {
             unlink(target.string)
             throw error
         }
-    }
-
-    private func write(_ bytes: [UInt8], to made: FileDescriptor, _ target: FilePath) throws(RestoreError) {
-        do { _ = try made.writeAll(bytes) } catch { throw .failed(target, error as? Errno ?? .ioError) }
-        guard fsync(made.rawValue) == 0 else { throw .failed(target, Errno(rawValue: errno)) }
     }
 
     private func copy(

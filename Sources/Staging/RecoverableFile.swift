@@ -39,10 +39,6 @@ public struct RecoverableFile: Sendable {
     public let isMounted: Bool
     /// The local file.
     let file: FilePath
-    /// Whether the journal has its bytes.
-    private let isInJournal: Bool
-    /// Whether they are what counts, whatever is in the file.
-    private let isToRestore: Bool
     private let directory: FilePath
 
     /// Whether all of the file is here.
@@ -68,16 +64,9 @@ public struct RecoverableFile: Sendable {
         let records = Self.records(in: directory)
         let known = Dictionary((records ?? []).map { ($0.number, $0) }) { first, _ in first }
         let boot = Journal.currentBoot()
-        // Their files may be gone, as a power failure leaves them, until the next mount.
-        let restored = known.filter { !isMounted && $1.isToRestore(boot: boot) }.mapValues { record in
-            let name = StagingName(number: record.number, path: record.path)
-            return (name: name, path: directory.appending("staging").appending(name.dirty))
-        }
-        let all = restored.merging(staged) { $1 }.merging(recovered) { $1 }
-        let files = all.compactMap { number, file -> RecoverableFile? in
+        let files = staged.merging(recovered) { $1 }.compactMap { number, file -> RecoverableFile? in
             // Uploaded, or discarded, by now.
-            guard let length = CacheDirectory.length(of: file.path) ?? (restored[number] == nil ? nil : 0)
-            else { return nil }
+            guard let length = CacheDirectory.length(of: file.path) else { return nil }
             return RecoverableFile(
                 name: file.name,
                 file: file.path,
@@ -116,8 +105,6 @@ public struct RecoverableFile: Sendable {
         let (state, content) =
             record?.judged(length: length, boot: boot) ?? (nil, Journal.Content(size: length))
         self.content = content
-        self.isInJournal = record?.isInJournal == true
-        self.isToRestore = !isRecovered && record?.isToRestore(boot: boot) == true
         if isRecovered || !isMounted && state == nil {
             self.standing = .kept
             self.reason = record?.reasonToKeep(boot: boot) ?? "the journal does not know it"
@@ -152,37 +139,11 @@ public struct RecoverableFile: Sendable {
         if self.file.removingLastComponent().lastComponent == "recovered" { return try self.unlink() }
         // Else no mount may come to use it meanwhile.
         let cache = try CacheDirectory(in: self.directory.removingLastComponent(), for: self.filesystem)
-        try withExtendedLifetime(cache) { () throws(CacheDirectoryError) in
-            if self.isInJournal { try self.removeFromJournal() }
-            try self.unlink()
-        }
-    }
-
-    /// Else the next mount would write the file anew.
-    private func removeFromJournal() throws(CacheDirectoryError) {
-        let path = JournalDatabase.path(in: self.directory)
-        do {
-            try JournalDatabase(path).write([.removeRecord(self.number)], boot: "", isSynced: true)
-        } catch {
-            let cause = JournalDatabase.errno(of: error)
-            throw CacheDirectoryError(description: "cannot write \(path): \(cause)")
-        }
-    }
-
-    /// The bytes that the journal has of it; nothing if they are in the file.
-    func bytesInJournal() throws(Errno) -> [UInt8]? {
-        guard self.isToRestore else { return nil }
-        do {
-            let journal = try JournalDatabase(reading: JournalDatabase.path(in: self.directory))
-            guard let bytes = try journal.bytes(of: self.number) else { throw Errno.ioError }
-            return Array(bytes.prefix(Int(self.content.size)))
-        } catch {
-            throw JournalDatabase.errno(of: error)
-        }
+        try withExtendedLifetime(cache) { () throws(CacheDirectoryError) in try self.unlink() }
     }
 
     private func unlink() throws(CacheDirectoryError) {
-        guard Glibc.unlink(self.file.string) == 0 || errno == ENOENT && self.isToRestore else {
+        guard Glibc.unlink(self.file.string) == 0 else {
             throw CacheDirectoryError(description: "cannot remove \(self.file): \(Errno(rawValue: errno))")
         }
     }

@@ -43,13 +43,13 @@ extension StagedFile {
     ///
     /// - Throws: The local disk's error: ENOSPC if it is full. After an error of fsync(2) every later call fails.
     public func makeDurable() async throws(Errno) {
-        let before: (content: Journal.Content, changeCount: UInt64, bytes: [UInt8]?)? =
+        let before: (content: Journal.Content, changeCount: UInt64)? =
             try self.withState { state throws(Errno) in
                 if let failure = state.syncFailure { throw failure }
-                return state.isDirty ? (state.content, state.changeCount, self.fewBytes(&state)) : nil
+                return state.isDirty ? (state.content, state.changeCount) : nil
             }
         guard let before else { return }
-        if before.bytes == nil, let failure = await self.store.sync(self) {
+        if let failure = await self.store.sync(self) {
             self.state.withLock { $0.syncFailure = failure }
             throw failure
         }
@@ -60,13 +60,12 @@ extension StagedFile {
             if !wasPromised || state.syncedCount <= before.changeCount {
                 state.synced = before.content.clipped(to: state.size)
                 state.syncedCount = before.changeCount
-                state.isInJournal = before.bytes != nil
                 state.isPromised = true
             }
             if state.changeCount == before.changeCount, state.stage == .open || state.stage == .failed {
                 state.stage = .pending
             }
-            self.record(state, bytes: state.syncedCount == before.changeCount ? before.bytes : nil)
+            self.record(state)
             return wasPromised
         }
         do throws(Errno) {
@@ -82,23 +81,6 @@ extension StagedFile {
         self.state.withLock { state in
             if state.isPromised, state.syncedCount == before.changeCount { state.isConfirmed = true }
         }
-        if before.bytes != nil { self.store.syncLater(self) }
-    }
-
-    /// So many bytes at most are made durable with their record, in the journal: that takes one sync in place of three.
-    private static let journalLimit: UInt64 = 16 << 10
-
-    /// All bytes of a small file, if the journal is to have them.
-    private func fewBytes(_ state: inout State) -> [UInt8]? {
-        // Who cannot tell that the machine was started anew would take what is left of the file for all of it.
-        guard state.isWhole, state.cutSize == nil, state.size <= Self.journalLimit,
-            !self.store.journal.boot.isEmpty
-        else { return nil }
-        guard let descriptor = try? self.open(&state) else { return nil }
-        var bytes = [UInt8](repeating: 0, count: Int(state.size))
-        let count = bytes.withUnsafeMutableBytes { pread(descriptor.rawValue, $0.baseAddress, $0.count, 0) }
-        // Else the file is synced, which tells what is wrong with it.
-        return count == bytes.count ? bytes : nil
     }
 
     /// Waits until what was promised is in the journal for good, where that was begun only.
@@ -114,9 +96,7 @@ extension StagedFile {
     /// - Parameter reason: Why, for that person.
     /// - Returns: The file that holds them.
     public func keepForRecovery(_ reason: String = "its place is gone from the server") -> String {
-        // From now on its file is all that there is of it.
-        self.syncIfInJournal()
-        return self.state.withLock { state in
+        self.state.withLock { state in
             guard state.isDirty else { return "" }
             state.stage = .kept
             state.reason = reason
@@ -135,12 +115,6 @@ extension StagedFile {
         }
     }
 
-    /// Brings what the journal has to the disk, blocking: it need not have it any longer then, and an error of the disk
-    /// is met while the bytes are known.
-    func syncIfInJournal() {
-        if self.state.withLock({ $0.isDirty && $0.isInJournal }) { self.syncNow() }
-    }
-
     /// Brings what is here to the disk, blocking, for later mounts to find it there.
     func syncNow() {
         let before = self.state.withLock { state in
@@ -153,7 +127,6 @@ extension StagedFile {
             state.syncFailure = failure
             guard failure == nil, state.isDirty, state.changeCount == before.count else { return }
             state.synced = before.content
-            state.isInJournal = false
             state.syncedCount = before.count
             self.record(state)
         }
@@ -215,11 +188,7 @@ extension StagedFile {
         self.store.journal.queue(.grown(self.name.number, Journal.Content(size: size, extents: extents)))
     }
 
-    func record(_ state: State, bytes: [UInt8]? = nil) {
-        var record = self.makeRecord(state)
-        record.bytes = bytes
-        self.store.journal.queue(.record(record))
-    }
+    func record(_ state: State) { self.store.journal.queue(.record(self.makeRecord(state))) }
 
     private func makeRecord(_ state: State) -> Journal.Record {
         Journal.Record(
@@ -233,9 +202,7 @@ extension StagedFile {
             completingSize: state.completingSize,
             upload: nil,
             reason: state.reason,
-            time: state.time,
-            isInJournal: state.synced != nil && state.isInJournal,
-            mustHaveName: !state.isInJournal && state.wasInJournal
+            time: state.time
         )
     }
 

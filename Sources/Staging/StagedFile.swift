@@ -32,12 +32,6 @@ public final class StagedFile: Sendable {
         /// The size in bytes to which it is about to be cut, as the journal has it already.
         var cutSize: UInt64?
         var synced: Journal.Content?
-        /// Whether the journal itself has these bytes.
-        var isInJournal = false {
-            didSet { if self.isInJournal { self.wasInJournal = true } }
-        }
-        /// Whether it may still have others of a promise.
-        private(set) var wasInJournal = false
         /// The changes that `synced` has in it.
         var syncedCount: UInt64 = 0
         var isPromised = false {

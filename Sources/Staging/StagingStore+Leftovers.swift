@@ -15,20 +15,12 @@ extension StagingStore {
             uniquingKeysWith: { first, _ in first }
         )
         var left: [Journal.Record] = []
-        let unrestored = self.restoreFiles(records.values, logger)
-        for number in unrestored { records[number] = nil }
         for name in CacheDirectory.names(in: self.directory) {
             guard let staging = StagingName(dirty: name) else {
                 self.removeClean(name, &records, logger)
                 continue
             }
-            // The journal still has it for the next start.
-            if unrestored.contains(staging.number) { continue }
             let record = records.removeValue(forKey: staging.number)
-            if record == nil, self.journal.initiallyGone.contains(staging.number) {
-                unlink(self.path(name))
-                continue
-            }
             let (state, content) = self.judge(name, record)
             if let state, var record {
                 record.state = state
@@ -50,45 +42,6 @@ extension StagingStore {
         }
         self.settleOthers(records)
         return left.sorted { $0.number < $1.number }
-    }
-
-    /// After a power failure: writes the files whose bytes the journal has.
-    ///
-    /// - Returns: The numbers of those that cannot be written.
-    private func restoreFiles(_ records: some Sequence<Journal.Record>, _ logger: Logger) -> Set<UInt64> {
-        let lost = records.filter { $0.isToRestore(boot: self.journal.boot) }
-        guard !lost.isEmpty else { return [] }
-        let dirty = Dictionary(
-            CacheDirectory.names(in: self.directory).compactMap { name in
-                StagingName(dirty: name).map { ($0.number, name) }
-            },
-            uniquingKeysWith: { first, _ in first }
-        )
-        var unrestored: Set<UInt64> = []
-        for record in lost {
-            let name = dirty[record.number] ?? StagingName(number: record.number, path: record.path).dirty
-            do {
-                try self.restore(record, to: name)
-            } catch {
-                unrestored.insert(record.number)
-                logger.error(
-                    "bytes that an earlier mount did not upload cannot be written; the journal keeps them",
-                    metadata: ["path": "\(record.path?.description ?? "?")", "cause": "\(error)"]
-                )
-            }
-        }
-        return unrestored
-    }
-
-    private func restore(_ record: Journal.Record, to name: String) throws {
-        let size = Int(record.synced?.size ?? 0)
-        guard let bytes = try self.journal.bytes(of: record.number), size <= bytes.count else {
-            throw Errno.ioError
-        }
-        // By its other name it is not known any more whether it was uploaded: that is done again then.
-        unlink(self.path(StagingName(number: record.number, label: "").clean))
-        let file = try self.open(name, options: [.create, .truncate])
-        _ = try file.closeAfter { try file.writeAll(bytes.prefix(size)) }
     }
 
     private func judge(_ name: String, _ record: Journal.Record?) -> (Journal.State?, Journal.Content) {

@@ -35,8 +35,6 @@ public final class StagingStore: Sendable {
     let memory = Atomic(0)
     /// In so many pieces may be what is here of a file before gaps between them are filled.
     let extentLimit: Int
-    /// How long a small file waits for its upload before it is synced.
-    private let syncDelay: DispatchTimeInterval
     /// Each syncs one file at a time.
     private let syncers = (0..<4).map { DispatchQueue(label: "tetherfs.sync-\($0)") }
 
@@ -64,8 +62,8 @@ public final class StagingStore: Sendable {
         )
     }
 
-    /// As the public one, for a test that tells which start of the machine this is, how its disk fails, in how few
-    /// pieces a file may be, and when small files are synced.
+    /// As the public one, for a test that tells which start of the machine this is, how its disk fails, and in how few
+    /// pieces a file may be.
     init(
         in cache: CacheDirectory,
         recovers: Bool,
@@ -73,11 +71,9 @@ public final class StagingStore: Sendable {
         boot: String,
         syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
         extentLimit: Int = 16_384,
-        syncDelay: DispatchTimeInterval = .seconds(5),
         logger: Logger
     ) throws(CacheDirectoryError) {
         self.extentLimit = extentLimit
-        self.syncDelay = syncDelay
         self.makeRoomOutside = makeRoom
         self.recovers = recovers
         self.syncFile = syncFile
@@ -222,7 +218,6 @@ public final class StagingStore: Sendable {
         state.baseSize = record.baseSize
         state.completingSize = record.completingSize
         state.synced = record.synced
-        state.isInJournal = record.isInJournal
         // Of this start of the machine it may have been changed since it was synced.
         if record.boot == self.journal.boot, record.upload?.isSynced != true { state.changeCount = 1 }
         state.isPromised = record.isPromised
@@ -272,12 +267,6 @@ public final class StagingStore: Sendable {
         self.syncers[Int(file.name.number % UInt64(self.syncers.count))].async { [weak file] in
             file?.syncNow()
         }
-    }
-
-    /// As ``syncSoon(_:)``, for a file that the journal has: by then it may be on the service, so that it need not be.
-    func syncLater(_ file: StagedFile) {
-        let syncer = self.syncers[Int(file.name.number % UInt64(self.syncers.count))]
-        syncer.asyncAfter(deadline: .now() + self.syncDelay) { [weak file] in file?.syncIfInJournal() }
     }
 
     func markDirty(_ name: StagingName) throws(Errno) {

@@ -42,8 +42,6 @@ final class StoreFixture {
             makeRoom: { _ in false },
             boot: boot,
             syncFile: syncFile,
-            // Not while a test looks.
-            syncDelay: .seconds(3600),
             logger: self.log.logger
         )
     }

@@ -61,7 +61,10 @@ extension FileSystem {
         let content = handle.content
         if content.pendingWrites.hold(range) { return self.readAfterWrites(handle, range, completion) }
         let known = self.namespace.knownVersion(of: content.inode)
-        if let (staged, base) = content.currentStaged(known: known) {
+        // Of no version that is known to be the file, what is clean is not the file either.
+        if let (staged, base) = content.currentStaged(known: known),
+            known != nil || staged.isDirty || content.isOnItsOwn
+        {
             if staged.pieces(of: range).allSatisfy(\.isHere) {
                 return .ready(try self.readStaged(staged, range))
             }
@@ -241,7 +244,7 @@ extension FileSystem {
         after error: BlockError
     ) async -> Result<[ByteSlice], FileSystemError> {
         // Unlinked, replaced or written to meanwhile: its bytes were brought here.
-        if let (staged, base) = content.currentStaged(known: nil) {
+        if let (staged, base) = content.currentStaged(known: nil), staged.isDirty || content.isOnItsOwn {
             return await self.readMixed(content, staged, base, range)
         }
         if error == .gone { return .failure(.stale) }

@@ -171,6 +171,32 @@ struct ForeignChangeTests {
         #expect(try await mount.get("a") == pattern(101, from: 9))
     }
 
+    @Test("Nothing of a version that was seen to have ended is read where bytes written here were kept of it")
+    func retainedInPart() async throws {
+        let block = 65_536
+        let mount = try Mount()
+        mount.remote.put("a", pattern(4 * block))
+        let handle = try await mount.open("a", writes: true)
+        defer { mount.fileSystem.release(handle) }
+        try await mount.write(handle, [255])
+        try await mount.fileSystem.flush(handle, by: Mount.process)
+        #expect(try await mount.size("a") == 4 * block)
+        // In memory from now on.
+        #expect(
+            try await mount.read(handle, 2 * block..<2 * block + 10) == pattern(10, from: 2 * block)
+        )
+        mount.remote.put("a", pattern(3 * block, from: 9))
+        #expect(
+            await failure { () throws(FileSystemError) in
+                try await mount.read(handle, 3 * block..<3 * block + 10)
+            } == .changedOnServer
+        )
+        #expect(
+            try await mount.read(handle, 2 * block..<2 * block + 10) == pattern(10, from: 2 * block + 9)
+        )
+        #expect(try await mount.read(handle, 0..<10) == pattern(10, from: 9))
+    }
+
     @Test(
         "A directory that is gone is absent on either service, not empty",
         arguments: InMemoryRemote.Behaviour.allCases

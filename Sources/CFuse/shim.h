@@ -33,6 +33,15 @@ static inline void cfuse_set_keep_cache(struct fuse_file_info *_Nonnull info, in
 /// Whether a write comes from the page cache, so that the caller's process is not known: a bit field.
 static inline int cfuse_is_writepage(const struct fuse_file_info *_Nonnull info) { return info->writepage; }
 
+/// Whether a file was opened with O_DIRECT, which glibc shows for _GNU_SOURCE alone, and which is another bit on each machine.
+static inline int cfuse_is_direct(const struct fuse_file_info *_Nonnull info) {
+#ifdef __O_DIRECT
+    return (info->flags & __O_DIRECT) != 0;
+#else
+    return (info->flags & O_DIRECT) != 0;
+#endif
+}
+
 /// Whether a thread is the first one of its process, which has the process's number: tgkill(2), which libraries do not
 /// all have, sends nothing with signal 0, and finds nobody if the two do not belong together.
 static inline int cfuse_is_first_thread(int thread) {

@@ -23,7 +23,8 @@ extension FuseOperations {
         table.read = { request, inode, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
             let range = UInt64(offset)..<UInt64(offset) + UInt64(size)
-            driver.read(request, InodeNumber(inode), OpenFile.at(info.pointee.fh), range)
+            let isDirect = cfuse_is_direct(info) != 0
+            driver.read(request, InodeNumber(inode), OpenFile.at(info.pointee.fh), range, isDirect)
         }
         table.write = { request, _, bytes, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
@@ -167,7 +168,8 @@ extension FuseOperations {
         _ request: fuse_req_t,
         _ inode: InodeNumber,
         _ file: OpenFile?,
-        _ range: Range<UInt64>
+        _ range: Range<UInt64>,
+        _ isDirect: Bool
     ) {
         guard let file else {
             self.fail(request, "read", .badHandle)
@@ -194,7 +196,7 @@ extension FuseOperations {
             if !self.notifier.telling(endOf: inode, answer) { fail(.changedOnServer) }
         }
         do throws(FileSystemError) {
-            let outcome = try self.fileSystem.read(file.handle, range) { result in
+            let outcome = try self.fileSystem.read(file.handle, range, isDirect: isDirect) { result in
                 switch result {
                 case .success(let slices): succeed(slices)
                 case .failure(let error): fail(error)

@@ -19,12 +19,20 @@ extension Namespace {
     ///   - range: What is read: offsets in bytes, end exclusive.
     ///   - inode: The file.
     ///   - size: The size that it has, in bytes.
+    ///   - isDirect: Whether its reader opened it with O_DIRECT. Such a read may go far beyond the end, and is given what
+    ///     there is; only what the kernel takes to be left then is read as pages.
     /// - Returns: Whether a read of the range would be filled up.
-    public func kernelExpects(_ range: Range<UInt64>, of inode: InodeNumber, beyond size: UInt64) -> Bool {
+    public func kernelExpects(
+        _ range: Range<UInt64>,
+        of inode: InodeNumber,
+        beyond size: UInt64,
+        isDirect: Bool = false
+    ) -> Bool {
         let (told, former) = self.state.withLock { state in
             (state.nodes[inode]?.toldSize ?? 0, state.formerSizes[inode] ?? 0)
         }
         if min(range.upperBound, told) > size { return true }
+        if isDirect { return range.lowerBound >= size && range.lowerBound < former }
         let (pageEnd, formerPageEnd) = (Self.pageEnd(of: size), Self.pageEnd(of: former))
         return range.upperBound > pageEnd && range.upperBound <= formerPageEnd
     }

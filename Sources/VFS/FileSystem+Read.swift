@@ -50,16 +50,20 @@ extension FileSystem {
     /// - Parameters:
     ///   - handle: The handle.
     ///   - range: Offsets in bytes, end exclusive.
+    ///   - isDirect: Whether the file was opened with O_DIRECT, so that the kernel fills up nothing that is missing.
     ///   - completion: Called once if the outcome is `.pending`, on any thread.
     /// - Returns: The bytes, or the word that they are being fetched.
     /// - Throws: If the file is gone, or the local disk fails.
     public func read(
         _ handle: FileHandle,
         _ range: Range<UInt64>,
+        isDirect: Bool = false,
         completion: @escaping ReadCompletion
     ) throws(FileSystemError) -> ReadOutcome {
         let content = handle.content
-        if content.pendingWrites.hold(range) { return self.readAfterWrites(handle, range, completion) }
+        if content.pendingWrites.hold(range) {
+            return self.readAfterWrites(handle, range, isDirect, completion)
+        }
         let known = self.namespace.knownVersion(of: content.inode)
         // Of no version that is known to be the file, what is clean is not the file either.
         if let (staged, base) = content.currentStaged(known: known),
@@ -76,10 +80,12 @@ extension FileSystem {
         }
         guard let known else {
             // What was done to it failed in a way that leaves open what the service has now.
-            let task = Task { completion(await self.readPresent(content, range, after: .changedOnServer)) }
+            let task = Task {
+                completion(await self.readPresent(content, range, isDirect, after: .changedOnServer))
+            }
             return .pending { task.cancel() }
         }
-        try self.checkNotShort(content, known, range)
+        try self.checkNotShort(content, known, range, isDirect)
         let source = self.blockSource(content, known)
         defer {
             if handle.noteRead() {
@@ -88,7 +94,7 @@ extension FileSystem {
         }
         let attempts = ReadAttempts()
         guard range.lowerBound < BlockGeometry.blockByteCount, let head = self.ahead.head(of: content.inode)
-        else { return self.read(handle, source, range, attempts, completion) }
+        else { return self.read(handle, source, range, isDirect, attempts, completion) }
         // The first bytes are on their way already: what comes after them does not wait for them.
         let rest = BlockGeometry.blockByteCount..<max(BlockGeometry.blockByteCount, range.upperBound)
         handle.reader.readAhead(source, rest)
@@ -98,8 +104,9 @@ extension FileSystem {
                 completion(.failure(FileSystemError(error)))
             } else if Task.isCancelled {
                 completion(.failure(FileSystemError(BlockError.cancelled)))
-            } else if case .ready(let slices) = self.read(handle, source, range, attempts, completion) {
-                completion(.success(slices))
+            } else {
+                let outcome = self.read(handle, source, range, isDirect, attempts, completion)
+                if case .ready(let slices) = outcome { completion(.success(slices)) }
             }
         }
         attempts.begin { task.cancel() }
@@ -109,6 +116,7 @@ extension FileSystem {
     private func readAfterWrites(
         _ handle: FileHandle,
         _ range: Range<UInt64>,
+        _ isDirect: Bool,
         _ completion: @escaping ReadCompletion
     ) -> ReadOutcome {
         let attempts = ReadAttempts()
@@ -118,7 +126,7 @@ extension FileSystem {
                 return completion(.failure(FileSystemError(BlockError.cancelled)))
             }
             do throws(FileSystemError) {
-                switch try self.read(handle, range, completion: completion) {
+                switch try self.read(handle, range, isDirect: isDirect, completion: completion) {
                 case .ready(let slices): completion(.success(slices))
                 case .pending(let cancel): attempts.begin(cancel)
                 }
@@ -134,6 +142,7 @@ extension FileSystem {
         _ handle: FileHandle,
         _ source: BlockSource,
         _ range: Range<UInt64>,
+        _ isDirect: Bool,
         _ attempts: ReadAttempts,
         _ completion: @escaping ReadCompletion
     ) -> ReadOutcome {
@@ -142,7 +151,7 @@ extension FileSystem {
             switch result {
             case .success(let slices): completion(.success(slices))
             case .failure(let error):
-                self.readAgain(content, source, range, after: error, attempts, completion)
+                self.readAgain(content, source, range, isDirect, after: error, attempts, completion)
             }
         }
         switch outcome {
@@ -158,11 +167,16 @@ extension FileSystem {
     private func checkNotShort(
         _ content: FileContent,
         _ version: FileVersion,
-        _ range: Range<UInt64>
+        _ range: Range<UInt64>,
+        _ isDirect: Bool
     ) throws(FileSystemError) {
-        if self.namespace.kernelExpects(range, of: content.inode, beyond: version.size) {
-            throw .changedOnServer
-        }
+        let isExpected = self.namespace.kernelExpects(
+            range,
+            of: content.inode,
+            beyond: version.size,
+            isDirect: isDirect
+        )
+        if isExpected { throw .changedOnServer }
     }
 
     /// Whether the kernel may take a file to go on after an offset in bytes: it shows zeros there then if a read ends at
@@ -223,6 +237,7 @@ extension FileSystem {
         _ content: FileContent,
         _ source: BlockSource,
         _ range: Range<UInt64>,
+        _ isDirect: Bool,
         after error: BlockError,
         _ attempts: ReadAttempts,
         _ completion: @escaping ReadCompletion
@@ -231,7 +246,7 @@ extension FileSystem {
         case .changedOnServer, .gone, .remote(.notFound):
             // Also if it was asked for on behalf of somebody else, such as an upload.
             if error != .gone { source.outdated() }
-            let task = Task { completion(await self.readPresent(content, range, after: error)) }
+            let task = Task { completion(await self.readPresent(content, range, isDirect, after: error)) }
             attempts.begin { task.cancel() }
         case .remote, .cancelled: completion(.failure(FileSystemError(error)))
         }
@@ -241,6 +256,7 @@ extension FileSystem {
     private func readPresent(
         _ content: FileContent,
         _ range: Range<UInt64>,
+        _ isDirect: Bool,
         after error: BlockError
     ) async -> Result<[ByteSlice], FileSystemError> {
         // Unlinked, replaced or written to meanwhile: its bytes were brought here.
@@ -250,7 +266,7 @@ extension FileSystem {
         if error == .gone { return .failure(.stale) }
         do throws(FileSystemError) {
             let version = try await self.version(of: content.inode)
-            try self.checkNotShort(content, version, range)
+            try self.checkNotShort(content, version, range, isDirect)
             do throws(BlockError) {
                 return .success(try await self.cache.read(self.blockSource(content, version), range))
             } catch {

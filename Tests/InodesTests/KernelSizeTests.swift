@@ -73,6 +73,24 @@ struct KernelSizeTests {
         #expect(self.namespace.state.withLock { $0.forgotten.isEmpty })
     }
 
+    @Test("A direct read may go beyond the end of a file that was larger once: the kernel fills nothing up")
+    func direct() async throws {
+        let file = try await self.become(300_000)
+        _ = self.namespace.countLookup(file)
+        self.namespace.tell(file, size: 300_000)
+        self.namespace.tell(file, size: 100_000)
+        func expects(_ range: Range<UInt64>, isDirect: Bool = true) -> Bool {
+            self.namespace.kernelExpects(range, of: file, beyond: 100_000, isDirect: isDirect)
+        }
+        #expect(!expects(0..<200_000))
+        #expect(expects(0..<200_000, isDirect: false))
+        // The kernel asks for nothing beyond the end that it knows of.
+        #expect(expects(102_400..<200_000))
+        // What such a read leaves of the size that the kernel knows of it reads as pages.
+        self.namespace.tell(file, size: 150_000)
+        #expect(expects(0..<200_000))
+    }
+
     @Test("A kernel may expect more than a file has only if it was told so at some time")
     func expectation() async throws {
         let file = try await self.become(300)

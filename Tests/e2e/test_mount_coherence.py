@@ -193,6 +193,17 @@ def test_direct_reads_and_writes_work(content, mount):
     assert content.read("f") == wanted == read(mount / "f")
 
 
+def test_a_direct_read_may_go_beyond_the_end_of_a_file_that_was_larger(content, mount):
+    content.write("f", pattern(3 << 20))
+    assert len(read(mount / "f")) == 3 << 20
+    os.truncate(mount / "f", 100_000)
+    descriptor = os.open(mount / "f", os.O_RDONLY | os.O_DIRECT)
+    buffer = mmap.mmap(-1, 1 << 20)
+    assert os.preadv(descriptor, [buffer], 0) == 100_000
+    os.close(descriptor)
+    assert buffer[:100_000] == pattern(3 << 20)[:100_000]
+
+
 # While an upload is under way.
 
 NEW = pattern(250_000, start=77)

@@ -59,7 +59,7 @@ let package = Package(
         .target(name: "Transport", dependencies: ["CCurl"], swiftSettings: settings),
         .target(
             name: "RemoteAPI",
-            dependencies: ["Transport", "WireFormat", logging],
+            dependencies: ["Transport", "WireFormat", "Primitives", logging],
             swiftSettings: settings
         ),
         .target(

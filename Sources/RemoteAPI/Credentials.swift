@@ -1,3 +1,5 @@
+import Dispatch
+import Primitives
 import Synchronization
 
 #if canImport(Glibc)
@@ -14,7 +16,8 @@ public struct CredentialsError: Error, Hashable, CustomStringConvertible {
 
 /// The API key, from where it is given; it never shows in a description, a mirror or a log.
 ///
-/// A key file is read again when it was changed, and when the server refuses the key.
+/// A key file is read again when it was changed, and when the server refuses the key: on a thread of its own, since it may
+/// be in a home directory that hangs, and that must hang nobody.
 public final class Credentials: Sendable {
     /// What tells one version of the key file from another.
     private struct Stamp: Equatable {
@@ -27,10 +30,28 @@ public final class Credentials: Sendable {
     private struct State {
         var key: String
         var stamp: Stamp?
+        /// When the file was looked at, or began to be.
+        var lookedAt = ContinuousClock.now
+        /// Looks under way.
+        var lookCount = 0
+
+        mutating func beginLook(at now: ContinuousClock.Instant) {
+            self.lookedAt = now
+            self.lookCount += 1
+        }
     }
 
     private let path: String?
     private let state: Mutex<State>
+    private let thread = DispatchQueue(label: "tetherfs.key")
+    /// How often the file is looked at, at most, while the key is not refused.
+    private let interval: Duration
+    /// Called before each look, for tests.
+    private let willLook: @Sendable () -> Void
+    /// How long a refused key waits for another one.
+    private static let patience = DispatchTimeInterval.seconds(2)
+    /// As many calls as are on their way at once; of a file that hangs more looks are of no use.
+    private static let maximumLookCount = 64
 
     /// Takes a key as it is, such as from the environment; white space around it counts for nothing.
     ///
@@ -38,6 +59,8 @@ public final class Credentials: Sendable {
     /// - Throws: If it is empty or not of visible ASCII characters.
     public init(key: String) throws(CredentialsError) {
         self.path = nil
+        self.interval = .zero
+        self.willLook = {}
         self.state = Mutex(State(key: try Self.checked(Array(key.utf8), from: "the API key"), stamp: nil))
     }
 
@@ -45,33 +68,66 @@ public final class Credentials: Sendable {
     ///
     /// - Parameter path: The file, which holds the key alone.
     /// - Throws: If it cannot be read, can be read by others too, or holds no key.
-    public init(file path: String) throws(CredentialsError) {
+    public convenience init(file path: String) throws(CredentialsError) {
+        try self.init(file: path, lookingEach: .seconds(1))
+    }
+
+    init(
+        file path: String,
+        lookingEach interval: Duration,
+        willLook: @escaping @Sendable () -> Void = {}
+    ) throws(CredentialsError) {
         let stamp = Self.stamp(path)
         let key = try Self.readKey(path)
         self.path = path
+        self.interval = interval
+        self.willLook = willLook
         self.state = Mutex(State(key: key, stamp: stamp))
     }
 
-    /// The key, read again if its file was changed; the last good one if that cannot be read now.
+    /// The key as it was last read. Its file is looked at again, for the calls that follow.
     func key() -> String {
-        guard let path = self.path else { return self.state.withLock(\.key) }
-        let stamp = Self.stamp(path)
-        let (key, known) = self.state.withLock { ($0.key, $0.stamp) }
-        guard stamp != nil, stamp != known else { return key }
-        return self.readAgain(path, stamp) ?? key
+        let now = ContinuousClock.now
+        let (key, isDue) = self.state.withLock { state in
+            let isDue = self.path != nil && state.lookCount == 0 && now - state.lookedAt >= self.interval
+            if isDue { state.beginLook(at: now) }
+            return (state.key, isDue)
+        }
+        if isDue { self.thread.async { self.look(isRefused: false) } }
+        return key
     }
 
     /// Another key than the one that was refused, if there is one by now.
-    func key(insteadOf refused: String) -> String? {
-        guard let path = self.path else { return nil }
-        let key = self.readAgain(path, Self.stamp(path)) ?? self.state.withLock(\.key)
+    func key(insteadOf refused: String) async -> String? {
+        let now = ContinuousClock.now
+        let isDue = self.state.withLock { state in
+            guard self.path != nil, state.lookCount < Self.maximumLookCount else { return false }
+            state.beginLook(at: now)
+            return true
+        }
+        if isDue {
+            let end = OneShot<Void>()
+            self.thread.async {
+                self.look(isRefused: true)
+                end.resolve(())
+            }
+            DispatchQueue.global().asyncAfter(deadline: .now() + Self.patience) { end.resolve(()) }
+            await end.wait()
+        }
+        let key = self.state.withLock(\.key)
         return key == refused ? nil : key
     }
 
-    private func readAgain(_ path: String, _ stamp: Stamp?) -> String? {
-        guard let key = try? Self.readKey(path) else { return nil }
-        self.state.withLock { $0 = State(key: key, stamp: stamp) }
-        return key
+    /// Reads the file again if it was changed, or the key was refused; what cannot be read now leaves the last good key.
+    private func look(isRefused: Bool) {
+        self.willLook()
+        let stamp = self.path.flatMap(Self.stamp)
+        let isChanged = stamp != nil && stamp != self.state.withLock(\.stamp)
+        let key = isChanged || isRefused ? self.path.flatMap { try? Self.readKey($0) } : nil
+        self.state.withLock { state in
+            state.lookCount -= 1
+            if let key { (state.key, state.stamp) = (key, stamp) }
+        }
     }
 
     /// A key is some tens of bytes: a larger file is another one, given by mistake.

@@ -84,7 +84,7 @@ public final class RemoteClient: Sendable {
         let key = self.credentials.key()
         let result = try await self.send(call, key, sink, handle)
         guard case .failure(let failure) = result, failure.status == 401,
-            let fresh = self.credentials.key(insteadOf: key)
+            let fresh = await self.credentials.key(insteadOf: key)
         else { return result }
         self.logger.debug("the key was refused and has changed", metadata: call.metadata)
         return try await self.send(call, fresh, sink, handle)

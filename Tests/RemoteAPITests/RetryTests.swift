@@ -1,3 +1,4 @@
+import Dispatch
 import TestKit
 import Testing
 import Transport
@@ -150,20 +151,46 @@ struct RetryTests {
         #expect(task.count == 1)
     }
 
-    @Test("A key that was changed in its file is used from the next call on")
+    @Test("A key that was changed in its file is used soon")
     func changedKey() async throws {
         let directory = TemporaryDirectory()
         directory.write(Array(" old-key\n".utf8), to: "key")
-        let credentials = try Credentials(file: directory.path + "/key")
+        let credentials = try Credentials(file: directory.path + "/key", lookingEach: .zero)
         let service = try ScriptedService([.listing(), .listing()], credentials: credentials)
         _ = try await service.files.list(.root)
         directory.write(Array("a-newer-key\n".utf8), to: "key")
+        while credentials.key() == "old-key" { await Task.yield() }
         _ = try await service.files.list(.root)
         #expect(
             service.transport.sent.flatMap(\.headers) == [
                 "Authorization: old-key", "Authorization: a-newer-key",
             ]
         )
+    }
+
+    @Test("A key file that hangs keeps no call waiting, and one whose key is refused not for ever")
+    func hungKeyFile() async throws {
+        let directory = TemporaryDirectory()
+        directory.write(Array("old-key".utf8), to: "key")
+        let disk = DispatchSemaphore(value: 0)
+        let credentials = try Credentials(file: directory.path + "/key", lookingEach: .zero) { disk.wait() }
+        let service = try ScriptedService(
+            [.listing(), .listing(), .text(401)],
+            retries: 0,
+            credentials: credentials
+        )
+        directory.write(Array("a-newer-key".utf8), to: "key")
+        for _ in 0..<2 { _ = try await service.files.list(.root) }
+        #expect(
+            await failure { () async throws(RemoteError) in try await service.files.list(.root) }
+                == .unauthorized
+        )
+        #expect(
+            service.transport.sent.flatMap(\.headers)
+                == Array(repeating: "Authorization: old-key", count: 3)
+        )
+        for _ in 0..<100 { disk.signal() }
+        while credentials.key() == "old-key" { await Task.yield() }
     }
 
     @Test("A refused key is read again at once, and the call made with the new one")

@@ -13,8 +13,8 @@ struct FileEntry {
 extension Namespace {
     /// How many directories before the one just opened the last one may be for the two to be in order.
     private static let orderTolerance = 8
-    /// How many names are looked at to find them.
-    private static let searchedCount = 1024
+    /// How many names are looked at to find what stands beside a file or directory: with a lock held, at each open.
+    static let searchedCount = 1024
 
     /// The directories in a directory, in order.
     func subdirectories(of directory: InodeNumber) -> [Sibling] {

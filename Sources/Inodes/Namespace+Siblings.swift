@@ -40,7 +40,7 @@ extension Namespace {
         }
     }
 
-    /// The files of a directory that the service has, in listing order.
+    /// The files of a directory that the service has, in listing order, as far as they stand nearby.
     ///
     /// - Parameters:
     ///   - directory: The directory.
@@ -52,7 +52,8 @@ extension Namespace {
             guard let known = state.directories[directory] else { return [] }
             var files: [Sibling] = []
             var index = name.map(known.index(after:)) ?? known.firstFileIndex
-            while index < known.nameCount, files.count < limit {
+            let end = min(known.nameCount, index + min(limit, known.nameCount) + Self.searchedCount)
+            while index < end, files.count < limit {
                 if let entry = known.entry(at: index), entry.kind == .file, entry.isPlain {
                     let name = known.name(at: index)
                     files.append(Sibling(directory: directory, name: name, inode: entry.inode))
@@ -63,15 +64,18 @@ extension Namespace {
         }
     }
 
-    /// The files right before and right after one in listing order; nothing at the directory's ends.
+    /// The files right before and right after one in listing order; nothing at the directory's ends, or if there is none
+    /// nearby.
     public func neighbours(of file: Sibling) -> (before: InodeNumber?, after: InodeNumber?) {
         self.state.withLock { state in
             guard let known = state.directories[file.directory] else { return (nil, nil) }
             func number(_ index: Int) -> InodeNumber? {
                 known.entry(at: index).flatMap { $0.kind == .file ? $0.inode : nil }
             }
-            let before = (0..<known.index(of: file.name)).lazy.reversed().compactMap(number).first
-            let after = (known.index(after: file.name)..<known.nameCount).lazy.compactMap(number).first
+            let index = known.index(of: file.name)
+            let before = (max(0, index - Self.searchedCount)..<index).lazy.reversed().compactMap(number).first
+            let following = known.indices(after: file.name, limit: Self.searchedCount)
+            let after = following.lazy.compactMap(number).first
             return (before, after)
         }
     }
@@ -86,8 +90,8 @@ extension Namespace {
                 guard done != .root, let node = state.nodes[done], !node.isDetached else { return false }
                 if node.parent == parent {
                     guard let known = state.directories[parent] else { return false }
-                    let rest = (known.index(after: node.name)..<known.nameCount).lazy
-                    return rest.compactMap(known.entry(at:)).first { $0.kind == .directory }?.inode
+                    let rest = known.indices(after: node.name, limit: Self.searchedCount)
+                    return rest.lazy.compactMap(known.entry(at:)).first { $0.kind == .directory }?.inode
                         == directory
                 }
                 done = node.parent
@@ -193,5 +197,11 @@ extension Directory {
     fileprivate func index(after name: FileName) -> Int {
         let index = self.index(of: name)
         return index < self.nameCount && self.name(at: index) == name ? index + 1 : index
+    }
+
+    /// Where the names after one are, so many at most.
+    fileprivate func indices(after name: FileName, limit: Int) -> Range<Int> {
+        let start = self.index(after: name)
+        return start..<min(self.nameCount, start + limit)
     }
 }

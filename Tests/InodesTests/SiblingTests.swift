@@ -59,6 +59,28 @@ struct SiblingTests {
         #expect(self.fixture.namespace.sibling(directory) == nil)
     }
 
+    @Test("What comes before and after a file is looked for nearby, not among all directories beside it")
+    func nearby() async throws {
+        self.fixture.remote.put("a", pattern(7))
+        for index in 10_000..<11_100 { self.fixture.remote.makeDirectory("d\(index)") }
+        for name in ["z", "zz/f"] { self.fixture.remote.put(name, pattern(7)) }
+        try await self.fixture.namespace.refresh(.root)
+        let first = try #require(self.fixture.namespace.sibling(try await self.inode("a")))
+        let last = try #require(self.fixture.namespace.sibling(try await self.inode("z")))
+        #expect(self.fixture.namespace.neighbours(of: first).after == nil)
+        #expect(self.fixture.namespace.neighbours(of: last).before == nil)
+        #expect(self.fixture.namespace.files(in: .root, after: name("a"), limit: 10).isEmpty)
+        #expect(self.fixture.namespace.files(in: .root, after: nil, limit: 1).map(\.name.string) == ["a"])
+    }
+
+    @Test("Which directory comes next is looked for nearby, not among all files beside it")
+    func nextNearby() async throws {
+        for index in 10_000..<11_100 { self.fixture.remote.put("b\(index)", pattern(7)) }
+        try await self.list(["a/f", "c/f"])
+        let (done, next) = (try await self.inode("a"), try await self.inode("c"))
+        #expect(!self.fixture.namespace.isNext(next, after: done))
+    }
+
     @Test(
         "A walk goes on in a child, or in what comes next beside or above",
         arguments: [

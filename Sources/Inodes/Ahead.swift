@@ -7,8 +7,9 @@ struct Ahead {
     /// Bounds what is asked for and nobody waits for yet, over the whole mount: of the 64 connections one is free for who
     /// waits.
     static let places = 63
-    /// Programs that go through trees at once; the one that went on last comes first.
-    static let walkCount = 8
+    /// Programs that go through trees at once; the one that went on last comes first. Of more, going on by turns, each
+    /// would always be the one that was forgotten just before.
+    static let walkCount = 32
     /// Directories that were read, whose children may be opened next.
     private static let readCount = 32
 
@@ -53,14 +54,16 @@ struct Ahead {
     ///   - parent: The one it is in.
     ///   - now: When.
     ///   - timeToLive: How long a listing is believed.
-    ///   - followers: The directories that follow it in `parent`, given the one opened last there, and whether that
+    ///   - followers: The directories that follow it next in `parent`, given the one opened last there, and whether that
     ///     came right before it; nothing if the two are in no order.
+    ///   - more: The directories that follow another one next.
     mutating func open(
         _ directory: InodeNumber,
         in parent: InodeNumber,
         at now: ContinuousClock.Instant,
         timeToLive: Duration,
-        followers: (_ last: InodeNumber?) -> (directories: [Sibling], isNext: Bool)?
+        followers: (_ last: InodeNumber?) -> (directories: [Sibling], isNext: Bool)?,
+        more: (Sibling) -> [Sibling]
     ) {
         let read = self.read.firstIndex { $0.directory == parent }
         let last = read.flatMap { self.read[$0].lastOpened }
@@ -72,6 +75,7 @@ struct Ahead {
             guard let seen else { continue }
             var walk = self.walks.remove(at: index)
             self.abandoned += walk.takeGivenUp()
+            walk.extend(more)
             self.walks.insert(walk, at: 0)
             if walk.isStatting { self.sweep(directory) { $0.begin(from: seen) } }
             self.dropSweeps()

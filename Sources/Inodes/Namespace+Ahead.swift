@@ -22,9 +22,14 @@ extension Namespace {
     public func noteOpened(_ directory: InodeNumber) {
         guard self.timeToLive > .zero, let (parent, name) = self.location(of: directory) else { return }
         let abandoned = self.ahead.withLock { ahead in
-            ahead.open(directory, in: parent, at: self.now(), timeToLive: self.timeToLive) {
-                self.followers(of: directory, name, in: parent, last: $0)
-            }
+            ahead.open(
+                directory,
+                in: parent,
+                at: self.now(),
+                timeToLive: self.timeToLive,
+                followers: { self.followers(of: directory, name, in: parent, last: $0) },
+                more: self.followers(of:)
+            )
             return ahead.takeAbandoned()
         }
         self.forgetUnused(abandoned)

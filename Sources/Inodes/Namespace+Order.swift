@@ -41,7 +41,7 @@ extension Namespace {
     ///   - name: Its name.
     ///   - parent: The one it is in.
     ///   - last: The one opened last there.
-    /// - Returns: Those that follow, in order, and whether the program left none out.
+    /// - Returns: Those that follow next, in order, and whether the program left none out.
     func followers(
         of directory: InodeNumber,
         _ name: FileName,
@@ -60,7 +60,16 @@ extension Namespace {
             }
             let place = before.firstIndex { $0 == last }
             guard place != nil || start == 0 && before.isEmpty else { return nil }
-            return (state.subdirectories(of: parent, from: index + 1), place ?? 0 == 0)
+            let followers = state.subdirectories(of: parent, from: index + 1, limit: Walk.followerCount)
+            return (followers, place ?? 0 == 0)
+        }
+    }
+
+    /// The directories that follow one beside it next, in order.
+    func followers(of place: Sibling) -> [Sibling] {
+        self.state.withLock { state in
+            guard let start = state.directories[place.directory]?.index(after: place.name) else { return [] }
+            return state.subdirectories(of: place.directory, from: start, limit: Walk.followerCount)
         }
     }
 
@@ -120,11 +129,18 @@ extension Namespace {
 
 extension Namespace.State {
     /// The directories in a directory, in order, from an index into its names on.
-    fileprivate func subdirectories(of directory: InodeNumber, from start: Int = 0) -> [Sibling] {
+    fileprivate func subdirectories(
+        of directory: InodeNumber,
+        from start: Int = 0,
+        limit: Int = .max
+    ) -> [Sibling] {
         guard let names = self.directories[directory] else { return [] }
-        return (start..<max(start, names.nameCount)).compactMap { index in
-            guard let entry = names.entry(at: index), entry.kind == .directory else { return nil }
-            return Sibling(directory: directory, name: names.name(at: index), inode: entry.inode)
+        var found: [Sibling] = []
+        for index in start..<max(start, names.nameCount) {
+            if found.count == limit { break }
+            guard let entry = names.entry(at: index), entry.kind == .directory else { continue }
+            found.append(Sibling(directory: directory, name: names.name(at: index), inode: entry.inode))
         }
+        return found
     }
 }

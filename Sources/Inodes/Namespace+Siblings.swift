@@ -194,7 +194,7 @@ extension Namespace.State {
 
 extension Directory {
     /// Where the names after one begin.
-    fileprivate func index(after name: FileName) -> Int {
+    func index(after name: FileName) -> Int {
         let index = self.index(of: name)
         return index < self.nameCount && self.name(at: index) == name ? index + 1 : index
     }

@@ -28,6 +28,8 @@ struct Walk {
 
     /// In reverse, so that the next one is the last: what comes next changes, what comes late does not.
     private var stops: [Stop]
+    /// The last one of those beside the first, if others may follow it that are not known here yet.
+    private var lastFollower: Sibling?
     /// Those of them that are asked for: of others nobody need look whether they are there, among a great many.
     private var awaited: Set<InodeNumber> = []
     /// What the program went past and may still open: threads that share a walk come a little out of order.
@@ -58,6 +60,8 @@ struct Walk {
     static let maximumSizesAhead = 512
     /// How far ahead an opened directory may be: about what a walk has listed.
     private static let searchedCount = 512
+    /// So many directories beside the first are known at a time: some have a hundred thousand.
+    static let followerCount = 1024
     private static let visitedCount = 16
     /// How many directories later one that was passed is still expected.
     private static let patience = 8
@@ -66,7 +70,8 @@ struct Walk {
     ///
     /// - Parameters:
     ///   - directory: The one opened.
-    ///   - followers: The directories beside it that come after it, in order.
+    ///   - followers: The directories beside it that come after it, in order: ``followerCount`` of them, if there are as
+    ///     many.
     ///   - isNext: Whether the program left none out before it.
     ///   - now: When.
     init(
@@ -76,6 +81,7 @@ struct Walk {
         at now: ContinuousClock.Instant
     ) {
         self.stops = followers.reversed().map { Stop(place: $0) }
+        self.lastFollower = followers.count < Self.followerCount ? nil : followers.last
         self.visited = [directory]
         self.unexpanded = [directory]
         // Who opens the first may well open the second.
@@ -128,6 +134,14 @@ struct Walk {
         }
         self.visit(directory, isExpanded: isExpanded, at: now, timeToLive: timeToLive)
         return nameCount
+    }
+
+    /// Takes in the next of the directories beside the first, once the program comes near the last that is known.
+    mutating func extend(_ followers: (Sibling) -> [Sibling]) {
+        guard let last = self.lastFollower, self.stops.count < Self.searchedCount else { return }
+        let next = followers(last)
+        self.stops.insert(contentsOf: next.reversed().map { Stop(place: $0) }, at: 0)
+        self.lastFollower = next.count < Self.followerCount ? nil : next.last
     }
 
     /// Who has read a directory, and opened the first in it and then the next one, goes on: as many are wanted as can be

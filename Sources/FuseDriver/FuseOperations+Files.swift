@@ -294,7 +294,7 @@ extension FuseOperations {
             let (end, overflow) = offset.addingReportingOverflow(length)
             guard !overflow else { throw .fileTooLarge }
             let size = keepsSize ? IntendedSize.of(roomUpTo: end, by: Self.thread(request)) : end
-            self.later(request, "fallocate", changes: true) { () throws(FileSystemError) in
+            self.later(request, "fallocate", changes: true, blocks: true) { () throws(FileSystemError) in
                 if keepsSize {
                     try await self.fileSystem.reserve(file.handle, offset..<end, expecting: size)
                 } else {

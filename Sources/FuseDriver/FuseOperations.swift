@@ -20,6 +20,8 @@ final class FuseOperations: Sendable {
     let activity = ActivityCounters()
     /// The mount's `MAJOR:MINOR`.
     let device = Mutex<String?>(nil)
+    /// What may wait for the local disk for long.
+    private static let blocking = BlockingExecutor(label: "tetherfs.blocking")
     private let ready: @Sendable () -> Void
     /// Whether libfuse took the kernel's FUSE_INIT so far as to ask what is wanted.
     private let hasBegun = Mutex(false)
@@ -92,6 +94,7 @@ final class FuseOperations: Sendable {
     ///   - request: The request.
     ///   - operation: Its name, for the log.
     ///   - changes: Whether the work changes something, so that it goes on when nobody waits for it any more.
+    ///   - blocks: Whether the work may wait for the local disk for long: neither this thread nor the pool's do that.
     ///   - work: The work.
     ///   - reply: Sends the work's result.
     ///   - undo: Called with the result if the kernel did not take it.
@@ -99,13 +102,13 @@ final class FuseOperations: Sendable {
         _ request: fuse_req_t,
         _ operation: StaticString,
         changes: Bool = false,
+        blocks: Bool = false,
         _ work: @escaping @Sendable () async throws(FileSystemError) -> Value,
         reply: @escaping @Sendable (fuse_req_t, Value) -> Int32,
         undo: @escaping @Sendable (Value) -> Void = { _ in }
     ) {
         let pending = PendingRequest(request, self.interrupts)
-        // Up to where it waits it is done here: a switch of threads less for each request.
-        let task = Task.immediate {
+        let operate: @Sendable () async -> Void = {
             do throws(FileSystemError) {
                 let value = try await work()
                 if !pending.answer({ reply($0, value) }) { undo(value) }
@@ -114,6 +117,10 @@ final class FuseOperations: Sendable {
                 pending.fail(error.errno)
             }
         }
+        // Up to where it waits it is done here: a switch of threads less for each request.
+        let task =
+            blocks
+            ? Task(executorPreference: Self.blocking, operation: operate) : Task.immediate(operation: operate)
         pending.allowInterruption { if !changes { task.cancel() } }
     }
 
@@ -122,12 +129,14 @@ final class FuseOperations: Sendable {
         _ request: fuse_req_t,
         _ operation: StaticString,
         changes: Bool = false,
+        blocks: Bool = false,
         _ work: @escaping @Sendable () async throws(FileSystemError) -> Void
     ) {
         self.later(
             request,
             operation,
             changes: changes,
+            blocks: blocks,
             work,
             reply: { request, _ in fuse_reply_err(request, 0) }
         )

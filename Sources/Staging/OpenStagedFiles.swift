@@ -46,12 +46,12 @@ final class OpenStagedFiles: Sendable {
 
     /// Closes a quarter, so that it is not to be done again for each that is opened.
     private func closeOldest() {
-        let oldest = self.table.withLock { table in
+        let (files, excess) = self.table.withLock { table in
             table.isClosing = false
             let excess = max(0, table.files.count - self.limit + self.limit / 4)
-            return table.files.values.sorted { $0.order < $1.order }.lazy.compactMap(\.file).prefix(excess)
-                .map(\.self)
+            // All of them, to be let go without the lock: with its last owner gone, a file would end here and close itself.
+            return (table.files.values.sorted { $0.order < $1.order }.compactMap(\.file), excess)
         }
-        for file in oldest { file.closeUntilUsed() }
+        for file in files.prefix(excess) { file.closeUntilUsed() }
     }
 }

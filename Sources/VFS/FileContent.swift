@@ -124,17 +124,19 @@ final class FileContent: Sendable {
     ///
     /// What the caller knows may be older than the base by now, so that only a newer version lets the staged file go.
     func currentStaged(known: FileVersion?) -> (file: StagedFile, base: FileVersion?)? {
-        self.state.withLock { state in
-            guard let staged = state.staged else { return nil }
+        let (staged, base, isPast): (StagedFile?, FileVersion?, Bool) = self.state.withLock { state in
+            guard let staged = state.staged else { return (nil, nil, false) }
             if !staged.isDirty, !state.isOnItsOwn, let known, let base = state.base,
                 known.content.rawValue > base.content.rawValue
             {
                 state.staged = nil
                 state.base = nil
-                return nil
+                return (staged, nil, true)
             }
-            return (staged, state.base)
+            return (staged, state.base, false)
         }
+        // Held until here: its local file goes with it, for which nobody who asks for the state is to wait.
+        return withExtendedLifetime(staged) { isPast ? nil : staged.map { (file: $0, base: base) } }
     }
 
     /// The call that makes an upload the file is sent next, unless the upload was stopped before.

@@ -115,24 +115,25 @@ public final class FileSystem: Sendable {
     /// What is here of a file whose name is gone is kept while the kernel knows its number: it may open it in the
     /// moment before it hears that the name is gone.
     func letGo(_ content: FileContent, _ change: @Sendable (inout FileContent.State) -> Void = { _ in }) {
-        let (isDropped, staged): (Bool, StagedFile?) = self.contents.withLock { contents in
+        typealias Held = (StagedFile?, StagedFile?)
+        let (isDropped, held): (Bool, Held) = self.contents.withLock { contents in
             let mayBeOpened = self.namespace.lookupCount(of: content.inode) ?? 0 > 0
-            let (isUnused, staged) = content.state.withLock { state in
-                let staged = state.staged
+            let (isUnused, held): (Bool, Held) = content.state.withLock { state in
+                let held = (state.staged, state.former?.staged)
                 change(&state)
-                guard state.useCount == 0 else { return (false, staged) }
+                guard state.useCount == 0 else { return (false, held) }
                 if state.isUnlinked {
                     state.discard()
                     if !mayBeOpened || state.staged?.isWhole == false { state.staged = nil }
                 }
-                return (state.staged == nil, staged)
+                return (state.staged == nil, held)
             }
-            guard isUnused, contents[content.inode] === content else { return (false, staged) }
+            guard isUnused, contents[content.inode] === content else { return (false, held) }
             contents[content.inode] = nil
-            return (true, staged)
+            return (true, held)
         }
-        // Held until here: its local file is closed and unlinked with it, for which nobody else is to wait.
-        withExtendedLifetime(staged) {}
+        // Held until here: local files are closed and unlinked with them, for which nobody else is to wait.
+        withExtendedLifetime(held) {}
         guard isDropped else { return }
         self.retained.remove(content.inode)
         if content.state.withLock(\.isPinned) { self.namespace.unpin(content.inode) }

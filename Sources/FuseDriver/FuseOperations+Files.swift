@@ -65,7 +65,7 @@ extension FuseOperations {
             if !self.notifier.isForgetting(inode),
                 let opened = try self.fileSystem.openNow(inode, mode, by: opener)
             {
-                if reply(request, opened) != 0 { self.fileSystem.release(opened.0) }
+                if reply(request, opened) != 0 { self.fileSystem.takeBack(opened.0) }
                 return
             }
             self.later(
@@ -79,7 +79,7 @@ extension FuseOperations {
                 },
                 reply: reply,
                 undo: { opened in
-                    self.fileSystem.release(opened.0)
+                    self.fileSystem.takeBack(opened.0)
                     // The kernel did not hear that it was emptied.
                     if mode.truncates { self.notifier.invalidate(inode) }
                 }
@@ -119,7 +119,7 @@ extension FuseOperations {
                 return code
             },
             undo: { made in
-                self.fileSystem.release(made.1)
+                self.fileSystem.takeBack(made.1)
                 self.forget(made.0)
                 self.forgetNames([(parent, name)])
             }

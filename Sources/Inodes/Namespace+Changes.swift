@@ -99,6 +99,11 @@ extension Namespace {
         }
     }
 
+    /// The kernel did not hear that a version of a file was about to be read: which its pages are of is not known.
+    public func forgetServed(_ inode: InodeNumber) {
+        self.state.withLock { $0.nodes[inode]?.servedContent = nil }
+    }
+
     /// An upload of a file ended in doubt: the service may have it now.
     public func mayBeOnServer(_ inode: InodeNumber) {
         self.state.withLock { state in state.updateEntry(of: inode) { $0.isOnServer = true } }

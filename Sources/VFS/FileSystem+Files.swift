@@ -365,6 +365,12 @@ extension FileSystem {
         guard !overflow, end <= self.maximumFileByteCount else { throw .fileTooLarge }
     }
 
+    /// Closes a handle of which the kernel did not hear.
+    public func takeBack(_ handle: FileHandle) {
+        self.namespace.forgetServed(handle.content.inode)
+        self.release(handle)
+    }
+
     /// Closes a handle. What its last flush did not cover, such as pages of a mapping, is uploaded from here.
     public func release(_ handle: FileHandle) {
         let content = handle.content

@@ -101,6 +101,8 @@ extension FileSystem {
         _ inode: InodeNumber,
         sizeWithin age: Duration
     ) -> (FileAttributes, validFor: Duration)? {
+        // Before the times: a size that comes in between is not shown with the times of the one before.
+        let fresh = self.namespace.freshVersion(of: inode, orWithin: age)
         guard var attributes = self.namespace.attributes(of: inode) else { return nil }
         guard attributes.kind == .file else { return (attributes, self.namespace.timeToLive) }
         let known = self.namespace.knownVersion(of: inode)
@@ -110,9 +112,9 @@ extension FileSystem {
             attributes.size = staged.size
             return (attributes, self.namespace.timeToLive)
         }
-        guard let version = self.namespace.freshVersion(of: inode, orWithin: age) else { return nil }
-        attributes.size = version.size
-        return (attributes, version.validFor)
+        guard let fresh else { return nil }
+        attributes.size = fresh.size
+        return (attributes, fresh.validFor)
     }
 
     /// A program stats a file; if it goes through a directory, the next ones' sizes are asked for too.

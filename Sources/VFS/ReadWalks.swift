@@ -166,7 +166,8 @@ struct ReadWalks {
             self.end(Ended(directory: directory, walk: walk))
             return nil
         }
-        self.walks[directory] = walk
+        // Another task may have come in just before.
+        if let other = self.walks.updateValue(walk, forKey: directory) { self.leave(other) }
         return self.ahead(in: directory, from: nil)
     }
 

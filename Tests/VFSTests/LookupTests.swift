@@ -207,4 +207,20 @@ struct LookupTests {
         #expect(try await mount.list("d") == ["f"])
         #expect(mount.recovered.isEmpty)
     }
+
+    @Test("An open that the kernel did not hear of has the next one keep no pages")
+    func unheardOpen() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100))
+        let inode = try await mount.inode("a")
+        func open() async throws -> (handle: FileHandle, keepsPages: Bool) {
+            try await mount.fileSystem.open(inode, OpenMode(reads: true, writes: false), by: Mount.process)
+        }
+        mount.fileSystem.takeBack(try await open().handle)
+        for keepsPages in [false, true] {
+            let opened = try await open()
+            #expect(opened.keepsPages == keepsPages)
+            mount.fileSystem.release(opened.handle)
+        }
+    }
 }

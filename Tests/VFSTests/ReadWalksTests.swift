@@ -142,6 +142,21 @@ struct ReadWalksTests {
         #expect(walker.read(1, in: 2) == [49])
     }
 
+    @Test("Of two tasks that come into a directory at once, both are given up in the end")
+    func enteredTwice() {
+        var walker = Walker(fileCount: 100)
+        for directory in 1...2 { for index in 0..<100 { _ = walker.read(index, in: UInt64(directory)) } }
+        let next = InodeNumber(rawValue: 3)
+        for origin in 1...2 {
+            let origin = InodeNumber(rawValue: UInt64(origin))
+            _ = walker.walks.enter(next, from: origin, isEmpty: false, at: walker.now)
+        }
+        _ = walker.walks.takeDropped()
+        walker.now += ReadWalks.patience
+        _ = walker.read(0, in: 4)
+        #expect(Set(walker.walks.takeDropped()).count == 2)
+    }
+
     @Test("The window goes on through a directory without files")
     func carriesOverEmpty() {
         var walker = Walker(fileCount: 100)

@@ -31,7 +31,9 @@ GARBAGE = b"\0\xff this is no answer, whatever was asked"
 # By name: the fault, made anew for each use, and how an operation may fail while it lasts.
 FAULTS = {
     "500": (lambda: faultplan.status(500), FAILURES),
+    "500, Retry-After: 1": (lambda: faultplan.status(500, Retry_After="1"), FAILURES),
     "502": (lambda: faultplan.status(502), FAILURES),
+    "502, Retry-After: 1": (lambda: faultplan.status(502, Retry_After="1"), FAILURES),
     "503": (lambda: faultplan.status(503), FAILURES),
     "503, Retry-After: 1": (lambda: faultplan.status(503, Retry_After="1"), FAILURES),
     "429": (lambda: faultplan.status(429), FAILURES),

@@ -49,10 +49,7 @@ extension StagedFile {
                 return state.isDirty ? (state.content, state.changeCount) : nil
             }
         guard let before else { return }
-        if let failure = await self.store.sync(self) {
-            self.state.withLock { $0.syncFailure = failure }
-            throw failure
-        }
+        if let failure = await self.store.sync(self) { throw failure }
         let wasPromised = self.state.withLock { state in
             let wasPromised = state.isPromised
             guard state.isDirty else { return wasPromised }
@@ -121,25 +118,27 @@ extension StagedFile {
             state.isDirty && state.syncFailure == nil
                 ? (content: state.content, count: state.changeCount) : nil
         }
-        guard let before else { return }
-        let failure = self.sync()
+        guard let before, self.sync() == nil else { return }
         self.state.withLock { state in
-            state.syncFailure = failure
-            guard failure == nil, state.isDirty, state.changeCount == before.count else { return }
+            guard state.isDirty, state.changeCount == before.count else { return }
             state.synced = before.content
             state.syncedCount = before.count
             self.record(state)
         }
     }
 
-    /// Brings the local file to the disk, blocking.
+    /// Brings the local file to the disk, blocking; one call at a time.
     ///
-    /// - Returns: Why it is not there.
+    /// - Returns: Why it is not there, also where the disk said so before: Linux tells it to one call alone.
     func sync() -> Errno? {
         do throws(Errno) {
             let descriptor = try self.duplicate()
             defer { try? descriptor.close() }
-            return self.store.syncFile(descriptor.rawValue) == 0 ? nil : Errno(rawValue: errno)
+            let failure = self.store.syncFile(descriptor.rawValue) == 0 ? nil : Errno(rawValue: errno)
+            return self.state.withLock { state in
+                state.syncFailure = state.syncFailure ?? failure
+                return state.syncFailure
+            }
         } catch {
             return error
         }

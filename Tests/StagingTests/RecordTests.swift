@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Synchronization
 import SystemPackage
@@ -195,6 +196,24 @@ struct RecordTests {
         let record = try #require(try await fixture.records().first)
         #expect(record.state == .open && !record.isPromised && record.synced == nil)
         #expect(try content(file) == pattern(100))
+    }
+
+    @Test("Of two who wait for a disk that fails once, neither is told that the bytes are safe")
+    func failingOnce() async throws {
+        let isFirst = Atomic(true)
+        let mayFail = DispatchSemaphore(value: 0)
+        let fixture = try StoreFixture(syncFile: { descriptor in
+            guard isFirst.exchange(false, ordering: .relaxed) else { return fdatasync(descriptor) }
+            mayFail.wait()
+            errno = EIO
+            return -1
+        })
+        let file = try fixture.written("a", pattern(20_000))
+        let waiting = (0..<2).map { _ in Task.immediate { try await file.makeDurable() } }
+        mayFail.signal()
+        for task in waiting { await #expect(throws: Errno.ioError) { try await task.value } }
+        await #expect(throws: Errno.ioError) { try await file.makeDurable() }
+        #expect(try await fixture.records().first?.isPromised == false)
     }
 
     @Test("Making a clean file durable does nothing")

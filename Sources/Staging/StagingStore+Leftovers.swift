@@ -25,6 +25,13 @@ extension StagingStore {
             if let state, var record {
                 record.state = state
                 record.content = content
+                if let upload = record.upload, let place = self.journal.initialUploads[upload.id],
+                    place != record.path
+                {
+                    // Renamed since: what was sent, and what may be the file by now, is under its old name.
+                    record.upload = nil
+                    if state == .uploading || state == .unverified { record.state = .pending }
+                }
                 if record.boot != self.journal.boot {
                     if record.upload?.isSynced == false { record.upload = nil }
                     // It may have been uploaded, and what the journal had of that is not on the disk.
@@ -32,7 +39,7 @@ extension StagingStore {
                         record.completingSize = record.completingSize ?? content.size
                     }
                 }
-                if state != .uploading && state != .unverified { record.upload = nil }
+                if record.state != .uploading && record.state != .unverified { record.upload = nil }
                 self.journal.queue(.record(record))
                 if record.upload == nil { self.journal.queue(.endUpload(record.number)) }
                 left.append(record)

@@ -110,6 +110,20 @@ struct UploadProgressTests {
         #expect(next.remote.count(.beginUpload) == 0 && next.remote.count(.putPart) == 2)
     }
 
+    @Test("The next mount goes on with no upload under a name that its file got since")
+    func nextNameAndMount() async throws {
+        let mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100), writes: .waiting)
+        try await mount.put("a", pattern(350))
+        mount.faulty.fail(.putPart, with: .timedOut, skipping: 2, count: .max)
+        #expect(await mount.fileSystem.drain().count == 1)
+        try await mount.rename("a", "b")
+        let next = try await mount.killed()
+        #expect(await next.fileSystem.drain().isEmpty)
+        let calls = next.remote.calls.filter { $0.hasPrefix("begin") || $0.hasPrefix("put") }
+        #expect(calls == ["begin b 350", "put b 0-350"])
+        #expect(next.remote.bytes(of: "b") == pattern(350))
+    }
+
     @Test("An upload that a service does not know any more, and answers with 500, is begun anew in the end")
     func forgotten() async throws {
         let handle = try await self.cutOff()

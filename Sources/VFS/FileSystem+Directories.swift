@@ -182,6 +182,7 @@ extension FileSystem {
             var mayComeBack = false
             let place = Place(parent: parent, name: name)
             try await self.detaching(inode, place) { content throws(FileSystemError) in
+                _ = try await self.mayBeOnServer(content, at: place)
                 try await self.beginLeaving(content)
                 mayComeBack = content.waiting.contains(where: self.isUploadedByNextMount)
                 let isHeld = content.isDirty
@@ -210,6 +211,18 @@ extension FileSystem {
         // What was only here is gone for later mounts too. It can be deleted also where the disk is full.
         if mayComeBack { try? await self.staging.journal.commit() }
         await self.staging.journal.written()
+    }
+
+    /// Whether the service has a file, as far as can be told: where the answer to an upload's last call was lost, the
+    /// listing without it may be older than what that call did.
+    func mayBeOnServer(_ content: FileContent, at place: Place) async throws(FileSystemError) -> Bool {
+        if !self.namespace.isOnServer(content.inode), content.state.withLock({ $0.sizeInDoubt != nil }) {
+            try await self.fail { () throws(RemoteError) in
+                try await self.namespace.refreshAnew(place.parent)
+            }
+            try self.checkName(place, stillOf: content.inode)
+        }
+        return self.namespace.isOnServer(content.inode)
     }
 
     /// The file that a content replaces may be there still, or have been deleted: neither is somebody else's doing.

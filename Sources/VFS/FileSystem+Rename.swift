@@ -97,7 +97,7 @@ extension FileSystem {
         self.stopUpload(of: content)
         try await content.transfer.alone { () throws(FileSystemError) in
             try self.checkName(old, stillOf: inode)
-            let isOnServer = self.namespace.isOnServer(inode)
+            let isOnServer = try await self.mayBeOnServer(content, at: old)
             let path = self.namespace.path(of: old.parent)?.appending(old.name)
             // Only here yet, and still being written, or waiting here: it goes to its new name with its first upload.
             if !isOnServer, self.movesLocally(content) {

@@ -6,6 +6,50 @@ import Testing
 
 @Suite("What a size tells of an upload whose last answer was lost, and what not", .timeLimit(.minutes(5)))
 struct LostCompletionTests {
+    /// A file whose upload was not completed as far as a listing shows, and then was.
+    private func completedLate() async throws -> Mount {
+        let mount = try Mount(writes: .waiting)
+        try await mount.put("a", pattern(100))
+        mount.faulty.fail(.completeUpload, with: .timedOut, count: .max)
+        #expect(await mount.fileSystem.drain().count == 1)
+        mount.expire()
+        #expect(try await mount.list() == ["a"])
+        mount.remote.put("a", pattern(100))
+        return mount
+    }
+
+    @Test("A file that the service completed after it was listed is unlinked there, too")
+    func unlinked() async throws {
+        let mount = try await self.completedLate()
+        try await mount.unlink("a")
+        #expect(mount.remote.tree.isEmpty)
+    }
+
+    @Test("A file that the service completed after it was listed is at its new name alone once renamed")
+    func renamed() async throws {
+        let mount = try await self.completedLate()
+        mount.faulty.heal()
+        try await mount.rename("a", "b")
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(100))
+    }
+
+    @Test("While the service cannot tell whether it has a file after all, the file keeps its name")
+    func awayAgain() async throws {
+        let mount = try await self.completedLate()
+        mount.faulty.fail(.list, with: .timedOut, count: .max)
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.unlink("a") } == .remote(.timedOut)
+        )
+        #expect(
+            await failure { () throws(FileSystemError) in try await mount.rename("a", "b") }
+                == .remote(.timedOut)
+        )
+        mount.faulty.heal()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == ["a"])
+    }
+
     @Test("A file renamed after a lost answer is not taken for somebody else's of its size by the next mount")
     func renamedOverAndKilled() async throws {
         let mount = try Mount(writes: .waiting)

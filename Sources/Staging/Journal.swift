@@ -19,6 +19,8 @@ public final class Journal: Sendable {
         var notes: [@Sendable () -> Void] = []
         /// Whether something was written that a power failure could take, by this process or the last one.
         var isUnsynced = true
+        /// How many records were removed that a power failure brings back, and of how many of them it does not any more.
+        var removals: (count: Int, syncedCount: Int) = (0, 0)
         var isFailing = false
         var isRetrying = false
         var pathChangeCount = 0
@@ -157,7 +159,11 @@ public final class Journal: Sendable {
     /// Queues a change.
     func queue(_ change: JournalChange) {
         self.work.withLock { state in
-            if case .move = change { state.pathChangeCount += 1 }
+            switch change {
+            case .move: state.pathChangeCount += 1
+            case .removeRecord(_, wasSynced: true): state.removals.count += 1
+            default: break
+            }
             state.queue.append(change)
             self.schedule(&state)
         }
@@ -246,6 +252,9 @@ public final class Journal: Sendable {
     /// How many extents were written, for tests.
     var writtenExtentCount: Int { self.writtenExtents.load(ordering: .relaxed) }
 
+    /// Whether a power failure could bring back what was promised of a file that was uploaded, or deleted, since.
+    public var mayBringBack: Bool { self.work.withLock { $0.removals.count != $0.removals.syncedCount } }
+
     // MARK: On the journal's thread
 
     private func schedule(_ state: inout Work) {
@@ -263,13 +272,13 @@ public final class Journal: Sendable {
     }
 
     private func drain() {
-        let (changes, waiters, isUnsynced) = self.grouping.withLock { _ in
+        let (changes, waiters, isUnsynced, removalCount) = self.grouping.withLock { _ in
             self.work.withLock { state in
                 defer {
                     state.isScheduled = false
                     state.waiters = []
                 }
-                return (state.queue.take(), state.waiters, state.isUnsynced)
+                return (state.queue.take(), state.waiters, state.isUnsynced, state.removals.count)
             }
         }
         let isAwaited = !waiters.isEmpty
@@ -280,6 +289,9 @@ public final class Journal: Sendable {
                 failure = self.write(changes, isSynced: isAwaited)
             }
             self.didWrite(changes, isSynced: isAwaited, failure)
+            if isAwaited, failure == nil {
+                self.work.withLock { $0.removals.syncedCount = removalCount }
+            }
         }
         for waiter in waiters { waiter(failure) }
     }

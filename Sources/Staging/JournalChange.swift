@@ -7,7 +7,8 @@ enum JournalChange: Sendable {
     /// A record's file was written to: its size, and bytes that are here beside those of the record. Small where the
     /// record is large.
     case grown(UInt64, Journal.Content)
-    case removeRecord(UInt64)
+    /// Removes a record; `wasSynced` where the next mount after a power failure would upload what is still there of it.
+    case removeRecord(UInt64, wasSynced: Bool = false)
     case beginUpload(UInt64, Journal.Upload)
     case sentPart(UInt64, UploadID, Int)
     case endUpload(UInt64)
@@ -69,7 +70,7 @@ struct JournalQueue: Sendable {
                 return
             }
             self.records[number] = self.changes.count
-        case .removeRecord(let number):
+        case .removeRecord(let number, _):
             self.records[number] = nil
         case .attributes(let path, _):
             if let index = self.attributes[path] {

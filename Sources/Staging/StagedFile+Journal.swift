@@ -207,13 +207,17 @@ extension StagedFile {
 
     func becomeClean(_ state: inout State) {
         self.store.markClean(self.name)
-        self.store.journal.queue(.removeRecord(self.name.number))
+        self.removeRecord(state)
         state.stage = nil
         state.synced = nil
         state.isPromised = false
         state.completingSize = nil
         state.reason = nil
         state.upload = nil
+    }
+
+    func removeRecord(_ state: State) {
+        self.store.journal.queue(.removeRecord(self.name.number, wasSynced: state.synced != nil))
     }
 
     func forgetUpload(_ state: inout State) {

@@ -182,7 +182,7 @@ extension StagedFile {
     /// to be discarded.
     public func leaveJournal() {
         self.state.withLock { state in
-            if state.isDirty { self.store.journal.queue(.removeRecord(self.name.number)) }
+            if state.isDirty { self.removeRecord(state) }
         }
     }
 

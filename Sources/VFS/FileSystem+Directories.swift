@@ -209,7 +209,7 @@ extension FileSystem {
             return mayComeBack
         }
         // What was only here is gone for later mounts too. It can be deleted also where the disk is full.
-        if mayComeBack { try? await self.staging.journal.commit() }
+        if mayComeBack || self.staging.journal.mayBringBack { try? await self.staging.journal.commit() }
         await self.staging.journal.written()
     }
 

@@ -173,7 +173,8 @@ extension FileSystem {
         let isListed = self.namespace.isListed(old.parent)
         let sizeToCheck = self.sizeToCheck(content, copied)
         let waiting = content.waiting + (target?.waiting ?? [])
-        let mayComeBack = waiting.contains(where: self.isUploadedByNextMount)
+        let mayComeBack =
+            self.staging.journal.mayBringBack || waiting.contains(where: self.isUploadedByNextMount)
         // The new name first: whoever reads goes to what is whole.
         self.staging.journal.together { self.move(content, old, new, copied, replacing: target) }
         if isHidden { self.namespace.unhide(new.name, in: new.parent) }

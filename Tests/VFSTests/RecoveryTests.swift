@@ -166,6 +166,30 @@ struct RecoveryTests {
         #expect(mount.remote.tree == ["b"])
     }
 
+    @Test("What was uploaded goes from its name only once no power failure brings it back there")
+    func powerFailureAfterUpload() async throws {
+        let mount = try Mount(writes: Self.waiting)
+        for name in ["a", "b", "c", "d"] { try await mount.put(name, pattern(100)) }
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let journal = mount.fileSystem.staging.journal
+        let before = journal.syncedCommitCount
+        try await mount.unlink("a")
+        #expect(journal.syncedCommitCount == before + 1)
+        // One is enough for all that was uploaded before it.
+        try await mount.unlink("b")
+        #expect(journal.syncedCommitCount == before + 1)
+        try await mount.put("c", pattern(200))
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let last = journal.syncedCommitCount
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("d", "c") }
+        await hold.reached()
+        #expect(journal.syncedCommitCount == last + 1)
+        hold.release()
+        try await renaming.value
+        #expect(mount.remote.tree == ["c"])
+    }
+
     @Test("A file that others changed meanwhile stays theirs, or ours wins where that was chosen")
     func conflict() async throws {
         for writes in [Self.waiting, Self.lastWriter] {

@@ -74,8 +74,10 @@ extension FileSystem {
         let source = Uploader.Source(staged: staged?.file, base: staged?.base ?? version, size: size) {
             self.namespace.path(of: content.inode)
         }
-        let replaced = target.flatMap { self.sizeOnServer($0, otherwise: size) }
-        // Of that size, it would prove nothing.
+        // Of that size, or seen long ago, it would prove nothing.
+        let replaced = target.flatMap { target in
+            self.sizeOnServer(target, otherwise: size).map { self.isFresh($0, of: target) ? $0 : size }
+        }
         let previousSize = isRepeated ? replaced ?? size : replaced
         let oldSize = self.sizeOnServer(content, otherwise: nil)
         noted?.willCopy(size, old: oldSize, over: previousSize)

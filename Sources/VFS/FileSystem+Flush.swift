@@ -177,11 +177,15 @@ extension FileSystem {
             }
             let bytes = StagedBytes(staged, snapshot)
             let othersInDoubt = content.state.withLock { $0.doubtsOthers(than: bytes) }
-            // Of unknown size, or none: see `completeUpload`.
-            let isReplacing = othersInDoubt || self.namespace.isOnServer(content.inode)
-            let knownSize = othersInDoubt ? nil : base?.size ?? staged.baseSize
-            let previousSize = isReplacing ? knownSize ?? snapshot.size : nil
             let check = self.startCheck(of: content, staged, at: path, in: parent)
+            // Of unknown size, or none: see `completeUpload`. What was seen long ago is looked at by the check, or is not
+            // known: others may have put a file of the new size there.
+            let isReplacing =
+                othersInDoubt || self.namespace.isOnServer(content.inode)
+                || check == nil && !self.namespace.isListed(parent)
+            let knownSize = othersInDoubt ? nil : base?.size ?? staged.baseSize
+            let isKnown = check != nil || self.isFresh(knownSize, of: content)
+            let previousSize = isReplacing ? (isKnown ? knownSize : nil) ?? snapshot.size : nil
             // The answer may be of long ago when all parts have arrived.
             let staleFrom = self.namespace.instant + Self.standingAge
             let isLong = self.uploader.lanes.plan(size: snapshot.size).count > 1
@@ -249,6 +253,11 @@ extension FileSystem {
             self.didUpload(content, staged, snapshot)
             return true
         }
+    }
+
+    /// Whether a size was seen on the service within the time to live.
+    func isFresh(_ size: UInt64?, of content: FileContent) -> Bool {
+        size != nil && self.namespace.freshVersion(of: content.inode)?.size == size
     }
 
     /// Notes that the upload of a staged file failed, if it was refused.

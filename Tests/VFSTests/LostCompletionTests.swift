@@ -6,6 +6,42 @@ import Testing
 
 @Suite("What a size tells of an upload whose last answer was lost, and what not", .timeLimit(.minutes(5)))
 struct LostCompletionTests {
+    @Test("The size of a file that was emptied long ago does not tell that what was written since is there")
+    func emptiedLongAgo() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(50))
+        _ = try await mount.size("a")
+        let handle = try await mount.open("a", writes: true, truncates: true)
+        try await mount.write(handle, pattern(100))
+        mount.expire()
+        try await mount.close(handle)
+        // Somebody else's may have been as long by then.
+        #expect(mount.remote.previousSizes == [100])
+    }
+
+    @Test("That a name was free long ago does not tell whose file of that size is there now")
+    func freeLongAgo() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(100))
+        mount.expire()
+        try await mount.close(handle)
+        #expect(mount.remote.previousSizes == [100])
+    }
+
+    @Test("The size of a file that is renamed over proves nothing once it was seen long ago")
+    func renamedOver() async throws {
+        for isLongAgo in [true, false] {
+            let mount = try Mount()
+            mount.remote.put("a", pattern(100))
+            mount.remote.put("b", pattern(50))
+            _ = try await mount.size("b")
+            if isLongAgo { mount.expire() }
+            try await mount.rename("a", "b")
+            #expect(mount.remote.previousSizes == [isLongAgo ? 100 : 50])
+        }
+    }
+
     /// A file whose upload was not completed as far as a listing shows, and then was.
     private func completedLate() async throws -> Mount {
         let mount = try Mount(writes: .waiting)

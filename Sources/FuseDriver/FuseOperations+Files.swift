@@ -293,18 +293,19 @@ extension FuseOperations {
             guard mode == 0 || keepsSize else { throw .notSupported }
             let (end, overflow) = offset.addingReportingOverflow(length)
             guard !overflow else { throw .fileTooLarge }
+            let process = file.process(ofWriter: Self.thread(request))
             let size = keepsSize ? IntendedSize.of(roomUpTo: end, by: Self.thread(request)) : end
             self.later(request, "fallocate", changes: true, blocks: true) { () throws(FileSystemError) in
                 if keepsSize {
                     try await self.fileSystem.reserve(file.handle, offset..<end, expecting: size)
                 } else {
-                    try await self.fileSystem.allocate(file.handle, offset..<end)
+                    try await self.fileSystem.allocate(file.handle, offset..<end, by: process)
                 }
             }
         }
     }
 
-    private static func thread(_ request: fuse_req_t) -> Int32 {
+    static func thread(_ request: fuse_req_t) -> Int32 {
         fuse_req_ctx(request)?.pointee.pid ?? 0
     }
 

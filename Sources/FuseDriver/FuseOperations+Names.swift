@@ -113,12 +113,13 @@ extension FuseOperations {
             }
             let size = UInt64(stat.st_size)
             let handle = file?.handle
+            let process = file?.process(ofWriter: Self.thread(request))
             self.later(
                 request,
                 "setattr",
                 changes: true,
                 { () throws(FileSystemError) in
-                    try await self.fileSystem.truncate(inode, to: size, through: handle)
+                    try await self.fileSystem.truncate(inode, to: size, through: handle, by: process)
                     try self.fileSystem.setattr(inode, change)
                     return try await self.fileSystem.getattr(inode)
                 },

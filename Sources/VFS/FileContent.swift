@@ -217,7 +217,20 @@ struct StagedBytes {
 public final class FileHandle: Sendable {
     struct Writers {
         /// Processes that wrote through this handle since it was last flushed; 0 stands for an unknown one (mmap).
-        var processes: Set<Int32> = []
+        private(set) var processes: Set<Int32> = []
+        /// Counts up with each write.
+        private(set) var changeCount = 0
+
+        /// A process wrote.
+        mutating func insert(_ process: Int32) {
+            self.processes.insert(process)
+            self.changeCount += 1
+        }
+
+        /// All that was written by then is where it should be; a process that wrote since has still to flush it.
+        mutating func removeAll(asOf changeCount: Int) {
+            if self.changeCount == changeCount { self.processes = [] }
+        }
     }
 
     let content: FileContent

@@ -5,9 +5,20 @@ import SystemPackage
 
 extension FileSystem {
     /// Makes room for a range (fallocate(2) with mode 0); the file grows to it.
-    public func allocate(_ handle: FileHandle, _ range: Range<UInt64>) async throws(FileSystemError) {
+    ///
+    /// - Parameters:
+    ///   - handle: The handle.
+    ///   - range: Offsets in bytes, end exclusive.
+    ///   - process: Which process does it; 0 if it is not known.
+    /// - Throws: `.local` with ENOSPC if there is no room, or why the file's size cannot be had.
+    public func allocate(
+        _ handle: FileHandle,
+        _ range: Range<UInt64>,
+        by process: Int32
+    ) async throws(FileSystemError) {
         guard range.upperBound <= self.maximumFileByteCount else { throw .fileTooLarge }
         try await self.modify(handle.content) { staged throws(Errno) in try staged.allocate(range) }
+        handle.writers.withLock { $0.insert(process) }
     }
 
     /// Makes room for a range and leaves the file as it is (fallocate(2) with FALLOC_FL_KEEP_SIZE); the room is kept

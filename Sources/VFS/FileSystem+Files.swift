@@ -333,7 +333,7 @@ extension FileSystem {
             of: content
         )
         guard isDone else { return false }
-        handle.writers.withLock { _ = $0.processes.insert(process) }
+        handle.writers.withLock { $0.insert(process) }
         self.didWrite(offset..<offset + UInt64(bytes.count), to: content, by: process)
         return true
     }
@@ -356,7 +356,7 @@ extension FileSystem {
         try await self.modify(handle.content) { staged throws(Errno) in
             try staged.write(bytes.bytes, at: offset)
         }
-        handle.writers.withLock { _ = $0.processes.insert(process) }
+        handle.writers.withLock { $0.insert(process) }
         self.didWrite(offset..<offset + UInt64(bytes.count), to: handle.content, by: process)
     }
 

@@ -34,14 +34,14 @@ extension FileSystem {
     ///   kept here.
     public func flush(_ handle: FileHandle, by process: Int32) async throws(FileSystemError) {
         guard self.needsFlush(handle) else { return }
-        let writers = handle.writers.withLock { $0.processes }
+        let (writers, changeCount) = handle.writers.withLock { ($0.processes, $0.changeCount) }
         let isBystander =
             process != 0 && handle.opener != 0 && process != handle.opener && !writers.contains(process)
             && !writers.contains(0)
         if isBystander { return }
         try await self.save(handle.content)
         if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isCovered {
-            handle.writers.withLock { $0.processes = [] }
+            handle.writers.withLock { $0.removeAll(asOf: changeCount) }
         }
     }
 

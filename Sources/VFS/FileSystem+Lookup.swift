@@ -169,11 +169,13 @@ extension FileSystem {
     ///   - inode: The file.
     ///   - size: Its new size in bytes.
     ///   - handle: The handle, if there is one.
+    ///   - process: Which process changes it through the handle; 0 if it is not known, nothing where opening it does.
     /// - Throws: Why it was not done, or, by path, why the result is not on the service; it is kept here then.
     public func truncate(
         _ inode: InodeNumber,
         to size: UInt64,
-        through handle: FileHandle?
+        through handle: FileHandle?,
+        by process: Int32? = nil
     ) async throws(FileSystemError) {
         guard size <= self.maximumFileByteCount else { throw .fileTooLarge }
         let content = self.use(inode)
@@ -189,6 +191,7 @@ extension FileSystem {
         }
         // Also where it was emptied by open(2), which tells the kernel nothing more.
         self.namespace.tell(inode, size: size)
+        if let process { handle?.writers.withLock { $0.insert(process) } }
         if handle == nil { try await self.save(content) }
     }
 

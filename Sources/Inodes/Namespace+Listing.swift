@@ -192,7 +192,10 @@ extension Namespace {
             }
         }
         do throws(RemoteError) {
-            let remembered = self.recalling(directory, at: path)
+            let (store, hasRecalled) = self.state.withLock { state in
+                (state.store, state.directories[directory]?.hasRecalled == true)
+            }
+            async let remembered = hasRecalled ? nil : store.attributes(in: path)
             let listing: RemoteListing
             do throws(RemoteError) {
                 listing = try await self.remote.list(path, urgency: urgency)
@@ -201,40 +204,11 @@ extension Namespace {
             }
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
-            let limit = Task {
-                // Ends early where it is not needed any more.
-                do { try await Task.sleep(for: Self.recallLimit) } catch { return }
-                guard remembered.resolve(nil) else { return }
-                self.logger.warning("the disk does not tell in time what modes, owners and times were set")
-            }
-            defer { limit.cancel() }
-            guard let recalled = await remembered.wait() else { throw .cancelled }
-            self.store(listing, recalled, for: directory, at: path, asOf: asOf)
+            self.store(listing, await remembered, for: directory, at: path, asOf: asOf)
             return .success(())
         } catch {
             return .failure(error)
         }
-    }
-
-    /// How long a listing that came waits for what is remembered of its names: a disk that hangs must hang nobody. The
-    /// next listing asks for it again.
-    private static let recallLimit = Duration.seconds(2)
-
-    /// Asks for what is remembered of a directory's names, unless it is in memory.
-    private func recalling(
-        _ directory: InodeNumber,
-        at path: RemotePath
-    ) -> OneShot<[FileName: RememberedAttributes]?> {
-        let (store, hasRecalled) = self.state.withLock { state in
-            (state.store, state.directories[directory]?.hasRecalled == true)
-        }
-        let remembered = OneShot<[FileName: RememberedAttributes]?>()
-        if hasRecalled {
-            remembered.resolve(nil)
-        } else {
-            Task { remembered.resolve(await store.attributes(in: path)) }
-        }
-        return remembered
     }
 
     /// The server knows no directory of that path: only its parent's fresh listing can say that it is gone.

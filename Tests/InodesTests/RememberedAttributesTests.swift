@@ -55,20 +55,6 @@ struct RememberedAttributesTests {
         #expect(try await fixture.state(text) == (isThere ? "file" : "absent"))
     }
 
-    @Test("A store that does not answer keeps no directory from being listed; once it does it is asked again")
-    func slowStore() async throws {
-        let store = SlowAttributes()
-        let first = Fixture(attributes: store.stored)
-        first.remote.put("a", pattern(7))
-        self.set(try await self.stat("a", first).inode, first)
-        first.namespace.saveAttributes()
-        let second = Fixture(attributes: store, remote: first.remote)
-        #expect(try await self.stat("a", second).mode == 0o644)
-        store.answer.resolve(())
-        second.expire()
-        #expect(try await self.stat("a", second).mode == 0o700)
-    }
-
     @Test("What was set of the root comes back")
     func root() async throws {
         let store = VolatileAttributes()
@@ -236,30 +222,4 @@ private final class HeldAttributes: AttributeStore {
     func remove(_ path: RemotePath) { self.inner.remove(path) }
 
     func move(_ path: RemotePath, to newPath: RemotePath) { self.inner.move(path, to: newPath) }
-}
-
-/// A store whose first answer comes only when it is told to.
-private final class SlowAttributes: AttributeStore {
-    let stored = VolatileAttributes()
-    let answer = OneShot<Void>()
-    private let isAsked = Atomic(false)
-
-    var firstFreeInode: UInt64 { self.stored.firstFreeInode }
-
-    func attributes(in directory: RemotePath) async -> [FileName: RememberedAttributes] {
-        if !self.isAsked.exchange(true, ordering: .relaxed) { await self.answer.wait() }
-        return await self.stored.attributes(in: directory)
-    }
-
-    func attributes(of path: RemotePath) async -> RememberedAttributes? {
-        await self.stored.attributes(of: path)
-    }
-
-    func put(_ attributes: RememberedAttributes, of path: RemotePath) {
-        self.stored.put(attributes, of: path)
-    }
-
-    func remove(_ path: RemotePath) { self.stored.remove(path) }
-
-    func move(_ path: RemotePath, to newPath: RemotePath) { self.stored.move(path, to: newPath) }
 }

@@ -62,7 +62,7 @@ def cells(row):
         f"{row.ratio:.2f}" if row.raw else "-",
         "-" if row.is_of_peer else f"{requests:.0f}",
         number(fetched / read) if fetched and read else "-",
-        number(row.median("cpu") * (1 << 30) / read) if has_content and read >= LEAST_FOR_CPU else "-",
+        number(cpu_per_gib(row)) if has_content and read >= LEAST_FOR_CPU else "-",
         f"{row.median('peak'):.0f}",
         row.goal or "-",
         "-" if row.is_of_peer else "yes" if row.is_met(row) else "NO",
@@ -91,6 +91,23 @@ def memory_row(rows):
     grown = max((sample.grown for row in rows if not row.is_of_peer for sample in row.samples), default=0)
     met = "yes" if grown <= MEMORY_MIB else "NO"
     return ("most memory beyond idle, any row", f"{grown:.0f} MiB", *["-"] * 6, f"<= {MEMORY_MIB} MiB", met)
+
+
+def processor_rows(rows):
+    """The CPU time of the driver's process for a GiB, beside the least that a peer takes for the same bytes."""
+    cold = [row for row in rows if "MiB cold" in row.name]
+    peers_own = [cpu_per_gib(row) for row in cold if row.is_of_peer]
+    own = [cpu_per_gib(row) for row in cold if not row.is_of_peer and row.name.endswith("RTT 20")]
+    if not own or not peers_own:
+        return []
+    least = min(peers_own)
+    name = "cat cold, RTT 20: CPU s per GiB (raw: the least of a peer)"
+    met = "yes" if own[0] < least else "NO"
+    return [(name, f"{own[0]:.2f} s/GiB", number(least), f"{least / own[0]:.2f}", *["-"] * 4, "> 1", met)]
+
+
+def cpu_per_gib(row):
+    return row.median("cpu") * (1 << 30) / row.median("read")
 
 
 def output(*command):
@@ -178,7 +195,7 @@ def main():
                 print(f"{time.monotonic() - begin:5.0f} s  {row.name}", file=sys.stderr, flush=True)
     finally:
         server.stop()
-    text = table([*map(cells, rows), memory_row(rows)])
+    text = table([*map(cells, rows), *processor_rows(rows), memory_row(rows)])
     print(text)
     if not arguments.no_page and not arguments.only:
         command = "make bench" if arguments.full else "make bench-quick"

@@ -29,8 +29,8 @@ int csystem_ioctl_int(int descriptor, unsigned long request, int value) {
     return ioctl(descriptor, request, value);
 }
 
-int csystem_reserve(int descriptor, int64_t offset, int64_t length) {
-    return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, offset, length);
+int csystem_reserve(int descriptor, int keeps_size, int64_t offset, int64_t length) {
+    return fallocate(descriptor, keeps_size ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
 }
 
 int csystem_open_direct(void) {

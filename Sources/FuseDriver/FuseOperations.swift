@@ -23,8 +23,8 @@ final class FuseOperations: Sendable {
     /// What may wait for the local disk for long.
     private static let blocking = BlockingExecutor(label: "tetherfs.blocking")
     private let ready: @Sendable () -> Void
-    /// Whether libfuse took the kernel's FUSE_INIT so far as to ask what is wanted.
-    private let hasBegun = Mutex(false)
+    /// The thread on which libfuse took the kernel's FUSE_INIT so far as to ask what is wanted.
+    private let beginner = Mutex<pthread_t?>(nil)
 
     /// Takes what answers.
     ///
@@ -72,7 +72,7 @@ final class FuseOperations: Sendable {
         connection.max_background = 64
         connection.congestion_threshold = 48
         connection.time_gran = 1
-        self.hasBegun.withLock { $0 = true }
+        self.beginner.withLock { $0 = pthread_self() }
     }
 
     /// libfuse has answered the kernel's FUSE_INIT, which may come twice until they agree on a version.
@@ -82,7 +82,8 @@ final class FuseOperations: Sendable {
     ///   - complaint: What it said meanwhile.
     /// - Returns: Whether they agree, or may.
     func didAnswerInit(hasEnded: Bool, complaint: String?) -> Bool {
-        let hasBegun = self.hasBegun.withLock { $0 }
+        // Another version may have been agreed on by another thread since the answer to this one's went out.
+        let hasBegun = self.beginner.withLock { $0 == pthread_self() }
         guard !hasEnded, hasBegun || complaint == nil else { return false }
         if hasBegun { self.ready() }
         return true

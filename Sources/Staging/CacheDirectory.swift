@@ -147,8 +147,10 @@ public final class CacheDirectory: Sendable {
             defer { try? file.close() }
             var found = [UInt8](repeating: 0, count: 256)
             let count = (try? found.withUnsafeMutableBytes { try file.read(into: $0) }) ?? 0
-            // As a power failure left it when it was new.
-            if count == 0, makes { return try self.writeFormat(in: directory) }
+            // As a power failure left it when it was new: with nothing in it but what is ours.
+            if count == 0, makes, Self.names(in: directory).allSatisfy(Self.isOurs) {
+                return try self.writeFormat(in: directory)
+            }
             guard found.prefix(count).elementsEqual(Self.format.utf8) else {
                 throw CacheDirectoryError(
                     description: "the cache directory \(directory) is of another version of tetherfs; choose "
@@ -166,6 +168,18 @@ public final class CacheDirectory: Sendable {
         try self.writeFormat(in: directory)
     }
 
+    private static func isOurs(_ name: String) -> Bool {
+        ["lock", "FORMAT", "staging", "recovered", "blocks"].contains(name)
+            || name.hasPrefix("journal.sqlite")
+    }
+
+    private static func sync(_ directory: FilePath) throws {
+        let opened = try FileDescriptor.open(directory, .readOnly, options: [.directory, .closeOnExec])
+        try opened.closeAfter {
+            guard fsync(opened.rawValue) == 0 else { throw Errno(rawValue: errno) }
+        }
+    }
+
     /// Makes a directory one of ours, for good: else a power failure would take what is promised in it.
     private static func writeFormat(in directory: FilePath) throws(CacheDirectoryError) {
         do {
@@ -179,15 +193,11 @@ public final class CacheDirectory: Sendable {
                 _ = try file.writeAll(Self.format.utf8)
                 guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
             }
-            // Also its name, and those of the directories that were made for it: up to the cache directory's own.
-            var path = directory
-            for _ in 0..<3 {
-                let made = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
-                try made.closeAfter {
-                    guard fsync(made.rawValue) == 0 else { throw Errno(rawValue: errno) }
-                }
-                path = path.removingLastComponent()
-            }
+            // Also its name, and that of the directory that was made for it.
+            try Self.sync(directory)
+            try Self.sync(directory.removingLastComponent())
+            // What is above that may be another's, and not be read: if it was made here, it can be.
+            try? Self.sync(directory.removingLastComponent().removingLastComponent())
         } catch {
             throw CacheDirectoryError(
                 description: "cannot write to the cache directory \(directory): \(error); "

@@ -8,10 +8,13 @@ extension StagedFile {
     /// grow to it.
     public func allocate(_ range: Range<UInt64>) throws(Errno) {
         try self.change(needing: range.count) { state throws(Errno) in
-            let descriptor = try self.open(&state).rawValue
-            let length = off_t(range.upperBound - range.lowerBound)
-            let result = posix_fallocate(descriptor, off_t(range.lowerBound), length)
-            guard result == 0 else { throw Self.failed(Errno(rawValue: result), descriptor, state) }
+            // Where the local filesystem cannot, a hole does: the C library would write into each of its blocks, for hours.
+            if try !self.makeRoom(for: range, keepsSize: false, &state), range.upperBound > state.size {
+                let descriptor = try self.open(&state).rawValue
+                guard ftruncate(descriptor, off_t(range.upperBound)) == 0 else {
+                    throw Self.failed(Errno(rawValue: errno), descriptor, state)
+                }
+            }
             if range.upperBound > state.size {
                 state.insert(state.size..<range.upperBound)
                 state.size = range.upperBound
@@ -23,17 +26,27 @@ extension StagedFile {
     /// size; kept until ``endReservation()``.
     public func reserve(_ range: Range<UInt64>) throws(Errno) {
         try self.withState(needing: range.count) { state throws(Errno) in
-            let descriptor = try self.open(&state).rawValue
-            let length = Int64(range.upperBound - range.lowerBound)
-            if csystem_reserve(descriptor, Int64(range.lowerBound), length) == 0 {
+            if try self.makeRoom(for: range, keepsSize: true, &state) {
                 state.reservedEnd = max(state.reservedEnd, range.upperBound)
-                return
             }
-            let error = Errno(rawValue: errno)
-            // Not every filesystem can: then a write is told if there is no room.
-            if error == .notSupported || error == .noFunction { return }
-            throw Self.failed(error, descriptor, state)
         }
+    }
+
+    /// Has the local filesystem find room for a range.
+    ///
+    /// - Returns: Whether it can: else a write is told if there is no room.
+    private func makeRoom(
+        for range: Range<UInt64>,
+        keepsSize: Bool,
+        _ state: inout State
+    ) throws(Errno) -> Bool {
+        let descriptor = try self.open(&state).rawValue
+        let length = Int64(range.upperBound - range.lowerBound)
+        let result = csystem_reserve(descriptor, keepsSize ? 1 : 0, Int64(range.lowerBound), length)
+        guard result != 0 else { return true }
+        let error = Errno(rawValue: errno)
+        if error == .notSupported || error == .noFunction { return false }
+        throw Self.failed(error, descriptor, state)
     }
 
     /// Gives back what was reserved past the file's end and not used.

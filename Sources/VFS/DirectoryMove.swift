@@ -133,10 +133,16 @@ final class DirectoryMove: Sendable {
         }
     }
 
-    /// It is done, or given up.
-    func end() {
+    /// Carries it out. Once that has ended, done or given up, no later mount goes on with it, also after a power failure:
+    /// by then there may be other files of the old names.
+    func ending(_ body: () async throws(FileSystemError) -> Void) async throws(FileSystemError) {
+        let result: Result<Void, FileSystemError>
+        do throws(FileSystemError) { result = .success(try await body()) } catch { result = .failure(error) }
         self.journal.finishMove(self.id)
+        // What cannot be written is said in the log, and tried again; the rename is over all the same.
+        try? await self.commit()
         self.tell(self.id, nil)
+        try result.get()
     }
 
     private func show(_ change: (inout Progress) -> Void) {

@@ -27,7 +27,11 @@ extension FileSystem {
     /// - Throws: Why it is not there; or, once, why an earlier upload in the background failed.
     func save(_ content: FileContent) async throws(FileSystemError) {
         if content.isDirty {
-            guard self.isWrittenBack(content) else { return try await self.upload(content) }
+            guard self.isWrittenBack(content) else {
+                try await self.upload(content)
+                if let error = content.takeUntold() { throw error }
+                return
+            }
             if let staged = content.staged {
                 // Made durable with the bytes' record.
                 self.namespace.saveAttributes(of: content.inode, size: staged.size)
@@ -38,12 +42,13 @@ extension FileSystem {
                     throw .local(error)
                 }
             }
-            self.enqueue(content)
-            // Else they would take more and more memory, where files come faster than they can be sent.
-            await self.queue.waitForRoom(
-                limit: self.options.waitingLimit,
-                atMost: self.options.longestWait
-            )
+            if self.enqueue(content) {
+                // Else they would take more and more memory, where files come faster than they can be sent.
+                await self.queue.waitForRoom(
+                    limit: self.options.waitingLimit,
+                    atMost: self.options.longestWait
+                )
+            }
         }
         if let error = content.takeUntold() { throw error }
     }
@@ -92,9 +97,11 @@ extension FileSystem {
     /// - Parameters:
     ///   - content: The file's.
     ///   - isRenewed: Whether a temporary name waits its while from now on.
-    func enqueue(_ content: FileContent, isRenewed: Bool = true) {
+    /// - Returns: Whether it did not wait for that yet.
+    @discardableResult
+    func enqueue(_ content: FileContent, isRenewed: Bool = true) -> Bool {
         let delay = self.isDeferred(content) ? self.options.temporaryDelay : .zero
-        self.queue.add(content, after: delay, isRenewed: isRenewed)
+        return self.queue.add(content, after: delay, isRenewed: isRenewed)
     }
 
     /// Whether a rename of a file that the service does not have is done when it is done here.

@@ -89,7 +89,7 @@ extension FileSystem {
                 in: new.parent,
                 previousSize: previousSize,
                 beforeComplete: { () throws(FileSystemError) in
-                    try await self.checkSource(source)
+                    try await self.checkSource(source, of: content)
                     if let target { try await self.beginLeaving(target) }
                     isCompleting.store(true, ordering: .relaxed)
                     // What waits to be uploaded there is no conflict with what is.
@@ -119,13 +119,17 @@ extension FileSystem {
 
     /// Makes sure that bytes which came from the service were all of one version, as far as its size tells: where others
     /// of the file are here alone, or where it took its time, so that somebody may have replaced it meanwhile.
-    private func checkSource(_ source: Uploader.Source) async throws(FileSystemError) {
+    private func checkSource(
+        _ source: Uploader.Source,
+        of content: FileContent
+    ) async throws(FileSystemError) {
         guard let base = source.base, source.staged?.isWhole != true,
             source.staged != nil || source.size > self.uploader.lanes.plan(size: source.size).partSize,
             let path = source.path()
         else { return }
         let size = try await self.fail { () throws(RemoteError) in try await self.remote.size(of: path) }
-        if size != base.size { throw .changedOnServer }
+        // An upload of ours may have come there, though nobody has heard of it.
+        if size != base.size, size != content.state.withLock({ $0.sizeInDoubt }) { throw .changedOnServer }
     }
 
     /// What the service has of a file is not known any more.

@@ -284,11 +284,11 @@ extension FileSystem {
         }
     }
 
-    /// Makes sure that a name stands for the file that it did before its upload was waited for: that may have found somebody
+    /// Makes sure that a name stands for no other file than before its upload was waited for: that may have found somebody
     /// else's file in its place, which has the name now.
     func checkName(_ place: Place, stillOf inode: InodeNumber) throws(FileSystemError) {
-        guard let known = self.namespace.known(place.name, in: place.parent) else { throw .noSuchFile }
-        if known.inode != inode { throw .changedOnServer }
+        let known = self.namespace.known(place.name, in: place.parent)
+        if let known, known.inode != inode { throw .changedOnServer }
     }
 
     /// Who reads a file gets what only the service has, before the service takes it away; nobody else opens it then.

@@ -97,6 +97,7 @@ extension FileSystem {
         self.stopUpload(of: content)
         try await content.transfer.alone { () throws(FileSystemError) in
             try self.checkName(old, stillOf: inode)
+            guard self.namespace.known(old.name, in: old.parent) != nil else { throw .noSuchFile }
             let isOnServer = try await self.mayBeOnServer(content, at: old)
             let path = self.namespace.path(of: old.parent)?.appending(old.name)
             // Only here yet, and still being written, or waiting here: it goes to its new name with its first upload.
@@ -138,21 +139,22 @@ extension FileSystem {
     ) async throws(FileSystemError) {
         if let target { try await self.uploadMixed(target) }
         let noted = path.flatMap { self.note($0, to: new) }
+        let result: Result<Void, FileSystemError>
         do throws(FileSystemError) {
-            try await self.moveOnServer(content, path, old, new, replacing: target, noted)
+            result = .success(
+                try await self.moveOnServer(content, path, old, new, replacing: target, noted)
+            )
         } catch {
-            // Whatever comes: when this returns, both names are there or only the new one, and that is known.
-            if let noted {
-                noted.finish()
-                try? await self.commitJournal()
-            }
-            throw error
+            result = .failure(error)
         }
-        guard let noted else { return }
-        noted.finish()
-        // Else a power failure brings it back, and the next mount would go on with it: by then the old name may be that of
-        // another file.
-        try await self.commitJournal()
+        if let noted {
+            // Whatever comes: both names are there or only the new one now, and that is known.
+            noted.finish()
+            // Else a power failure brings it back, and the next mount would go on with it: by then the old name may be that
+            // of another file. What cannot be written is said in the log, and tried again.
+            try? await self.commitJournal()
+        }
+        try result.get()
     }
 
     private func moveOnServer(

@@ -34,7 +34,7 @@ extension FileSystem {
             total: total,
             tell: self.showRename
         )
-        do throws(FileSystemError) {
+        try await move.ending { () throws(FileSystemError) in
             if !targetIsThere { move.willMake(to) }
             try await move.commit()
             if !targetIsThere {
@@ -44,15 +44,7 @@ extension FileSystem {
             }
             let root = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
             try await self.carryOut(move, root, old, new)
-        } catch {
-            move.end()
-            try? await move.commit()
-            throw error
         }
-        move.end()
-        // Else a power failure brings it back, and the next mount would go on with it: by then there may be other files of
-        // the old names.
-        try await move.commit()
     }
 
     func showRename(_ id: Int64, _ text: String?) { self.renames.withLock { $0[id] = text } }

@@ -85,6 +85,8 @@ extension FileSystem {
             )
         }
         self.staging.journal.finishMove(move.id)
+        // Else a power failure brings it back, when the old name may be that of another file.
+        try? await self.commitJournal()
     }
 
     private func deleteRenamed(_ move: Journal.Move) async throws(FileSystemError) -> Bool {

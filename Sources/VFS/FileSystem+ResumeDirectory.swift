@@ -27,6 +27,7 @@ extension FileSystem {
             // Also if it is given up: what is changed below the directories from now on, no later mount could tell from
             // what was copied before.
             self.staging.journal.finishMove(noted.id)
+            try? await self.commitJournal()
             isHeld.resolve(.success(()))
         }
         try await isHeld.wait()?.get()
@@ -59,19 +60,20 @@ extension FileSystem {
                 holding: alone,
                 tell: self.showRename
             )
-            defer { move.end() }
             isHeld()
-            do throws(FileSystemError) {
-                try await self.persisting(move) { () throws(FileSystemError) in
-                    move.didMeasure(try await self.measure(directory, limit: .max))
-                    if isMade { try await self.makeDirectory(noted.target, move) }
+            try await move.ending { () throws(FileSystemError) in
+                do throws(FileSystemError) {
+                    try await self.persisting(move) { () throws(FileSystemError) in
+                        move.didMeasure(try await self.measure(directory, limit: .max))
+                        if isMade { try await self.makeDirectory(noted.target, move) }
+                    }
+                } catch {
+                    await self.takeBack(root, move)
+                    if isMade { self.namespace.unhide(new.name, in: new.parent) }
+                    throw error
                 }
-            } catch {
-                await self.takeBack(root, move)
-                if isMade { self.namespace.unhide(new.name, in: new.parent) }
-                throw error
+                try await self.carryOut(move, root, old, new)
             }
-            try await self.carryOut(move, root, old, new)
         }
     }
 
@@ -101,11 +103,12 @@ extension FileSystem {
                 holding: [directory],
                 tell: self.showRename
             )
-            defer { move.end() }
             move.didMeasure(root.total)
             isHeld()
-            try await self.persisting(move) { () throws(FileSystemError) in
-                try await self.deleteCopied(root, at: \.from, move)
+            try await move.ending { () throws(FileSystemError) in
+                try await self.persisting(move) { () throws(FileSystemError) in
+                    try await self.deleteCopied(root, at: \.from, move)
+                }
             }
         }
     }

@@ -57,11 +57,13 @@ final class UploadQueue: Sendable {
     ///   - content: Whose bytes.
     ///   - delay: How long it waits at least.
     ///   - isRenewed: Whether it waits so long also where it would have gone before.
-    func add(_ content: FileContent, after delay: Duration = .zero, isRenewed: Bool = false) {
+    /// - Returns: Whether it was not there.
+    @discardableResult
+    func add(_ content: FileContent, after delay: Duration = .zero, isRenewed: Bool = false) -> Bool {
         let now = ContinuousClock.now
         let byteCount = content.staged?.size ?? 0
-        self.state.withLock { state in
-            state.contents[content.inode] = content
+        return self.state.withLock { state in
+            let isNew = state.contents.updateValue(content, forKey: content.inode) == nil
             state.schedule.add(
                 content.inode,
                 byteCount: byteCount,
@@ -70,6 +72,7 @@ final class UploadQueue: Sendable {
                 isRenewed: isRenewed
             )
             self.startDue(&state)
+            return isNew
         }
     }
 
@@ -88,12 +91,15 @@ final class UploadQueue: Sendable {
         let deadline = ContinuousClock.now + longest
         while !Task.isCancelled, ContinuousClock.now < deadline {
             let isOver = OneShot<Void>()
-            let isFull = self.state.withLock { state in
-                guard state.contents.count > limit, state.upload != nil else { return false }
+            // Outside the lock, under which no content's may be taken.
+            let waiting = self.state.withLock { $0.contents.count > limit ? Array($0.contents.values) : [] }
+            guard waiting.count(where: { $0.isDirty && !$0.isUnlinked }) > limit else { return }
+            let mayEnd = self.state.withLock { state in
+                guard state.upload != nil else { return false }
                 state.pauses.append(isOver)
                 return true
             }
-            guard isFull else { return }
+            guard mayEnd else { return }
             let alarm = Task {
                 try? await Task.sleep(until: deadline)
                 isOver.resolve(())

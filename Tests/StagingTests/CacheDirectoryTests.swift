@@ -39,15 +39,15 @@ struct CacheDirectoryTests {
     func torn() throws {
         _ = try self.open()
         self.directory.write([], to: "a/b/f-1/FORMAT")
-        self.directory.write([1], to: "a/b/f-1/other")
+        self.directory.write([1], to: "a/b/f-1/journal.sqlite-wal")
         #expect(throws: Never.self) { try self.open() }
         #expect(self.directory.bytes(of: "a/b/f-1/FORMAT") == Array("tetherfs cache 1\n".utf8))
-        #expect(self.directory.bytes(of: "a/b/f-1/other") == [1])
+        #expect(self.directory.bytes(of: "a/b/f-1/journal.sqlite-wal") == [1])
     }
 
     @Test(
         "One of another version, or garbage in its place, is refused and not touched",
-        arguments: ["tetherfs cache 2\n", "tetherfs cache 1", "tetherfs cache 1\nmore", "\u{0}\u{1}"]
+        arguments: ["tetherfs cache 2\n", "", "tetherfs cache 1", "tetherfs cache 1\nmore", "\u{0}\u{1}"]
     )
     func format(text: String) throws {
         _ = try self.open()

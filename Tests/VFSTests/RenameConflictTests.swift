@@ -128,4 +128,21 @@ struct RenameConflictTests {
             #expect(try await journal.moves().isEmpty)
         }
     }
+
+    @Test("A rename that a later mount has ended is not begun again after a power failure")
+    func powerFailureAfterResuming() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("x/a", pattern(10))
+        let journal = mount.fileSystem.staging.journal
+        let id = journal.addMove(.directory, from: path("d"), to: path("x"))
+        journal.noteCopied(path("x"), size: nil, in: id)
+        journal.noteCopied(path("x/a"), size: 10, in: id)
+        journal.advanceMove(id, to: .deleting)
+        let next = try await mount.killed()
+        let resumed = next.fileSystem.staging.journal
+        while try await !resumed.moves().isEmpty { await Task.yield() }
+        while resumed.syncedCommitCount == 0 { await Task.yield() }
+        #expect(next.remote.tree == ["x/", "x/a"])
+    }
 }

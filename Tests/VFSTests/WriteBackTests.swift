@@ -80,6 +80,28 @@ struct WriteBackTests {
         #expect(mount.remote.tree.count == 11)
     }
 
+    @Test("Who syncs a file that waits already waits for none of the others, however many they are")
+    func tooManyOthers() async throws {
+        var options = WriteOptions(mode: .writeBack)
+        options.waitingLimit = 2
+        options.longestWait = .seconds(200)
+        let mount = try self.mount(.strict, options)
+        let hold = mount.remote.hold(.beginUpload)
+        let handle = try await mount.create("a")
+        for number in 0..<2 { try await mount.put("f-\(number)", pattern(10)) }
+        try await mount.write(handle, pattern(10))
+        let first = Task { try await mount.fileSystem.fsync(handle) }
+        while mount.fileSystem.queue.pausedCount == 0 { await Task.yield() }
+        try await mount.write(handle, pattern(10), at: 10)
+        try await mount.fileSystem.fsync(handle)
+        #expect(mount.fileSystem.queue.pausedCount == 1)
+        hold.release()
+        try await first.value
+        try await mount.close(handle)
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.tree == ["a", "f-0", "f-1"])
+    }
+
     @Test("A service that does not answer keeps a close among too many files a while, not for ever")
     func tooManyForLong() async throws {
         var options = WriteOptions(mode: .writeBack)

@@ -22,9 +22,9 @@ int csystem_ioctl_int(int descriptor, unsigned long request, int value);
 /// O_DIRECT of open(2): behind _GNU_SOURCE, and another bit on each machine.
 int csystem_open_direct(void);
 
-/// fallocate(2) with FALLOC_FL_KEEP_SIZE, behind _GNU_SOURCE: room for a range, and the file's size stays. Returns 0, or -1
-/// with errno set.
-int csystem_reserve(int descriptor, int64_t offset, int64_t length);
+/// fallocate(2), behind _GNU_SOURCE: room for a range; the file grows to it, or keeps its size (FALLOC_FL_KEEP_SIZE).
+/// Returns 0, or -1 with errno set.
+int csystem_reserve(int descriptor, int keeps_size, int64_t offset, int64_t length);
 
 /// f_type of statfs(2), which the Glibc module does not have. Returns 0, or -1 with errno set.
 int csystem_filesystem_type(const char *_Nonnull path, uint64_t *_Nonnull type);

@@ -27,11 +27,7 @@ extension FileSystem {
     /// - Throws: Why it is not there; or, once, why an earlier upload in the background failed.
     func save(_ content: FileContent) async throws(FileSystemError) {
         if content.isDirty {
-            guard self.isWrittenBack(content) else {
-                try await self.upload(content)
-                if let error = content.takeUntold() { throw error }
-                return
-            }
+            guard self.isWrittenBack(content) else { return try await self.upload(content) }
             if let staged = content.staged {
                 // Made durable with the bytes' record.
                 self.namespace.saveAttributes(of: content.inode, size: staged.size)

@@ -84,7 +84,7 @@ struct WriteBackTests {
     func tooManyOthers() async throws {
         var options = WriteOptions(mode: .writeBack)
         options.waitingLimit = 2
-        options.longestWait = .seconds(200)
+        options.longestWait = .seconds(20)
         let mount = try self.mount(.strict, options)
         let hold = mount.remote.hold(.beginUpload)
         let handle = try await mount.create("a")

@@ -101,14 +101,16 @@ extension FileSystem {
         _ inode: InodeNumber,
         sizeWithin age: Duration
     ) -> (FileAttributes, validFor: Duration)? {
-        // Before the times: a size that comes in between is not shown with the times of the one before.
+        // What is staged first: it is clean only once the version that it became is known, which is then the one to
+        // show. The times last: a size that comes in between is not shown with the times of the one before.
+        let known = self.namespace.knownVersion(of: inode)
+        let content = self.existingContent(of: inode)
+        let staged = content?.currentStaged(known: known)?.file
+        let isStaged = staged?.isDirty == true || content?.isOnItsOwn == true
         let fresh = self.namespace.freshVersion(of: inode, orWithin: age)
         guard var attributes = self.namespace.attributes(of: inode) else { return nil }
         guard attributes.kind == .file else { return (attributes, self.namespace.timeToLive) }
-        let known = self.namespace.knownVersion(of: inode)
-        if let content = self.existingContent(of: inode),
-            let staged = content.currentStaged(known: known)?.file, staged.isDirty || content.isOnItsOwn
-        {
+        if isStaged, let staged {
             attributes.size = staged.size
             return (attributes, self.namespace.timeToLive)
         }

@@ -64,7 +64,7 @@ extension FileSystem {
         if content.pendingWrites.hold(range) {
             return self.readAfterWrites(handle, range, isDirect, completion)
         }
-        let known = self.namespace.knownVersion(of: content.inode)
+        var known = self.namespace.knownVersion(of: content.inode)
         // Of no version that is known to be the file, what is clean is not the file either.
         if let (staged, base) = content.currentStaged(known: known),
             known != nil || staged.isDirty || content.isOnItsOwn
@@ -77,6 +77,8 @@ extension FileSystem {
                 let task = Task { completion(await self.readMixed(content, staged, base, range)) }
                 return .pending { task.cancel() }
             }
+            // It may have been uploaded since: it is clean only once the version that it became is known.
+            known = self.namespace.knownVersion(of: content.inode)
         }
         guard let known else {
             // What was done to it failed in a way that leaves open what the service has now.

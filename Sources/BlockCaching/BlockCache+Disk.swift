@@ -148,7 +148,7 @@ extension BlockCache {
         let found = await file.read(fetch.run)
         for index in fetch.run {
             guard let buffer = found[index] else { continue }
-            self.finish(BlockKey(source.content, index), index, .success(buffer), of: fetch, from: .disk)
+            self.finish(BlockKey(source.content, index), index, buffer, of: fetch, from: .disk)
         }
         return BlockGeometry.runs(of: fetch.run.filter { found[$0] == nil }, maximumCount: .max)
     }

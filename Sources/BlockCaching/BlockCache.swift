@@ -212,7 +212,7 @@ public final class BlockCache: Sendable {
             },
             deliver: { index, buffer in
                 let key = BlockKey(source.content, index)
-                self.finish(key, index, .success(buffer), of: fetch, from: .service)
+                self.finish(key, index, buffer, of: fetch, from: .service)
                 if let file { self.storeOnDisk(key, buffer, of: file) }
             }
         )
@@ -235,9 +235,7 @@ public final class BlockCache: Sendable {
         }
         // Whoever hears of the failure must not find the blocks that came before it.
         if isOutdated { source.outdated() }
-        for index in run {
-            self.finish(BlockKey(source.content, index), index, .failure(failure), of: fetch, from: .service)
-        }
+        self.fail(run, failure, of: fetch)
     }
 
     /// Where a block came from.
@@ -246,11 +244,11 @@ public final class BlockCache: Sendable {
         case disk
     }
 
-    /// Stores a block, or records that it did not come, and tells the reads that wait for it.
+    /// Stores a block and tells the reads that wait for it.
     func finish(
         _ key: BlockKey,
         _ index: UInt64,
-        _ result: Result<ByteBuffer, BlockError>,
+        _ buffer: ByteBuffer,
         of fetch: BlockFetch,
         from origin: Origin
     ) {
@@ -261,24 +259,38 @@ public final class BlockCache: Sendable {
             // Given up meanwhile, or here already.
             guard let loading = state.loading[key], loading.fetch === fetch else { return [] }
             state.loading[key] = nil
-            if case .success(let buffer) = result {
-                if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
-                if let budget { state.keep(to: budget) }
-                state.memory.insert(key, buffer, aheadOf: loading.isAhead ? loading.owner : nil)
-                self.blockByteCount.store(state.memory.byteCount, ordering: .relaxed)
-                switch origin {
-                case .disk: state.statistics.diskHitCount += 1
-                case .service:
-                    state.statistics.fetchedByteCount += buffer.count
-                    state.statistics.fetchedBlockCount += 1
-                    state.governor.meter.add(buffer.count, at: now)
-                }
-            } else if loading.isAhead {
-                state.loadingAheadByteCount -= fetch.byteCount(ofBlock: index)
+            if loading.isAhead { state.loadingAheadByteCount -= buffer.count }
+            if let budget { state.keep(to: budget) }
+            state.memory.insert(key, buffer, aheadOf: loading.isAhead ? loading.owner : nil)
+            self.blockByteCount.store(state.memory.byteCount, ordering: .relaxed)
+            switch origin {
+            case .disk: state.statistics.diskHitCount += 1
+            case .service:
+                state.statistics.fetchedByteCount += buffer.count
+                state.statistics.fetchedBlockCount += 1
+                state.governor.meter.add(buffer.count, at: now)
             }
             return loading.waiters
         }
-        for waiter in waiters { waiter.receive(index, result) }
+        for waiter in waiters { waiter.receive(index, .success(buffer)) }
+    }
+
+    /// Records that blocks of a run did not come, as far as they did not, and tells the reads that wait for them.
+    ///
+    /// Nobody is told before all are given up: who is told may ask again at once, and must not join what has failed.
+    private func fail(_ run: Range<UInt64>, _ failure: BlockError, of fetch: BlockFetch) {
+        let failed: [(index: UInt64, waiters: [PendingRead])] = self.state.withLock { state in
+            run.compactMap { index in
+                let key = BlockKey(fetch.content, index)
+                guard let loading = state.loading[key], loading.fetch === fetch else { return nil }
+                state.loading[key] = nil
+                if loading.isAhead { state.loadingAheadByteCount -= fetch.byteCount(ofBlock: index) }
+                return (index, loading.waiters)
+            }
+        }
+        for (index, waiters) in failed {
+            for waiter in waiters { waiter.receive(index, .failure(failure)) }
+        }
     }
 
     /// Takes a cancelled read off the blocks it waits for; fetches that nobody wants any more are cancelled.

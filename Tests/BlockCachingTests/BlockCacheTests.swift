@@ -66,6 +66,24 @@ struct BlockCacheTests {
         #expect(self.remote.calls.isEmpty)
     }
 
+    @Test("Who asks again in the moment in which a request of several blocks fails joins none of them")
+    func askedAgainAtOnce() async {
+        self.remote.put("a", pattern(10))
+        let answer = OneShot<Result<[ByteSlice], BlockError>>()
+        let (cache, remote, source) = (self.cache, self.remote, self.source())
+        let range = UInt64(0)..<UInt64(3 * block)
+        _ = cache.read(source, range) { first in
+            #expect(throws: BlockError.changedOnServer) { try first.get() }
+            remote.put("a", pattern(10 * block + 100))
+            if case .ready(let slices) = cache.read(source, range, completion: { answer.resolve($0) }) {
+                answer.resolve(.success(slices))
+            }
+        }
+        let second = await answer.wait()
+        #expect(throws: Never.self) { try second?.get() }
+        #expect(remote.count(.read) == 2)
+    }
+
     @Test("A read whose blocks are in memory is answered at once")
     func immediate() async {
         _ = await self.read(0..<10)

@@ -1,9 +1,11 @@
+import Dispatch
 import Inodes
 import Primitives
 import RemoteAPI
 import TestKit
 import Testing
 
+@testable import Staging
 @testable import VFS
 
 @Suite(
@@ -230,5 +232,25 @@ struct OpenRaceTests {
         #expect(met == .stale)
         #expect(mount.staged.isEmpty)
         try await change.expectResult(on: mount)
+    }
+
+    @Test("Who writes to a file goes on while another file takes its place here and the local disk is slow")
+    func writesWhileReplaced() async throws {
+        let mount = try Mount(.strict, writes: .waiting)
+        try await mount.put("target", pattern(10))
+        let inode = try await mount.inode("target")
+        let writer = try await mount.open("target", writes: true)
+        defer { mount.fileSystem.release(writer) }
+        try await mount.put("new", pattern(20))
+        let gate = DispatchSemaphore(value: 0)
+        let slowDisk = Task { try await mount.fileSystem.staging.journal.read { _ in gate.wait() } }
+        let rename = Task { try await mount.rename("new", "target") }
+        while mount.fileSystem.namespace.location(of: inode) != nil { await Task.yield() }
+        let met = await failure { () throws(FileSystemError) in try await mount.write(writer, [1], at: 10) }
+        gate.signal()
+        #expect(met == nil)
+        try await rename.value
+        try await slowDisk.value
+        #expect(try await mount.get("target") == pattern(20))
     }
 }

@@ -16,6 +16,7 @@ extension Directory {
     ) -> (directory: Directory, replaced: [(name: FileName, entry: Entry)]) {
         var new = Directory(listed, epoch: self.epoch)
         new.changedInFlight = self.changedInFlight
+        new.expiredInFlight = self.expiredInFlight
         new.flightCount = self.flightCount
         new.holdCount = self.holdCount
         new.lastUse = self.lastUse

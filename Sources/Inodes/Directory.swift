@@ -48,6 +48,8 @@ struct Directory {
     var refusedNameCount = 0
     /// Names that we changed while a listing is under way: what it says of them may be older.
     var changedInFlight: Set<FileName> = []
+    /// Whether what a listing under way says may be older than what happened since.
+    var expiredInFlight = false
     /// Listings under way.
     var flightCount = 0
     /// Who is about to look at the names, so that they are not to be evicted.

@@ -13,8 +13,10 @@ extension Namespace {
             var entry = Entry(kind: .file, inode: state.makeInode(), isOnServer: false, isHeld: true)
             entry.facts.size = 0
             entry.facts.content = state.makeContentID(at: self.now())
-            // A listing may have brought another one meanwhile.
-            state.take(name, from: parent)
+            // A listing may have brought another one meanwhile, which the upload then finds.
+            if let other = state.take(name, from: parent), other.kind == .file {
+                entry.isOnServer = other.isOnServer
+            }
             state.make(parent) { $0.add(name, entry) }
             state.insert(Node(kind: .file, parent: parent, name: name, pinCount: 1), as: entry.inode)
             state.evict()

@@ -155,7 +155,12 @@ extension Namespace {
 
     /// What is known of a directory's names is not believed any more.
     public func expireListing(_ directory: InodeNumber) {
-        self.state.withLock { $0.directories[directory]?.listedAsOf = nil }
+        self.state.withLock { state in
+            guard let known = state.directories[directory] else { return }
+            state.directories[directory]?.listedAsOf = nil
+            // One that is under way may be of before: it is asked for once more.
+            state.directories[directory]?.expiredInFlight = known.flightCount > 0
+        }
     }
 
     private func fetchListing(
@@ -166,15 +171,20 @@ extension Namespace {
             guard let path = self.path(of: directory) else { return .failure(.notFound) }
             let result = await self.fetchListing(directory, path, urgency)
             // Renamed meanwhile, what was asked for the old path says nothing.
-            if self.path(of: directory) == path { return result }
+            guard self.path(of: directory) == path else { continue }
+            switch result {
+            case .success(let isExpired): if !isExpired { return .success(()) }
+            case .failure(let error): return .failure(error)
+            }
         }
     }
 
+    /// - Returns: Whether what it says is too old by now.
     private func fetchListing(
         _ directory: InodeNumber,
         _ path: RemotePath,
         _ urgency: RequestUrgency
-    ) async -> Result<Void, RemoteError> {
+    ) async -> Result<Bool, RemoteError> {
         let asOf = self.now()
         let isThere = self.state.withLock { state in
             guard state.path(of: directory) == path else { return false }
@@ -186,7 +196,9 @@ extension Namespace {
             self.state.withLock { state in
                 state.update(directory) { directory in
                     directory.flightCount -= 1
-                    if directory.flightCount == 0 { directory.changedInFlight = [] }
+                    guard directory.flightCount == 0 else { return }
+                    directory.changedInFlight = []
+                    directory.expiredInFlight = false
                 }
                 state.dropIfBlank(directory)
             }
@@ -205,7 +217,7 @@ extension Namespace {
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
             self.store(listing, await remembered, for: directory, at: path, asOf: asOf)
-            return .success(())
+            return .success(self.state.withLock { $0.directories[directory]?.expiredInFlight == true })
         } catch {
             return .failure(error)
         }
@@ -253,7 +265,7 @@ extension Namespace {
                 state.recall(remembered, into: &directory, before: old, at: path, hidden: hidden)
             }
             directory.refusedNameCount = listing.refusedNameCount
-            directory.listedAsOf = asOf
+            directory.listedAsOf = directory.expiredInFlight ? nil : asOf
             state.set(inode, directory)
             for (name, entry) in replaced {
                 state.forgetRemembered(name, entry, in: inode)

@@ -81,7 +81,7 @@ extension Namespace {
         self.state.withLock { state in
             guard let names = state.directories[directory] else { return nil }
             for index in range.clamped(to: 0..<names.nameCount) {
-                guard let entry = names.entry(at: index), entry.kind == .file, entry.isOnServer,
+                guard let entry = names.entry(at: index), entry.kind == .file, entry.isPlain,
                     !self.isSizeFresh(entry.facts.sizeAsOf)
                 else { continue }
                 return (index, FileEntry(name: names.name(at: index), inode: entry.inode))

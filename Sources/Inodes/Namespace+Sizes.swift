@@ -168,7 +168,10 @@ extension Namespace {
         _ question: SizeQuestion
     ) -> Bool {
         self.state.withLock { state in
-            guard var entry = state.directories[parent]?[name], entry.inode == inode else { return true }
+            // Of what waits here the service may have got some by now, and we not have heard of it.
+            guard var entry = state.directories[parent]?[name], entry.inode == inode, !entry.isHeld else {
+                return true
+            }
             let isForOnce = entry.facts.epoch > question.epoch
             if isForOnce {
                 if let asOf = entry.facts.sizeAsOf, asOf >= question.asOf { return true }

@@ -108,7 +108,7 @@ extension FileSystem {
                 try await self.remote.makeDirectory(path)
             } catch .alreadyExists {
                 // Somebody else made it: what we know of its parent is old.
-                try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(parent) }
+                try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(parent) }
                 throw .exists
             } catch .rejected(400, _) {
                 throw .noSuchFile
@@ -161,7 +161,7 @@ extension FileSystem {
         _ name: FileName,
         in parent: InodeNumber
     ) async throws(FileSystemError) {
-        try await self.fail { () throws(RemoteError) in try await self.namespace.refresh(inode) }
+        try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(inode) }
         guard self.namespace.isKnownEmpty(inode) else { throw .notEmpty }
         try await self.delete(name, in: parent, kind: .directory)
         self.namespace.remove(name, in: parent, at: .now())

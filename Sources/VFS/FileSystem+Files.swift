@@ -292,9 +292,9 @@ extension FileSystem {
 
     /// Where a name is gone, and not by an unlink of ours, there is no place where bytes could go.
     func checkPlace(of content: FileContent) throws(FileSystemError) {
-        // While a rename takes the file's place, the name goes before that is known of its content.
-        let isGoing = content.state.withLock { $0.isUnlinked || $0.isLeaving }
-        guard isGoing || self.namespace.location(of: content.inode) != nil else { throw .stale }
+        if self.namespace.location(of: content.inode) != nil { return }
+        // Asked after the name: one that we take is gone only once its content is leaving.
+        guard content.state.withLock({ $0.isUnlinked || $0.isLeaving }) else { throw .stale }
     }
 
     /// Writes bytes to a file whose size is known and that no upload holds still.

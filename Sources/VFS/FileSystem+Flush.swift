@@ -308,6 +308,7 @@ extension FileSystem {
         }
         guard staged.didUpload(snapshot), content.staged === staged else { return }
         self.namespace.setHeld(content.inode, false)
-        if staged.isDirty { self.namespace.setHeld(content.inode, true) }
+        // What is written by now, there or in a file that took its place.
+        if content.isDirty { self.namespace.setHeld(content.inode, true) }
     }
 }

@@ -80,14 +80,13 @@ extension FileSystem {
             // It may have been uploaded since: it is clean only once the version that it became is known.
             known = self.namespace.knownVersion(of: content.inode)
         }
-        guard let known else {
-            // What was done to it failed in a way that leaves open what the service has now.
+        // What was done to it failed in a way that leaves open what the service has now; or it is becoming longer.
+        guard let known, !self.isShort(content, known.size, range, isDirect) else {
             let task = Task {
                 completion(await self.readPresent(content, range, isDirect, after: .changedOnServer))
             }
             return .pending { task.cancel() }
         }
-        try self.checkNotShort(content, known, range, isDirect)
         let source = self.blockSource(content, known)
         defer {
             if handle.noteRead() {
@@ -151,34 +150,47 @@ extension FileSystem {
         let content = handle.content
         let outcome = handle.reader.read(source, range) { result in
             switch result {
-            case .success(let slices): completion(.success(slices))
+            case .success(let slices) where !self.isCutOff(slices, range, of: content, isDirect):
+                completion(.success(slices))
+            case .success:
+                self.readPresent(content, range, isDirect, after: .changedOnServer, attempts, completion)
             case .failure(let error):
                 self.readAgain(content, source, range, isDirect, after: error, attempts, completion)
             }
         }
         switch outcome {
-        case .ready(let slices): return .ready(slices)
+        case .ready(let slices) where !self.isCutOff(slices, range, of: content, isDirect):
+            return .ready(slices)
+        case .ready:
+            self.readPresent(content, range, isDirect, after: .changedOnServer, attempts, completion)
+            return .pending(cancel: attempts.cancel)
         case .pending(let read):
             attempts.begin { read.cancel() }
             return .pending(cancel: attempts.cancel)
         }
     }
 
-    /// The kernel fills up with zeros what a read lacks of the size that it takes the file to have: then the file
-    /// changed under its reader, which must be told.
-    private func checkNotShort(
+    /// Whether the kernel fills up with zeros what a read lacks of the size that it takes the file to have: where that
+    /// is as it stays, the file changed under its reader, which must be told.
+    private func isShort(
         _ content: FileContent,
-        _ version: FileVersion,
+        _ size: UInt64,
         _ range: Range<UInt64>,
         _ isDirect: Bool
-    ) throws(FileSystemError) {
-        let isExpected = self.namespace.kernelExpects(
-            range,
-            of: content.inode,
-            beyond: version.size,
-            isDirect: isDirect
-        )
-        if isExpected { throw .changedOnServer }
+    ) -> Bool {
+        self.namespace.kernelExpects(range, of: content.inode, beyond: size, isDirect: isDirect)
+    }
+
+    /// Whether a read ends where the kernel takes the file to go on: it was told of a larger size since its version was
+    /// asked for.
+    private func isCutOff(
+        _ slices: [ByteSlice],
+        _ range: Range<UInt64>,
+        of content: FileContent,
+        _ isDirect: Bool
+    ) -> Bool {
+        let end = range.lowerBound + slices.reduce(0) { $0 + UInt64($1.range.count) }
+        return end < range.upperBound && self.isShort(content, end, range, isDirect)
     }
 
     /// Whether the kernel may take a file to go on after an offset in bytes: it shows zeros there then if a read ends at
@@ -248,11 +260,25 @@ extension FileSystem {
         case .changedOnServer, .gone, .remote(.notFound):
             // Also if it was asked for on behalf of somebody else, such as an upload.
             if error != .gone { source.outdated() }
-            let task = Task { completion(await self.readPresent(content, range, isDirect, after: error)) }
-            attempts.begin { task.cancel() }
+            self.readPresent(content, range, isDirect, after: error, attempts, completion)
         case .remote, .cancelled: completion(.failure(FileSystemError(error)))
         }
     }
+
+    private func readPresent(
+        _ content: FileContent,
+        _ range: Range<UInt64>,
+        _ isDirect: Bool,
+        after error: BlockError,
+        _ attempts: ReadAttempts,
+        _ completion: @escaping ReadCompletion
+    ) {
+        let task = Task { completion(await self.readPresent(content, range, isDirect, after: error)) }
+        attempts.begin { task.cancel() }
+    }
+
+    /// So often a file may become longer while it is read.
+    private static let growthCount = 8
 
     /// Reads the version that there is now.
     private func readPresent(
@@ -261,21 +287,35 @@ extension FileSystem {
         _ isDirect: Bool,
         after error: BlockError
     ) async -> Result<[ByteSlice], FileSystemError> {
-        // Unlinked, replaced or written to meanwhile: its bytes were brought here.
-        if let (staged, base) = content.currentStaged(known: nil), staged.isDirty || content.isOnItsOwn {
-            return await self.readMixed(content, staged, base, range)
-        }
-        if error == .gone { return .failure(.stale) }
+        if error == .gone, self.stagedAlone(content) == nil { return .failure(.stale) }
         do throws(FileSystemError) {
-            let version = try await self.version(of: content.inode)
-            try self.checkNotShort(content, version, range, isDirect)
-            do throws(BlockError) {
-                return .success(try await self.cache.read(self.blockSource(content, version), range))
-            } catch {
-                throw FileSystemError(error)
+            for _ in 0..<Self.growthCount {
+                // Unlinked, replaced or written to meanwhile: its bytes were brought here.
+                if let (staged, base) = self.stagedAlone(content) {
+                    return await self.readMixed(content, staged, base, range)
+                }
+                let version = try await self.version(of: content.inode)
+                guard self.stagedAlone(content) == nil else { continue }
+                if self.isShort(content, version.size, range, isDirect) { throw .changedOnServer }
+                let slices: [ByteSlice]
+                do throws(BlockError) {
+                    slices = try await self.cache.read(self.blockSource(content, version), range)
+                } catch {
+                    throw FileSystemError(error)
+                }
+                if !self.isCutOff(slices, range, of: content, isDirect) { return .success(slices) }
             }
+            throw .changedOnServer
         } catch {
             return .failure(error)
         }
+    }
+
+    /// What is staged of a file, where that is the file whatever the service has.
+    private func stagedAlone(_ content: FileContent) -> (file: StagedFile, base: FileVersion?)? {
+        guard let (staged, base) = content.currentStaged(known: nil), staged.isDirty || content.isOnItsOwn else {
+            return nil
+        }
+        return (staged, base)
     }
 }

@@ -362,4 +362,27 @@ struct ListingTests {
         try await fixture.namespace.refresh(.root)
         #expect(fixture.names() == ["a.\(upload)"])
     }
+
+    @Test("A listing that was on its way when what it says became doubtful is asked for once more")
+    func expiredInFlight() async throws {
+        let fixture = Fixture()
+        let lists = fixture.remote.hold(.list, .beforeAnswering)
+        let state = Task { try await fixture.state("d") }
+        await lists.reached()
+        fixture.remote.makeDirectory("d")
+        fixture.namespace.expireListing(.root)
+        lists.release()
+        #expect(try await state.value == "directory")
+        #expect(try await fixture.state("d") == "directory")
+        #expect(fixture.remote.count(.list) == 2)
+    }
+
+    @Test("A file made here under a name that a listing has brought by then is known to replace that")
+    func madeOverListed() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("f", [1])
+        _ = try await fixture.inode("f")
+        let file = fixture.namespace.addLocalFile(name("f"), in: .root, at: Fixture.time)
+        #expect(fixture.namespace.isOnServer(file))
+    }
 }

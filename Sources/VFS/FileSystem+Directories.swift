@@ -278,7 +278,11 @@ extension FileSystem {
         self.stopUpload(of: content)
         try await content.transfer.alone { () throws(FileSystemError) in
             // Gone also where what came after it failed.
-            defer { content.endLeaving(isGone: self.namespace.location(of: inode) == nil) }
+            defer {
+                let isGone = self.namespace.location(of: inode) == nil
+                content.endLeaving(isGone: isGone)
+                if isGone { self.queue.forget(inode) }
+            }
             try self.checkName(place, stillOf: inode)
             try await remove(content)
         }

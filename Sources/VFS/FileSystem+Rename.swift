@@ -125,6 +125,8 @@ extension FileSystem {
                 return
             }
             try await self.moveOnServer(content, isOnServer ? path : nil, old, new, replacing: target)
+            // It waits no more, if it did, as a temporary name does.
+            if !content.isDirty { self.queue.hurry(inode) }
         }
         self.retain(content)
     }

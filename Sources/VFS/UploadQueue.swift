@@ -13,13 +13,36 @@ final class UploadQueue: Sendable {
         var forced: Set<InodeNumber> = []
         var tasks: [InodeNumber: Task<Void, Never>] = [:]
         var waits: [Wait] = []
-        /// Those who wait until fewer files wait.
-        var pauses: [OneShot<Void>] = []
+        /// Those who wait until no more files wait here than their limit.
+        var pauses: [(limit: Int, isOver: OneShot<Void>)] = []
+        /// Files that are gone for good, whose upload runs still: it is the last one.
+        var gone: Set<InodeNumber> = []
         /// How many files that somebody waits for the service failed at, since it took one.
         var failedCount = 0
         /// The moment for which a task sleeps.
         var alarm: ContinuousClock.Instant?
         var upload: Upload?
+
+        /// Takes a file out, and those who wait for no other any more.
+        mutating func drop(_ inode: InodeNumber) -> [OneShot<Void>] {
+            self.contents[inode] = nil
+            self.forced.remove(inode)
+            return self.endWaits(for: [inode]) + self.takePauses()
+        }
+
+        /// Takes those who wait for no others than these files.
+        mutating func endWaits(for files: Set<InodeNumber>) -> [OneShot<Void>] {
+            for index in self.waits.indices { self.waits[index].files.subtract(files) }
+            defer { self.waits.removeAll(where: \.files.isEmpty) }
+            return self.waits.filter(\.files.isEmpty).map(\.isOver)
+        }
+
+        /// Takes those who wait until there are so few files as there are.
+        mutating func takePauses() -> [OneShot<Void>] {
+            let count = self.contents.count
+            defer { self.pauses.removeAll { count <= $0.limit } }
+            return self.pauses.filter { count <= $0.limit }.map { $0.isOver }
+        }
     }
 
     /// Somebody who waits until each of some files was tried once.
@@ -48,7 +71,7 @@ final class UploadQueue: Sendable {
             return (Array(state.tasks.values), state.pauses)
         }
         for task in tasks { task.cancel() }
-        for pause in pauses { pause.resolve(()) }
+        for pause in pauses { pause.isOver.resolve(()) }
     }
 
     /// Adds a file, or says that it has something new to upload.
@@ -82,31 +105,47 @@ final class UploadQueue: Sendable {
         self.state.withLock { $0.tasks[inode] }?.cancel()
     }
 
+    /// Has a file go now that waits for its time, as there may be nothing to upload of it any more.
+    func hurry(_ inode: InodeNumber) {
+        self.state.withLock { state in
+            state.schedule.hurry([inode])
+            self.startDue(&state)
+        }
+    }
+
+    /// Nothing of a file is to be uploaded any more, for good: nobody waits for it.
+    func forget(_ inode: InodeNumber) {
+        let over = self.state.withLock { state in
+            guard state.tasks[inode] == nil else {
+                state.gone.insert(inode)
+                return [OneShot<Void>]()
+            }
+            state.schedule.remove(inode)
+            return state.drop(inode)
+        }
+        for isOver in over { isOver.resolve(()) }
+    }
+
     /// Waits while more files than a limit wait here.
     ///
     /// - Parameters:
     ///   - limit: How many may.
     ///   - longest: How long it waits at most; also ended by cancellation.
     func waitForRoom(limit: Int, atMost longest: Duration) async {
-        let deadline = ContinuousClock.now + longest
-        while !Task.isCancelled, ContinuousClock.now < deadline {
-            let isOver = OneShot<Void>()
-            // Outside the lock, under which no content's may be taken.
-            let waiting = self.state.withLock { $0.contents.count > limit ? Array($0.contents.values) : [] }
-            guard waiting.count(where: { $0.isDirty && !$0.isUnlinked }) > limit else { return }
-            let mayEnd = self.state.withLock { state in
-                guard state.upload != nil else { return false }
-                state.pauses.append(isOver)
-                return true
-            }
-            guard mayEnd else { return }
-            let alarm = Task {
-                try? await Task.sleep(until: deadline)
-                isOver.resolve(())
-            }
-            _ = await isOver.wait()
-            alarm.cancel()
+        let isOver = OneShot<Void>()
+        let mustWait = self.state.withLock { state in
+            guard state.upload != nil, state.contents.count > limit else { return false }
+            state.pauses.append((limit, isOver))
+            return true
         }
+        guard mustWait else { return }
+        let alarm = Task {
+            try? await Task.sleep(for: longest)
+            isOver.resolve(())
+        }
+        _ = await isOver.wait()
+        alarm.cancel()
+        self.state.withLock { $0.pauses.removeAll { $0.isOver === isOver } }
     }
 
     /// How many wait for others to be uploaded.
@@ -148,11 +187,7 @@ final class UploadQueue: Sendable {
 
     /// Nobody waits for some files any more: what keeps them from being uploaded may take long.
     func endWaits(for files: Set<InodeNumber>) {
-        let over = self.state.withLock { state in
-            for index in state.waits.indices { state.waits[index].files.subtract(files) }
-            defer { state.waits.removeAll(where: \.files.isEmpty) }
-            return state.waits.filter(\.files.isEmpty).map(\.isOver)
-        }
+        let over = self.state.withLock { $0.endWaits(for: files) }
         for isOver in over { isOver.resolve(()) }
     }
 
@@ -169,19 +204,19 @@ final class UploadQueue: Sendable {
                 }
                 let isForced = state.forced.contains(inode)
                 state.tasks[inode] = Task { [self] in
-                    self.didEnd(content, await upload(content, isForced), wasForced: isForced)
+                    self.didEnd(inode, await upload(content, isForced), wasForced: isForced)
                 }
             }
         }
     }
 
-    private func didEnd(_ content: FileContent, _ outcome: UploadSchedule.Outcome, wasForced: Bool) {
+    private func didEnd(_ inode: InodeNumber, _ outcome: UploadSchedule.Outcome, wasForced: Bool) {
         // Only what began after somebody came to wait is what they wait for.
         let isTried = wasForced && outcome != .stopped
         let over = self.state.withLock { state in
-            state.tasks[content.inode] = nil
-            if !state.schedule.end(content.inode, outcome, now: .now) { state.contents[content.inode] = nil }
-            if isTried { state.forced.remove(content.inode) }
+            state.tasks[inode] = nil
+            let isStill = state.schedule.end(inode, outcome, now: .now)
+            if isTried { state.forced.remove(inode) }
             switch outcome {
             case .done, .refused: state.failedCount = 0
             case .failedForNow:
@@ -190,17 +225,22 @@ final class UploadQueue: Sendable {
                 if !state.waits.isEmpty { state.schedule.goOn() }
             case .skipped, .outrun, .stopped, .unanswered: break
             }
-            let isAway =
-                state.schedule.silencesInARow >= Self.silenceLimit || state.failedCount >= Self.failureLimit
             var over: [OneShot<Void>] = []
-            for index in state.waits.indices.reversed() {
-                if isTried { state.waits[index].files.remove(content.inode) }
-                guard state.waits[index].files.isEmpty || isAway else { continue }
-                over.append(state.waits.remove(at: index).isOver)
+            if state.schedule.silencesInARow >= Self.silenceLimit || state.failedCount >= Self.failureLimit {
+                over = state.waits.map(\.isOver)
+                state.waits = []
+            } else if isTried {
+                over = state.endWaits(for: [inode])
+            }
+            if state.gone.remove(inode) != nil {
+                state.schedule.remove(inode)
+                over += state.drop(inode)
+            } else if !isStill {
+                state.contents[inode] = nil
+                over += state.takePauses()
             }
             self.startDue(&state)
-            defer { state.pauses = [] }
-            return over + state.pauses
+            return over
         }
         for isOver in over { isOver.resolve(()) }
     }

@@ -126,6 +126,22 @@ struct UploadSchedule: Sendable {
         self.nextDue = nil
     }
 
+    /// Some of the files may go now that wait for their time.
+    mutating func hurry(_ files: Set<InodeNumber>) {
+        self.release(files.compactMap { file in self.files[file]?.notBefore.map { ($0, file) } })
+    }
+
+    /// Nothing is to be uploaded of a file that does not run.
+    mutating func remove(_ file: InodeNumber) {
+        guard let known = self.files[file], known.startedAfter == nil else { return }
+        self.files[file] = nil
+        if known.notBefore != nil {
+            self.delayedCount -= 1
+        } else if let index = self.ready.firstIndex(of: file) {
+            self.ready.remove(at: index)
+        }
+    }
+
     /// What did not fail itself may go now, side by side.
     mutating func goOn() {
         self.pausedUntil = nil

@@ -83,6 +83,15 @@ final class Mount: Sendable {
         while self.fileSystem.unsent.fileCount > 0 { await Task.yield() }
     }
 
+    /// Waits until something is so, 20 s at most.
+    ///
+    /// - Returns: Whether it is.
+    func comes(_ isSo: () -> Bool) async -> Bool {
+        let deadline = ContinuousClock.now + .seconds(20)
+        while !isSo(), ContinuousClock.now < deadline { await Task.yield() }
+        return isSo()
+    }
+
     /// Ends a mount as its process ends, and begins the next one with its cache directory and service. No handle of the
     /// old one may be left.
     static func remount(_ mount: inout Mount, writes: WriteOptions? = nil) async throws {

@@ -1,6 +1,7 @@
 import Inodes
 import Primitives
 import Synchronization
+import TestKit
 import Testing
 
 @testable import VFS
@@ -55,5 +56,44 @@ struct UploadQueueTests {
     func allFail() async throws {
         let contents = try self.contents(300)
         #expect(await self.tried(contents) { _ in .failedForNow }.count <= 2 * UploadSchedule.capacity)
+    }
+
+    @Test("Who waits for room goes on with the upload that makes it, in whatever moment that ends")
+    func room() async throws {
+        let content = try #require(try self.contents(1).first)
+        self.queue.begin { _, _ in .done }
+        let deadline = ContinuousClock.now + .seconds(60)
+        var random = SeededGenerator(seed: 7)
+        for _ in 0..<5000 where ContinuousClock.now < deadline {
+            self.queue.add(content)
+            // About as long as it takes the upload to end.
+            for _ in 0..<Int.random(in: 0..<5000, using: &random) {}
+            await self.queue.waitForRoom(limit: 0, atMost: .seconds(60))
+        }
+        #expect(ContinuousClock.now < deadline)
+    }
+
+    @Test("Nobody waits for a file that is gone by the time that its upload was stopped")
+    func gone() async throws {
+        let content = try #require(try self.contents(1).first)
+        let count = Mutex(0)
+        let hold = Hold()
+        self.queue.begin { _, _ in
+            count.withLock { $0 += 1 }
+            _ = await hold.pass()
+            return .stopped
+        }
+        let isOver = Mutex(false)
+        let waiting = Task.immediate {
+            await self.queue.settle([content])
+            isOver.withLock { $0 = true }
+        }
+        await hold.reached()
+        self.queue.forget(content.inode)
+        hold.release()
+        #expect(await self.mount.comes { isOver.withLock(\.self) })
+        #expect(count.withLock(\.self) == 1)
+        waiting.cancel()
+        await waiting.value
     }
 }

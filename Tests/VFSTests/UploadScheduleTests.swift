@@ -168,4 +168,18 @@ struct UploadScheduleTests {
         schedule.add(self.inode(0), byteCount: 1, due: self.start, now: self.start)
         #expect(schedule.next(now: self.start) == .start(self.inode(0)))
     }
+
+    @Test("Nothing goes of a file that was taken out, be it ready or delayed, and all others do")
+    func removed() {
+        var schedule = self.schedule(files: 0..<3)
+        let due = self.start + .seconds(30)
+        schedule.add(self.inode(3), byteCount: 1, due: due, now: self.start)
+        schedule.add(self.inode(4), byteCount: 1, due: due, now: self.start)
+        schedule.remove(self.inode(0))
+        schedule.remove(self.inode(3))
+        #expect(self.startAll(&schedule, at: self.start) == [self.inode(1), self.inode(2)])
+        #expect(self.startAll(&schedule, at: due) == [self.inode(4)])
+        for number in [1, 2, 4] { schedule.end(self.inode(number), .done, now: due) }
+        #expect(schedule.next(now: due) == .idle && schedule.runningCount == 0)
+    }
 }

@@ -1,5 +1,4 @@
 import RemoteAPI
-import Synchronization
 import TestKit
 import Testing
 
@@ -53,67 +52,6 @@ struct WriteBackTests {
         await mount.waitUntilUploaded()
         #expect(mount.remote.inFlightMaximum(.beginUpload) <= UploadSchedule.capacity)
         #expect(mount.remote.tree.count == 100)
-    }
-
-    @Test("Where more files wait than memory is meant for, close waits for uploads, and succeeds")
-    func tooMany() async throws {
-        var options = WriteOptions(mode: .writeBack)
-        options.waitingLimit = 10
-        options.longestWait = .seconds(200)
-        let mount = try self.mount(.strict, options)
-        let hold = mount.remote.hold(.beginUpload)
-        for number in 0..<10 { try await mount.put("f-\(number)", pattern(10)) }
-        #expect(mount.fileSystem.queue.pausedCount == 0)
-        let isClosed = Mutex(false)
-        let eleventh = Task {
-            try await mount.put("f-10", pattern(10))
-            isClosed.withLock { $0 = true }
-        }
-        while mount.fileSystem.queue.pausedCount == 0, !isClosed.withLock({ $0 }) { await Task.yield() }
-        let wasClosed = isClosed.withLock { $0 }
-        #expect(!wasClosed)
-        // It is safe here by now.
-        #expect(mount.staged.count { $0.hasPrefix("dirty-") } == 11)
-        hold.release()
-        try await eleventh.value
-        await mount.waitUntilUploaded()
-        #expect(mount.remote.tree.count == 11)
-    }
-
-    @Test("Who syncs a file that waits already waits for none of the others, however many they are")
-    func tooManyOthers() async throws {
-        var options = WriteOptions(mode: .writeBack)
-        options.waitingLimit = 2
-        options.longestWait = .seconds(20)
-        let mount = try self.mount(.strict, options)
-        let hold = mount.remote.hold(.beginUpload)
-        let handle = try await mount.create("a")
-        for number in 0..<2 { try await mount.put("f-\(number)", pattern(10)) }
-        try await mount.write(handle, pattern(10))
-        let first = Task { try await mount.fileSystem.fsync(handle) }
-        while mount.fileSystem.queue.pausedCount == 0 { await Task.yield() }
-        try await mount.write(handle, pattern(10), at: 10)
-        try await mount.fileSystem.fsync(handle)
-        #expect(mount.fileSystem.queue.pausedCount == 1)
-        hold.release()
-        try await first.value
-        try await mount.close(handle)
-        await mount.waitUntilUploaded()
-        #expect(mount.remote.tree == ["a", "f-0", "f-1"])
-    }
-
-    @Test("A service that does not answer keeps a close among too many files a while, not for ever")
-    func tooManyForLong() async throws {
-        var options = WriteOptions(mode: .writeBack)
-        options.waitingLimit = 1
-        options.longestWait = .milliseconds(20)
-        let mount = try self.mount(.strict, options)
-        let hold = mount.remote.hold(.beginUpload)
-        for number in 0..<5 { try await mount.put("f-\(number)", pattern(10)) }
-        #expect(mount.remote.tree.isEmpty)
-        hold.release()
-        await mount.waitUntilUploaded()
-        #expect(mount.remote.tree.count == 5)
     }
 
     @Test("fsync covers what was written, and a close after it costs no second upload")

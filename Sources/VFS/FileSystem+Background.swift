@@ -164,7 +164,10 @@ extension FileSystem {
         // Who writes for ever, and has that synced now and then, must wait in the end.
         let isPatient = isForced || content.state.withLock { $0.outrunCount >= 3 }
         guard isPatient || isCovered || former != nil else { return .skipped }
-        switch await self.uploadUntilClean(content, former: former, isPatient: isPatient) {
+        let result = await self.uploadNow(content, former: former, isPatient: isPatient)
+        // Others go up in its place, however long that takes.
+        guard let result else { return .heldUp }
+        switch result {
         case .success where former != nil:
             // What is staged by now waits for its close.
             content.state.withLock { $0.outrunCount = 0 }

@@ -64,6 +64,15 @@ extension FileSystem {
     }
 
     /// Uploads what is here until the service has it, and says why if it cannot be done.
+    func uploadUntilClean(_ content: FileContent) async -> Result<Void, FileSystemError> {
+        let result = await self.holding(self.directory(of: content)) {
+            await self.uploadBelowGates(content, former: nil, isPatient: true)
+        }
+        self.settle(content, result)
+        return result
+    }
+
+    /// Uploads what is here as ``upload(_:)`` does, unless a directory above is being moved.
     ///
     /// What is written meanwhile is covered by the close or fsync of whoever writes it.
     ///
@@ -71,29 +80,41 @@ extension FileSystem {
     ///   - content: Whose bytes.
     ///   - former: What was promised before the file was emptied, if that alone is to be uploaded.
     ///   - isPatient: Whether it is tried again where a writer was faster, and writers wait in the end.
-    /// - Returns: Why it failed, if so.
-    func uploadUntilClean(
+    /// - Returns: Why it failed, if so; nothing if it was not tried.
+    func uploadNow(
         _ content: FileContent,
-        former: StagedFile? = nil,
-        isPatient: Bool = true
-    ) async -> Result<Void, FileSystemError> {
-        let directory = { self.namespace.location(of: content.inode).map { [$0.parent] } ?? [] }
-        let result: Result<Void, FileSystemError> = await self.holding(directory) {
-            await content.transfer.alone {
-                do throws(FileSystemError) {
-                    if let former {
-                        _ = try await self.uploadOnce(content, former: former)
-                    } else {
-                        try await self.uploadHoldingTransfer(content, isPatient: isPatient)
-                    }
-                    return .success(())
-                } catch {
-                    return .failure(error)
-                }
-            }
+        former: StagedFile?,
+        isPatient: Bool
+    ) async -> Result<Void, FileSystemError>? {
+        let result = await self.holdingNow(self.directory(of: content)) {
+            await self.uploadBelowGates(content, former: former, isPatient: isPatient)
         }
+        guard let result else { return nil }
         self.settle(content, result)
         return result
+    }
+
+    private func directory(of content: FileContent) -> () -> [InodeNumber] {
+        { self.namespace.location(of: content.inode).map { [$0.parent] } ?? [] }
+    }
+
+    private func uploadBelowGates(
+        _ content: FileContent,
+        former: StagedFile?,
+        isPatient: Bool
+    ) async -> Result<Void, FileSystemError> {
+        await content.transfer.alone {
+            do throws(FileSystemError) {
+                if let former {
+                    _ = try await self.uploadOnce(content, former: former)
+                } else {
+                    try await self.uploadHoldingTransfer(content, isPatient: isPatient)
+                }
+                return .success(())
+            } catch {
+                return .failure(error)
+            }
+        }
     }
 
     private func settle(

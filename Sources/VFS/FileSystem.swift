@@ -245,6 +245,8 @@ public final class FileSystem: Sendable {
         alone: Set<InodeNumber> = [],
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
+        // What is uploaded in the background does not wait for that in its place.
+        defer { if !alone.isEmpty { self.queue.didOpenGates() } }
         while true {
             let pinned = (directories() + alone).filter { self.namespace.pin($0) }
             defer { for directory in pinned { self.namespace.unpin(directory) } }
@@ -253,6 +255,26 @@ public final class FileSystem: Sendable {
                 guard Set(directories().flatMap(self.namespace.ancestors)) == above else { return nil }
                 return try await body()
             }
+            if let value { return value }
+        }
+    }
+
+    /// Does something as ``holding(_:alone:_:)`` does, unless one of the directories above is held alone, or is about to be.
+    ///
+    /// - Returns: What it returned; nothing if it was not done.
+    func holdingNow<Value: Sendable>(
+        _ directories: () -> [InodeNumber],
+        _ body: () async -> Value
+    ) async -> Value? {
+        while true {
+            let pinned = directories().filter { self.namespace.pin($0) }
+            defer { for directory in pinned { self.namespace.unpin(directory) } }
+            let above = Set(directories().flatMap(self.namespace.ancestors))
+            let entered: Value?? = await self.gates.holdNow(above) { () async -> Value? in
+                guard Set(directories().flatMap(self.namespace.ancestors)) == above else { return nil }
+                return await body()
+            }
+            guard let value = entered else { return nil }
             if let value { return value }
         }
     }

@@ -19,6 +19,10 @@ final class UploadQueue: Sendable {
         var gone: Set<InodeNumber> = []
         /// How many files that somebody waits for the service failed at, since it took one.
         var failedCount = 0
+        /// Those that wait for the end of what moves a directory above them.
+        var heldUp: Set<InodeNumber> = []
+        /// How often such a thing has ended.
+        var openingCount = 0
         /// The moment for which a task sleeps.
         var alarm: ContinuousClock.Instant?
         var upload: Upload?
@@ -27,6 +31,7 @@ final class UploadQueue: Sendable {
         mutating func drop(_ inode: InodeNumber) -> [OneShot<Void>] {
             self.contents[inode] = nil
             self.forced.remove(inode)
+            self.heldUp.remove(inode)
             return self.endWaits(for: [inode]) + self.takePauses()
         }
 
@@ -49,6 +54,12 @@ final class UploadQueue: Sendable {
     private struct Wait {
         var files: Set<InodeNumber>
         let isOver: OneShot<Void>
+    }
+
+    /// What was so when an upload was started.
+    private struct Start {
+        let isForced: Bool
+        let openingCount: Int
     }
 
     private let state = Mutex(State())
@@ -191,6 +202,16 @@ final class UploadQueue: Sendable {
         for isOver in over { isOver.resolve(()) }
     }
 
+    /// What moved a directory has ended: what waits below it may go.
+    func didOpenGates() {
+        self.state.withLock { state in
+            state.openingCount += 1
+            state.schedule.hurry(state.heldUp)
+            state.heldUp = []
+            self.startDue(&state)
+        }
+    }
+
     private func startDue(_ state: inout State) {
         guard let upload = state.upload else { return }
         while true {
@@ -202,17 +223,17 @@ final class UploadQueue: Sendable {
                     state.schedule.end(inode, .skipped, now: .now)
                     continue
                 }
-                let isForced = state.forced.contains(inode)
+                let start = Start(isForced: state.forced.contains(inode), openingCount: state.openingCount)
                 state.tasks[inode] = Task { [self] in
-                    self.didEnd(inode, await upload(content, isForced), wasForced: isForced)
+                    self.didEnd(inode, await upload(content, start.isForced), start)
                 }
             }
         }
     }
 
-    private func didEnd(_ inode: InodeNumber, _ outcome: UploadSchedule.Outcome, wasForced: Bool) {
+    private func didEnd(_ inode: InodeNumber, _ outcome: UploadSchedule.Outcome, _ start: Start) {
         // Only what began after somebody came to wait is what they wait for.
-        let isTried = wasForced && outcome != .stopped
+        let isTried = start.isForced && outcome != .stopped && outcome != .heldUp
         let over = self.state.withLock { state in
             state.tasks[inode] = nil
             let isStill = state.schedule.end(inode, outcome, now: .now)
@@ -223,6 +244,8 @@ final class UploadQueue: Sendable {
                 if isTried { state.failedCount += 1 }
                 // It may be this file's failure alone, and those who wait for others are not to wait for that.
                 if !state.waits.isEmpty { state.schedule.goOn() }
+            case .heldUp where state.openingCount == start.openingCount: state.heldUp.insert(inode)
+            case .heldUp: state.schedule.hurry([inode])
             case .skipped, .outrun, .stopped, .unanswered: break
             }
             var over: [OneShot<Void>] = []

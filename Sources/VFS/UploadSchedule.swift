@@ -16,6 +16,8 @@ struct UploadSchedule: Sendable {
         case outrun
         /// It was stopped from here.
         case stopped
+        /// A directory above it is being moved.
+        case heldUp
         /// The service answered that it failed; it may succeed some time later.
         case failedForNow
         /// Nothing came from the service; it may succeed some time later.
@@ -213,6 +215,8 @@ struct UploadSchedule: Sendable {
             known.failureCount = 0
         case .outrun, .skipped: known.failureCount = 0
         case .stopped: due = again ?? now + Self.shortestPause
+        // Somebody says when that is over.
+        case .heldUp: due = now + Self.longestPause
         // Of the service it says nothing bad.
         case .refused:
             self.failuresInARow = 0

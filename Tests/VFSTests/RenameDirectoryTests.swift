@@ -341,4 +341,23 @@ struct RenameDirectoryTests {
         try await mount.close(handle)
         #expect(mount.remote.bytes(of: "e/new") == [7])
     }
+
+    @Test(
+        "What waits below a directory that is renamed takes no place of uploads meanwhile, and goes up then"
+    )
+    func places() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("d/a", pattern(10))
+        for number in 0..<UploadSchedule.capacity + 4 { try await mount.put("d/f-\(number)", pattern(10)) }
+        try await mount.put("b", pattern(30))
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("d", "x") }
+        await hold.reached()
+        let draining = Task.immediate { await mount.fileSystem.drain() }
+        #expect(await mount.comes { mount.remote.bytes(of: "b") != nil })
+        hold.release()
+        try await renaming.value
+        #expect(await draining.value.isEmpty)
+        #expect(mount.remote.tree.count { $0.hasPrefix("x/f-") } == UploadSchedule.capacity + 4)
+    }
 }

@@ -111,4 +111,28 @@ struct RenameResumeTests {
         #expect(mount.remote.tree == ["b", "x/", "x/a"])
         #expect(mount.remote.bytes(of: "x/a") == pattern(20))
     }
+
+    @Test(
+        "What waits below a directory whose rename does not get on takes no place from what waits elsewhere"
+    )
+    func heldUpPlaces() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.makeDirectory("d")
+        let names = (0..<UploadSchedule.capacity + 4).map { "d/\($0)" }
+        for name in names { try await mount.put(name, pattern(10)) }
+        try await mount.put("b", pattern(30))
+        self.note(mount, from: "d", to: "x", .copying, ["x": nil])
+        mount.faulty.loseAnswer(.list, with: .unavailable("502"), count: .max)
+        let hold = mount.remote.hold(.list)
+        try await mount.fileSystem.begin(isReadOnly: false)
+        await hold.reached()
+        let draining = Task.immediate { await mount.fileSystem.drain() }
+        #expect(await mount.comes { mount.remote.bytes(of: "b") != nil })
+        hold.release()
+        #expect(await draining.value.count == names.count)
+        mount.faulty.heal()
+        try await self.untilOver(mount)
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree.count == names.count + 2)
+    }
 }

@@ -75,4 +75,25 @@ struct TreeGatesTests {
         }
         #expect(done.count == 200)
     }
+
+    @Test("Who does not wait is let in beside others that share, and not while one moves or is about to")
+    func atOnce() async {
+        let gates = TreeGates()
+        let (sharing, moving) = (Hold(), Hold())
+        let change = Task.immediate { await gates.hold(self.inodes(2, 3)) { _ = await sharing.pass() } }
+        await sharing.reached()
+        #expect(await gates.holdNow(self.inodes(2, 3)) { true } == true)
+        let move = Task.immediate {
+            await gates.hold([], alone: self.inodes(3)) { _ = await moving.pass() }
+        }
+        #expect(await gates.holdNow(self.inodes(2, 3)) { true } == nil)
+        sharing.release()
+        await moving.reached()
+        #expect(await gates.holdNow(self.inodes(2, 3)) { true } == nil)
+        #expect(await gates.holdNow(self.inodes(2)) { true } == true)
+        moving.release()
+        await change.value
+        await move.value
+        #expect(await gates.holdNow(self.inodes(2, 3)) { true } == true)
+    }
 }

@@ -96,4 +96,27 @@ struct UploadQueueTests {
         waiting.cancel()
         await waiting.value
     }
+
+    @Test(
+        "A file below a directory that is moved is tried again once that has moved, also where it just has",
+        arguments: [false, true]
+    )
+    func heldUp(isEarly: Bool) async throws {
+        let content = try #require(try self.contents(1).first)
+        let count = Mutex(0)
+        self.queue.begin { [queue] _, _ in
+            let isFirst = count.withLock { count in
+                count += 1
+                return count == 1
+            }
+            if isFirst, isEarly { queue.didOpenGates() }
+            return isFirst ? .heldUp : .done
+        }
+        self.queue.add(content)
+        if !isEarly {
+            #expect(await self.mount.comes { count.withLock(\.self) == 1 && self.queue.runningCount == 0 })
+            self.queue.didOpenGates()
+        }
+        #expect(await self.mount.comes { count.withLock(\.self) == 2 })
+    }
 }

@@ -236,7 +236,12 @@ final class UploadQueue: Sendable {
         let isTried = start.isForced && outcome != .stopped && outcome != .heldUp
         let over = self.state.withLock { state in
             state.tasks[inode] = nil
-            let isStill = state.schedule.end(inode, outcome, now: .now)
+            let isStill = state.schedule.end(
+                inode,
+                outcome,
+                now: .now,
+                isWaitedFor: !start.isForced && state.forced.contains(inode)
+            )
             if isTried { state.forced.remove(inode) }
             switch outcome {
             case .done, .refused: state.failedCount = 0

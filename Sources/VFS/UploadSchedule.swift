@@ -195,12 +195,18 @@ struct UploadSchedule: Sendable {
 
     /// An upload that was started has ended.
     ///
+    /// - Parameters:
+    ///   - file: Whose.
+    ///   - outcome: What became of it.
+    ///   - now: The time.
+    ///   - isWaitedFor: Whether somebody came meanwhile who waits for another one: then that makes no pause.
     /// - Returns: Whether the file waits for another one.
     @discardableResult
     mutating func end(
         _ file: InodeNumber,
         _ outcome: Outcome,
-        now: ContinuousClock.Instant
+        now: ContinuousClock.Instant,
+        isWaitedFor: Bool = false
     ) -> Bool {
         guard var known = self.files[file], let startedAfter = known.startedAfter else { return false }
         self.runningWeight -= known.weight
@@ -223,7 +229,7 @@ struct UploadSchedule: Sendable {
             self.silencesInARow = 0
         case .failedForNow, .unanswered:
             known.failureCount += 1
-            due = now + Self.pause(after: known.failureCount)
+            due = isWaitedFor ? now : now + Self.pause(after: known.failureCount)
             let isAnother = startedAfter >= self.failuresInARow
             if outcome == .failedForNow { self.silencesInARow = 0 }
             if isAnother {

@@ -119,4 +119,36 @@ struct UploadQueueTests {
         }
         #expect(await self.mount.comes { count.withLock(\.self) == 2 })
     }
+
+    @Test("Who comes while an upload runs that then fails waits for no pause after it")
+    func failsMeanwhile() async throws {
+        let contents = try self.contents(2)
+        let count = Mutex(0)
+        let hold = Hold()
+        self.queue.begin { content, _ in
+            guard content.inode == contents[0].inode else { return .done }
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            if number == 9 { _ = await hold.pass() }
+            return number < 10 ? .failedForNow : .done
+        }
+        self.queue.add(contents[0])
+        // Its pauses grow: the others, for whom somebody waits, end each of them.
+        for number in 1...8 {
+            #expect(
+                await self.mount.comes {
+                    count.withLock(\.self) == number && self.queue.runningCount == 0
+                }
+            )
+            await self.queue.settle([contents[1]])
+        }
+        await hold.reached()
+        let waiting = Task.immediate { await self.queue.settle([contents[0]]) }
+        hold.release()
+        #expect(await self.mount.comes { count.withLock(\.self) == 10 })
+        waiting.cancel()
+        await waiting.value
+    }
 }

@@ -152,6 +152,16 @@ extension StagedFile {
         }
     }
 
+    /// It got another name, under which the service has nothing.
+    public func replacesNothing() {
+        self.state.withLock { state in
+            guard state.baseSize != nil || state.completingSize != nil else { return }
+            state.baseSize = nil
+            state.completingSize = nil
+            if state.isDirty { self.record(state) }
+        }
+    }
+
     /// The file that it replaces is about to be deleted: a later mount takes it for a new one if it is gone by then.
     /// Queued, not waited for.
     ///

@@ -137,6 +137,13 @@ extension FileSystem {
                     if let doubt { staged.willReplace(size: doubt) }
                 }
             }
+        } else {
+            // Whatever the service has, or may have, under the old name is not what the new one stands for.
+            content.state.withLock { state in
+                state.replacesUnknown = false
+                state.sizeInDoubt = nil
+                for staged in state.waiting { staged.replacesNothing() }
+            }
         }
         guard content.isDirty else { return }
         if content.isCovered || content.former != nil || content.staged?.stage == .failed {

@@ -264,6 +264,27 @@ struct ConflictTests {
     }
 
     @Test(
+        "What an upload in doubt may have left under a file's old name excuses nobody's file under its new one"
+    )
+    func renamedInDoubt() async throws {
+        let mount = try self.mount()
+        try await mount.put("a", pattern(100))
+        mount.faulty.fail(.completeUpload, with: .timedOut, count: .max)
+        #expect(await mount.fileSystem.drain().count == 1)
+        mount.faulty.heal()
+        // A listing shows that it is not there.
+        mount.expire()
+        #expect(try await mount.list() == ["a"])
+        try await mount.rename("a", "b")
+        mount.remote.put("b", pattern(100, from: 7))
+        mount.clock.advance(by: FileSystem.standingAge)
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.bytes(of: "b") == pattern(100, from: 7))
+        let copy = try #require(self.copies(mount, of: "b").first)
+        #expect(mount.remote.bytes(of: copy) == pattern(100))
+    }
+
+    @Test(
         "A file that was deleted with the answer lost, and is written again, is no conflict",
         arguments: [false, true]
     )

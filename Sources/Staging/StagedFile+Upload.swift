@@ -192,7 +192,10 @@ extension StagedFile {
     /// to be discarded.
     public func leaveJournal() {
         self.state.withLock { state in
-            if state.isDirty { self.removeRecord(state) }
+            guard state.isDirty else { return }
+            self.removeRecord(state)
+            // It counts once as what a power failure could bring back.
+            state.synced = nil
         }
     }
 

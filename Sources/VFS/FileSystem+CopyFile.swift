@@ -135,9 +135,12 @@ extension FileSystem {
     /// What the service has of a file is not known any more.
     func forgetVersion(of content: FileContent) {
         self.namespace.forgetVersion(of: content.inode)
-        content.state.withLock { state in
-            if state.staged?.isDirty == false { state.staged = nil }
+        let staged = content.state.withLock { state in
+            defer { if state.staged?.isDirty == false { state.staged = nil } }
+            return state.staged
         }
+        // Held until here: its local file goes with it, for which nobody who asks for the state is to wait.
+        withExtendedLifetime(staged) {}
     }
 
     /// The size that the service has of a file: nothing if it has none; some other one where it is not known, also as

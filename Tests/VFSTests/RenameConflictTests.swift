@@ -111,6 +111,17 @@ struct RenameConflictTests {
         #expect(mount.recovered.count == 1)
     }
 
+    @Test("A rename over a file that waits leaves nothing that a power failure could bring back")
+    func renamedOverPromise() async throws {
+        let mount = try Mount(writes: .waiting)
+        try await mount.put("b", pattern(10))
+        try await mount.put("a", pattern(20))
+        try await mount.rename("a", "b")
+        #expect(!mount.fileSystem.staging.journal.mayBringBack)
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(20))
+    }
+
     @Test("No power failure brings back a rename on the service that was told as done")
     func powerFailure() async throws {
         let mount = try Mount()

@@ -49,4 +49,34 @@ struct RetainedStagingTests {
         #expect(mount.fileSystem.existingContent(of: handle.content.inode) == nil)
         #expect(try await mount.get("a") == pattern(3))
     }
+
+    /// Counts when it goes if the state of a content could be had then.
+    private final class Probe: Sendable {
+        private let content: FileContent
+        private let wasFree: Tally
+
+        init(_ content: FileContent, _ wasFree: Tally) {
+            self.content = content
+            self.wasFree = wasFree
+        }
+
+        deinit {
+            if self.content.state.withLockIfAvailable({ _ in true }) == true { self.wasFree.add() }
+        }
+    }
+
+    @Test("Staged bytes that go with their version are closed with no lock held that others wait for")
+    func forgotten() async throws {
+        let mount = try Mount()
+        try await mount.put("a", pattern(10))
+        let inode = try await mount.inode("a")
+        let content = try #require(mount.fileSystem.existingContent(of: inode))
+        let wasFree = Tally()
+        do {
+            let probe = Probe(content, wasFree)
+            content.staged?.follow { withExtendedLifetime(probe) { nil } }
+        }
+        mount.fileSystem.forgetVersion(of: content)
+        #expect(content.staged == nil && wasFree.count == 1)
+    }
 }

@@ -17,6 +17,7 @@ extension Directory {
         var new = Directory(listed, epoch: self.epoch)
         new.changedInFlight = self.changedInFlight
         new.expiredInFlight = self.expiredInFlight
+        new.deletedInFlight = self.deletedInFlight
         new.flightCount = self.flightCount
         new.holdCount = self.holdCount
         new.lastUse = self.lastUse
@@ -55,7 +56,7 @@ extension Directory {
         for name in self.changedInFlight {
             var entry = self[name]
             if entry?.kind == .file, let index = listed.index(of: name), listed.kind(at: index) == .file,
-                !hidden.contains(name)
+                !hidden.contains(name), !self.deletedInFlight.contains(name)
             {
                 entry?.isOnServer = true
             }

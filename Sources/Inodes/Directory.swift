@@ -50,6 +50,8 @@ struct Directory {
     var changedInFlight: Set<FileName> = []
     /// Whether what a listing under way says may be older than what happened since.
     var expiredInFlight = false
+    /// Names of these that the service deleted for us: a listing that has them is older.
+    var deletedInFlight: Set<FileName> = []
     /// Listings under way.
     var flightCount = 0
     /// Who is about to look at the names, so that they are not to be evicted.
@@ -137,6 +139,19 @@ struct Directory {
     /// What a listing under way says of a name may be older than what is known.
     mutating func noteChange(of name: FileName) {
         if self.flightCount > 0 { self.changedInFlight.insert(name) }
+    }
+
+    /// The service has deleted a name.
+    mutating func noteDeletion(of name: FileName) {
+        if self.flightCount > 0 { self.deletedInFlight.insert(name) }
+    }
+
+    /// A listing has ended.
+    mutating func endFlight() {
+        self.flightCount -= 1
+        guard self.flightCount == 0 else { return }
+        (self.changedInFlight, self.deletedInFlight) = ([], [])
+        self.expiredInFlight = false
     }
 
     /// Calls something with each name's entry, in no order.
@@ -270,7 +285,8 @@ struct Directory {
     var byteCount: Int {
         // The struct lies in a dictionary with room to grow, and every array has a header.
         Self.ownByteCount + self.table.byteCount + self.gone.count * 8 + self.facts.byteCount
-            + self.others.count * Self.byteCountOfOther + self.changedInFlight.count * 32
+            + self.others.count * Self.byteCountOfOther
+            + (self.changedInFlight.count + self.deletedInFlight.count) * 32
     }
 
     private static let ownByteCount = 400

@@ -63,7 +63,10 @@ extension Namespace {
     ///   - time: When the directory changed by it.
     public func remove(_ name: FileName, in parent: InodeNumber, at time: FileTime) {
         self.state.withLock { state in
-            if state.take(name, from: parent) != nil { state.touch(parent, at: time) }
+            let entry = state.take(name, from: parent)
+            if entry != nil { state.touch(parent, at: time) }
+            // Also where it went from here before, as in a rename.
+            if entry?.isOnServer != false { state.update(parent) { $0.noteDeletion(of: name) } }
         }
     }
 

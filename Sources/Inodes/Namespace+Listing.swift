@@ -194,12 +194,7 @@ extension Namespace {
         guard isThere else { return .failure(.notFound) }
         defer {
             self.state.withLock { state in
-                state.update(directory) { directory in
-                    directory.flightCount -= 1
-                    guard directory.flightCount == 0 else { return }
-                    directory.changedInFlight = []
-                    directory.expiredInFlight = false
-                }
+                state.update(directory) { $0.endFlight() }
                 state.dropIfBlank(directory)
             }
         }

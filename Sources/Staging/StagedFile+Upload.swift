@@ -90,8 +90,8 @@ extension StagedFile {
         }
     }
 
-    /// Whether ``prepareToChange(cuttingTo:)`` has an upload to take out of the journal.
-    public var hasUpload: Bool { self.state.withLock { $0.upload != nil } }
+    /// The upload that ``prepareToChange(cuttingTo:)`` has to take out of the journal; nothing if there is none.
+    public var upload: UploadID? { self.state.withLock(\.upload) }
 
     /// Whether a range can be written without waiting for the journal, before or after, or for other bytes: see
     /// ``prepareToChange(cuttingTo:)``, ``didChange()`` and ``gapsToFill``.

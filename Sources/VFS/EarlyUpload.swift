@@ -16,6 +16,7 @@ final class EarlyUpload: Sendable {
         /// Parts on their way or sent.
         var parts: [Int: Task<Bool, Never>] = [:]
         var isEnded = false
+        var isDropped = false
     }
 
     /// The size that the file will have, in bytes.
@@ -115,12 +116,20 @@ final class EarlyUpload: Sendable {
 
     /// Nothing more is sent.
     func drop() {
-        let parts = self.state.withLock { state in
+        let parts: [Task<Bool, Never>]? = self.state.withLock { state in
+            if state.isDropped { return nil }
+            state.isDropped = true
             state.isEnded = true
-            return state.parts.values
+            return Array(state.parts.values)
         }
+        guard let parts else { return }
         // It begins all the same: cut off, it might have begun on the service, with an id that nobody knows.
         for part in parts { part.cancel() }
+        self.uploader.begun.leave { [beginning = self.beginning] in
+            let upload = await beginning.value
+            for part in parts { _ = await part.value }
+            return upload
+        }
     }
 
     /// Sends nothing more by itself; what is on its way goes on, for an upload of exactly what is there now.

@@ -253,6 +253,8 @@ extension FileSystem {
         // Nobody waits for the answer; what was begun goes on.
         if Task.isCancelled { return [] }
         let dirty = self.dirtyContents
+        // Else the service may be away, and whoever waits has waited long enough.
+        if dirty.isEmpty { await self.deleteGivenUpUploads() }
         let errors = dirty.map { content in content.state.withLock { $0.lastError } }
         let error = errors.lazy.compactMap(\.self).first ?? .interrupted
         let unsent = zip(dirty, errors).map { content, own in

@@ -8,15 +8,6 @@ import WireFormat
 // Uploads that earlier mounts began and did not complete: some services list them, as `NAME.ID`, until they are deleted.
 
 extension FileSystem {
-    /// An upload that the service lists and that nobody goes on with.
-    private struct DeadUpload {
-        let id: UploadID
-        /// What the service lists.
-        let path: RemotePath
-        let name: FileName
-        let directory: InodeNumber
-    }
-
     /// Hides what the service lists of uploads that earlier mounts began, and has what is not gone on with deleted in the
     /// background. Of what cannot be asked for now the next mount asks.
     ///
@@ -25,7 +16,7 @@ extension FileSystem {
         let resumed = Set(leftovers.compactMap { $0.file.isWhole ? $0.record.upload?.id : nil })
         let byDirectory = Dictionary(grouping: self.staging.earlierUploads) { $0.value.parent }
         let places = AsyncSemaphore(Self.recoveryConcurrency)
-        let dead = await withTaskGroup(of: [DeadUpload].self) { group in
+        let dead = await withTaskGroup(of: [ListedUpload].self) { group in
             for (path, uploads) in byDirectory {
                 group.addTask {
                     do { try await places.acquire() } catch { return [] }
@@ -53,29 +44,27 @@ extension FileSystem {
         _ uploads: [(key: UploadID, value: RemotePath)],
         in path: RemotePath,
         besides resumed: Set<UploadID>
-    ) async throws(RemoteError) -> [DeadUpload] {
+    ) async throws(RemoteError) -> [ListedUpload] {
         let directory = try await self.findDirectory(path)
         defer { if let directory { self.namespace.unpin(directory) } }
         if let directory { try await self.namespace.ensureListed(directory) }
-        var dead: [DeadUpload] = []
+        var dead: [ListedUpload] = []
         for (upload, file) in uploads {
-            guard let directory, let name = file.name, let listed = FileName("\(name).\(upload)"),
-                self.namespace.known(listed, in: directory)?.kind == .file
+            guard let directory, let name = file.name,
+                let listed = ListedUpload(upload, of: file, in: directory),
+                self.namespace.known(listed.name, in: directory)?.kind == .file
             else {
                 if !resumed.contains(upload) { self.staging.journal.removeUpload(upload) }
                 continue
             }
             self.namespace.hideStagingName(of: upload, for: name, in: directory)
-            guard !resumed.contains(upload) else { continue }
-            dead.append(
-                DeadUpload(id: upload, path: path.appending(listed), name: listed, directory: directory)
-            )
+            if !resumed.contains(upload) { dead.append(listed) }
         }
         return dead
     }
 
     /// Deletes what is left of uploads; nobody else has their ids in a name.
-    private func delete(_ uploads: [DeadUpload]) async {
+    func delete(_ uploads: [ListedUpload]) async {
         for upload in uploads {
             do throws(RemoteError) {
                 try await self.remote.delete(upload.path, kind: .file)
@@ -83,13 +72,18 @@ extension FileSystem {
             } catch {
                 // It stays hidden, and the next mount tries again.
                 self.logger.notice(
-                    "what is left of an upload that an earlier mount began cannot be deleted",
+                    "what is left of an upload that was given up cannot be deleted",
                     metadata: ["path": "\(upload.path)", "cause": "\(error)"]
                 )
                 continue
             }
-            self.namespace.unhideStagingName(upload.name, in: upload.directory)
-            self.staging.journal.removeUpload(upload.id)
+            self.forget(upload)
         }
+    }
+
+    /// The service does not list an upload, nor will it any more.
+    func forget(_ upload: ListedUpload) {
+        self.namespace.unhideStagingName(upload.name, in: upload.directory)
+        self.staging.journal.removeUpload(upload.id)
     }
 }

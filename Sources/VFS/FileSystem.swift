@@ -80,6 +80,7 @@ public final class FileSystem: Sendable {
         )
         self.ahead = ContentsAhead(namespace: namespace, cache: cache, remote: remote)
         staging.setSpareBytes { [weak self] in self?.freeRetained($0) ?? false }
+        self.uploader.begun.whenIdle { [weak self] in self?.deleteGivenUpUploadsSoon() }
         self.queue.begin { [weak self] content, isForced in
             await self?.uploadInBackground(content, isForced: isForced) ?? .skipped
         }

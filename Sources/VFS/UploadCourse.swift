@@ -43,7 +43,7 @@ final class UploadCourse: UploadSource {
     private let beforeSendingAgain: @Sendable () -> Void
     /// Whether the last upload that was begun may have become the file.
     private let mayBeFile = Atomic(false)
-    private let begun = Mutex<(upload: UploadID, name: FileName?)?>(nil)
+    private let begun = Mutex<UploadID?>(nil)
     private let cause = Mutex<FileSystemError?>(nil)
 
     /// Takes what an upload needs; see
@@ -72,10 +72,22 @@ final class UploadCourse: UploadSource {
     var bodyFailure: FileSystemError? { self.cause.withLock { $0 } }
 
     func didBegin(_ upload: EarlierUpload) {
-        if self.mayBeFile.exchange(false, ordering: .relaxed) { self.beforeSendingAgain() }
+        if self.end() { self.beforeSendingAgain() }
         self.recorder?.didBegin(upload)
-        let name = self.uploader.didBegin(upload.id, at: self.place.path, in: self.place.parent)
-        self.begun.withLock { $0 = (upload.id, name) }
+        self.uploader.didBegin(upload.id, at: self.place.path, in: self.place.parent)
+        self.begun.withLock { $0 = upload.id }
+    }
+
+    /// Nothing more is sent of the upload that was begun last.
+    ///
+    /// - Returns: Whether it may have become the file.
+    @discardableResult
+    func end() -> Bool {
+        let mayBeFile = self.mayBeFile.exchange(false, ordering: .relaxed)
+        if let upload = self.begun.withLock({ $0.take() }) {
+            self.uploader.begun.leave(upload, mayBeFile: mayBeFile)
+        }
+        return mayBeFile
     }
 
     /// From the staged file while it is sent, and what is not there through the block cache.
@@ -117,8 +129,7 @@ final class UploadCourse: UploadSource {
 
     /// The file is there, and no listing shows the upload any more.
     func didComplete() {
-        guard let (upload, name) = self.begun.withLock({ $0 }) else { return }
-        if let name { self.uploader.namespace.unhideStagingName(name, in: self.place.parent) }
-        self.uploader.journal.removeUpload(upload)
+        guard let upload = self.begun.withLock({ $0 }) else { return }
+        self.uploader.didComplete(upload, at: self.place.path, in: self.place.parent)
     }
 }

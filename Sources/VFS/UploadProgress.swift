@@ -34,6 +34,9 @@ final class UploadProgress: Sendable {
             self.upload = upload
         }
 
+        /// Whether it sends what waits here now.
+        var isOfWhatWaits: Bool { self.staged?.isDirty == true && self.staged?.snapshot == self.snapshot }
+
         func isOf(_ subject: Subject) -> Bool {
             self.staged === subject.staged && self.snapshot == subject.snapshot
                 && self.base == subject.base && self.path == subject.path
@@ -41,6 +44,12 @@ final class UploadProgress: Sendable {
     }
 
     private let state = Mutex<State?>(nil)
+
+    /// The upload that another attempt goes on with unless something is changed; nothing if there is none.
+    var resumable: UploadID? {
+        guard let state = self.state.withLock(\.self), state.isOfWhatWaits else { return nil }
+        return state.upload.id
+    }
 
     /// Takes up what a journal says of an upload.
     ///

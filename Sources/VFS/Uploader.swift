@@ -17,6 +17,8 @@ struct Uploader: Sendable {
     let logger: Logger
     /// What all uploads share.
     let lanes: UploadLanes
+    /// Those that are not over.
+    let begun = BegunUploads()
 
     /// Takes what an upload needs.
     init(
@@ -81,6 +83,7 @@ struct Uploader: Sendable {
             beforeSendingAgain: beforeSendingAgain,
             isCurrent: isCurrent
         )
+        defer { course.end() }
         let upload = MultipartUpload(
             to: path,
             size: source.size,
@@ -117,13 +120,21 @@ struct Uploader: Sendable {
         return true
     }
 
-    /// An upload was begun: where the service lists it, that is hidden, and a later mount knows that it is ours.
-    ///
-    /// - Returns: The name that some services list it under.
-    @discardableResult
-    func didBegin(_ upload: UploadID, at path: RemotePath, in parent: InodeNumber) -> FileName? {
+    /// An upload was begun, or goes on: where the service lists it, that is hidden, and a later mount knows that it is
+    /// ours. Who sends it leaves it to ``begun`` in the end.
+    func didBegin(_ upload: UploadID, at path: RemotePath, in parent: InodeNumber) {
         self.journal.addUpload(upload, at: path)
-        return path.name.flatMap { self.namespace.hideStagingName(of: upload, for: $0, in: parent) }
+        guard let name = path.name, let listed = ListedUpload(upload, of: path, in: parent) else { return }
+        self.namespace.hideStagingName(of: upload, for: name, in: parent)
+        self.begun.use(listed)
+    }
+
+    /// An upload is the file, and no listing shows it any more.
+    func didComplete(_ upload: UploadID, at path: RemotePath, in parent: InodeNumber) {
+        self.begun.remove(upload)
+        self.journal.removeUpload(upload)
+        guard let listed = ListedUpload(upload, of: path, in: parent) else { return }
+        self.namespace.unhideStagingName(listed.name, in: parent)
     }
 
     /// Bytes of a source, waiting for those that only the service has.

@@ -266,10 +266,10 @@ struct RecordTests {
         file.beginUpload(id, partSize: 40, of: file.snapshot)
         _ = try await self.record()
         let before = self.fixture.journal.syncedCommitCount
-        #expect(file.hasUpload)
+        #expect(file.upload != nil)
         if isPrepared {
             try await file.prepareToChange()
-            #expect(!file.hasUpload)
+            #expect(file.upload == nil)
             #expect(self.fixture.journal.syncedCommitCount == before + 1)
         }
         try write(file, [9])

@@ -120,7 +120,9 @@ public final class InMemoryRemote: RemoteFilesystem {
             if state.wideDirectories[file.parent] != nil, file.name?.string.hasPrefix("file-") == true {
                 return 0
             }
-            guard self.behaviour == .deployed, state.directories.contains(file) else { throw .notFound }
+            guard self.behaviour == .deployed else { throw .notFound }
+            if let upload = state.upload(listedAs: file) { return state.uploads[upload]?.size ?? 0 }
+            guard state.directories.contains(file) else { throw .notFound }
             return 4096
         }
     }
@@ -230,6 +232,10 @@ public final class InMemoryRemote: RemoteFilesystem {
             }
             state.files[file] = known.bytes
             state.uploads[upload] = nil
+            // It takes the place of what was listed there.
+            if self.behaviour == .deployed, let other = state.upload(listedAs: file) {
+                state.uploads[other] = nil
+            }
         }
     }
 

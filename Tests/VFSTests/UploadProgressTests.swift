@@ -65,13 +65,13 @@ struct UploadProgressTests {
         let complete = self.mount.remote.hold(.completeUpload)
         let closing = Task { try await self.mount.fileSystem.flush(handle, by: Mount.process) }
         await put.reached()
-        #expect(staged.stage == .uploading && staged.hasUpload)
+        #expect(staged.stage == .uploading && staged.upload != nil)
         put.release()
         await complete.reached()
         #expect(staged.stage == .unverified)
         complete.release()
         try await closing.value
-        #expect(staged.stage == nil && !staged.hasUpload)
+        #expect(staged.stage == nil && staged.upload == nil)
         self.mount.fileSystem.release(handle)
     }
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import faultplan
-from mountkit import Mount, check, counting, fails, memory, python, read, without_uploads, write
+from mountkit import Mount, check, counting, fails, memory, python, read, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -200,6 +200,27 @@ def test_a_driver_that_dies_while_a_file_goes_up_leaves_the_old_one(
         # What was written and not promised is kept.
         (kept,) = (pathlib.Path(cache_dir) / filesystem / "recovered").iterdir()
         assert source.read_bytes().startswith(data := kept.read_bytes()) and len(data) >= PART
+
+
+@pytest.mark.parametrize("how", ["flushed", "left alone"])
+def test_an_upload_that_is_given_up_does_not_stay_on_the_server(deployed, request, how):
+    filesystem = deployed.create_filesystem(request.node.name)
+    content = deployed.content(filesystem)
+    data = pattern(20 * MIB)
+    with Mount(deployed, filesystem) as mount:
+        start = len(deployed.requests_log())
+        descriptor = os.open(mount / "f", os.O_WRONLY | os.O_CREAT)
+        os.ftruncate(descriptor, 32 * MIB)
+        os.pwrite(descriptor, data, 0)
+        poll(lambda: sum(entry.method == "PUT" for entry in deployed.requests_log(start)) >= 2, what="two parts")
+        os.ftruncate(descriptor, 5)
+        os.close(descriptor)
+        assert content.read("f") == data[:5]
+        if how == "flushed":
+            assert tetherfs("flush", mount.path).returncode == 0
+            assert content.tree() == {"f": data[:5]}
+        poll(lambda: content.names() == ["f"], what="end of what is left of the upload")
+        assert os.listdir(mount.path) == ["f"]
 
 
 def test_a_part_that_fails_is_sent_again_alone(deployed, request, source):

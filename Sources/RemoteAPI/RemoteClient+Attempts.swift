@@ -17,7 +17,7 @@ extension RemoteClient {
     ///
     /// A key that the server refuses is read again, and if it has changed, the call repeated at once: it was not
     /// acted upon. What only reads and is slower than its peers by far is asked again beside the first request,
-    /// once, and the first good answer counts.
+    /// once, and the first good answer counts. A part of an upload is cut off and sent again then.
     ///
     /// - Throws: `.cancelled`, and nothing else.
     func attempt(
@@ -29,6 +29,9 @@ extension RemoteClient {
         // Who is seen to go through a tree or a directory may soon have as much under way as there is room for.
         let call = call.first(ofMany: body == nil && !urgency.isWaitedFor)
         let handle = TransferHandle(now: self.retry.clock.now)
+        if case .reader(let body) = call.body {
+            return try await self.sendPart(call, body.count, handle, urgency, at: place)
+        }
         guard call.method == .get else {
             guard let answer = await self.send(call, nil, handle, at: place) else { throw .cancelled }
             return answer
@@ -42,6 +45,31 @@ extension RemoteClient {
         let answer = await self.settle(first, second, body)
         guard let answer else { throw .cancelled }
         return answer
+    }
+
+    /// Sends a part, and once more, at once, if it stands still where its peers went on: it may arrive twice then, and in
+    /// any order (wire-protocol.md, Upload 2). Cut off, as its body is not for two who read it at once.
+    private func sendPart(
+        _ call: RemoteCall,
+        _ byteCount: UInt64,
+        _ handle: TransferHandle,
+        _ urgency: RequestUrgency,
+        at place: RequestQueue.Place
+    ) async throws(RemoteError) -> Result<HTTPResponse, CallFailure> {
+        let id = self.watch.add(part: byteCount, handle, urgency) {
+            guard self.timeToTurn(.zero) == nil else { return false }
+            handle.stop()
+            return true
+        }
+        let first = await self.send(call, nil, handle, at: place)
+        self.watch.remove(id, isUsual: first?.isSuccess == true && !handle.isStopped)
+        if let first { return first }
+        guard handle.isStopped, !Task.isCancelled else { throw .cancelled }
+        self.noteRepeated(call)
+        let place = try await self.enter(urgency, isSmall: call.sharesConnection)
+        let again = TransferHandle(now: self.retry.clock.now)
+        guard let second = await self.send(call, nil, again, at: place) else { throw .cancelled }
+        return second
     }
 
     /// Waits for the second request, where there is one and its answer is needed.

@@ -71,8 +71,11 @@ struct StallDetector {
     /// A request was sent.
     mutating func began(_ id: UInt64, kind: String, expected: UInt64?, at now: Duration) {
         self.requests[id] = Request(kind: kind, began: now, expected: expected)
-        self.budget = min(Self.budgetLimit, self.budget + Self.budgetPerRequest)
+        self.earn()
     }
+
+    /// A request was sent, by which others may be sent a second time.
+    mutating func earn() { self.budget = min(Self.budgetLimit, self.budget + Self.budgetPerRequest) }
 
     /// A request ended; `isUsual` where it ended by itself and well, so that others can be compared with it.
     mutating func ended(_ id: UInt64, _ progress: Progress, isUsual: Bool, at now: Duration) {

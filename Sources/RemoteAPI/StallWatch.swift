@@ -8,19 +8,29 @@ final class StallWatch: Sendable {
         let handle: TransferHandle
         let urgency: RequestUrgency
         var isRepeated = false
+        /// Whether it sends a part of an upload.
+        var isPart = false
         /// Asks again; returns whether it could.
         let askAgain: @Sendable () -> Bool
     }
 
     private struct State {
         var detector = StallDetector()
+        var standstills = StandstillDetector()
         var watched: [UInt64: Watched] = [:]
         var nextID: UInt64 = 0
         /// Whether somebody looks at them.
         var isLooking = false
 
-        func progress() -> [UInt64: StallDetector.Progress] {
-            self.watched.mapValues(\.handle.progress)
+        var isIdle: Bool { self.detector.isIdle && self.standstills.isIdle }
+
+        /// Takes note of how far all are.
+        ///
+        /// - Returns: Those that are slow by far.
+        mutating func look(at now: Duration) -> [UInt64] {
+            let parts = self.watched.filter(\.value.isPart).mapValues(\.handle.partProgress)
+            let others = self.watched.filter { !$0.value.isPart }.mapValues(\.handle.progress)
+            return self.detector.look(others, at: now) + self.standstills.look(parts, at: now)
         }
     }
 
@@ -49,12 +59,42 @@ final class StallWatch: Sendable {
         _ urgency: RequestUrgency,
         askAgain: @escaping @Sendable () -> Bool
     ) -> UInt64 {
+        self.add(Watched(handle: handle, urgency: urgency, askAgain: askAgain)) { state, id, now in
+            state.detector.began(id, kind: kind, expected: expected, at: now)
+            return state.detector.canCompare
+        }
+    }
+
+    /// Watches a part of an upload that is being sent, until it is removed.
+    ///
+    /// - Parameters:
+    ///   - byteCount: How large it is.
+    ///   - handle: What is seen of it.
+    ///   - urgency: Whether somebody waits for it.
+    ///   - cutOff: Cuts it off, to be sent again; returns whether it did.
+    /// - Returns: Its number.
+    func add(
+        part byteCount: UInt64,
+        _ handle: TransferHandle,
+        _ urgency: RequestUrgency,
+        cutOff: @escaping @Sendable () -> Bool
+    ) -> UInt64 {
+        let part = Watched(handle: handle, urgency: urgency, isPart: true, askAgain: cutOff)
+        return self.add(part) { state, id, now in
+            state.detector.earn()
+            state.standstills.began(id, byteCount: byteCount, at: now)
+            return state.standstills.canCompare
+        }
+    }
+
+    /// Watches something, and looks from now on if it is told that there is something to compare it with.
+    private func add(_ watched: Watched, _ begin: (inout State, UInt64, Duration) -> Bool) -> UInt64 {
         let now = self.clock.now()
         let (id, starts) = self.state.withLock { state in
             state.nextID += 1
-            state.detector.began(state.nextID, kind: kind, expected: expected, at: now)
-            state.watched[state.nextID] = Watched(handle: handle, urgency: urgency, askAgain: askAgain)
-            let starts = !state.isLooking && state.detector.canCompare
+            state.watched[state.nextID] = watched
+            let canCompare = begin(&state, state.nextID, now)
+            let starts = !state.isLooking && canCompare
             if starts { state.isLooking = true }
             return (state.nextID, starts)
         }
@@ -67,7 +107,11 @@ final class StallWatch: Sendable {
         let now = self.clock.now()
         self.state.withLock { state in
             guard let watched = state.watched.removeValue(forKey: id) else { return }
-            state.detector.ended(id, watched.handle.progress, isUsual: isUsual, at: now)
+            if watched.isPart {
+                state.standstills.ended(id, watched.handle.partProgress, isUsual: isUsual, at: now)
+            } else {
+                state.detector.ended(id, watched.handle.progress, isUsual: isUsual, at: now)
+            }
         }
     }
 
@@ -77,9 +121,9 @@ final class StallWatch: Sendable {
             do { try await self.clock.sleep(Self.interval) } catch { return }
             let now = self.clock.now()
             let (slow, isOver): ([UInt64], Bool) = self.state.withLock { state in
-                let slow = state.detector.look(state.progress(), at: now)
-                if state.detector.isIdle { state.isLooking = false }
-                return (slow, state.detector.isIdle)
+                let slow = state.look(at: now)
+                if state.isIdle { state.isLooking = false }
+                return (slow, state.isIdle)
             }
             for id in slow { self.repeatRequest(id) }
             if isOver { return }
@@ -106,5 +150,9 @@ final class StallWatch: Sendable {
 extension TransferHandle {
     fileprivate var progress: StallDetector.Progress {
         StallDetector.Progress(firstByte: self.firstByteMoment, received: self.receivedByteCount)
+    }
+
+    fileprivate var partProgress: StandstillDetector.Progress {
+        StandstillDetector.Progress(sent: self.sentByteCount, isPaused: self.isPaused)
     }
 }

@@ -224,6 +224,7 @@ final class CurlTransfer: @unchecked Sendable {
         }
         self.bytesSent += UInt64(count)
         self.traffic.sent.add(UInt64(count), ordering: .relaxed)
+        self.request.handle?.note(sent: count)
         self.hasMoved = true
         return .bytes(count)
     }

@@ -9,6 +9,8 @@ public final class TransferHandle: Sendable {
 
     private let now: @Sendable () -> Duration
     private let received = Atomic<UInt64>(0)
+    private let sent = Atomic<UInt64>(0)
+    private let paused = Atomic(false)
     /// By the sender's clock, in nanoseconds; none yet if negative.
     private let firstByte = Atomic<Int64>(-1)
     private let stopping = Mutex(Stopping())
@@ -29,6 +31,12 @@ public final class TransferHandle: Sendable {
         let nanoseconds = self.firstByte.load(ordering: .acquiring)
         return nanoseconds < 0 ? nil : .nanoseconds(nanoseconds)
     }
+
+    /// How many bytes of its own body, where that is read while it is sent, were given to the network.
+    public var sentByteCount: UInt64 { self.sent.load(ordering: .relaxed) }
+
+    /// Whether it waits for bytes of its own body.
+    public var isPaused: Bool { self.paused.load(ordering: .relaxed) }
 
     /// Whether it was ended here.
     public var isStopped: Bool { self.stopping.withLock(\.isStopped) }
@@ -53,6 +61,9 @@ public final class TransferHandle: Sendable {
         self.received.add(UInt64(count), ordering: .relaxed)
     }
 
+    /// Counts bytes of its own body; for transports.
+    public func note(sent count: Int) { self.sent.add(UInt64(count), ordering: .relaxed) }
+
     /// Has its sender told when the request begins, and ends, to wait for bytes of its own body.
     public func whenPaused(_ act: @escaping @Sendable (_ isPaused: Bool) -> Void) {
         self.pausing.withLock { $0 = act }
@@ -60,6 +71,7 @@ public final class TransferHandle: Sendable {
 
     /// Tells that it waits, or waits no more, for bytes of its own body; for transports, in turn, before it ends.
     public func note(isPaused: Bool) {
+        self.paused.store(isPaused, ordering: .relaxed)
         self.pausing.withLock { $0 }?(isPaused)
     }
 

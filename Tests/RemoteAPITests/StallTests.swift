@@ -9,6 +9,8 @@ import Transport
 struct StallTests {
     /// So many answers that later requests can be compared with them.
     private static let usual = (0..<StallDetector.leastHistory)
+    /// So many parts that a later one can be compared with them.
+    private static let parts = (0..<StandstillDetector.leastHistory)
 
     @Test("A read that stands still is asked again from where it is, and the sink gets every byte once")
     func read() async throws {
@@ -119,6 +121,39 @@ struct StallTests {
         #expect(service.client.counters.hedges == 1)
     }
 
+    @Test("A part that stands still where others went on is cut off and sent again at once, whole")
+    func part() async throws {
+        let service = try ScriptedService(
+            Self.parts.map { _ in .text(200) } + [.stalled([]), .text(200)],
+            retries: 0
+        )
+        for part in Self.parts { try await service.put(part) }
+        try await service.put(3)
+        #expect(service.ranges.suffix(2) == ["[U]:3000-4000", "[U]:3000-4000"])
+        #expect(service.transport.sent.suffix(2).allSatisfy { $0.bytes == pattern(1000) })
+        #expect(service.client.counters.hedges == 1)
+        #expect(service.client.counters.retries == 0)
+        #expect(service.client.counters.inFlight == 0)
+    }
+
+    @Test("A part that stands still is cut off once only")
+    func partOnce() async throws {
+        let service = try ScriptedService(
+            Self.parts.map { _ in .text(200) } + [.stalled([]), .stalled([])],
+            retries: 0
+        )
+        for part in Self.parts { try await service.put(part) }
+        let task = Task { await failure { () async throws(RemoteError) in try await service.put(3) } }
+        await service.transport.stalls.reached(2)
+        // Meanwhile another one is watched, and by that all are.
+        let other = Task { await failure { () async throws(RemoteError) in try await service.put(4) } }
+        _ = await other.value
+        #expect(service.client.counters.hedges == 1)
+        task.cancel()
+        #expect(await task.value == .cancelled)
+        #expect(service.client.counters.inFlight == 0)
+    }
+
     @Test("Cancelling ends both requests")
     func cancelled() async throws {
         let service = try ScriptedService(Self.usual.map { _ in .size(7) } + [.stalled([]), .stalled([])])
@@ -130,6 +165,14 @@ struct StallTests {
         task.cancel()
         #expect(await task.value == .cancelled)
         while service.client.counters.inFlight > 0 { await Task.yield() }
+    }
+}
+
+extension ScriptedService {
+    /// Sends a part of 1000 bytes.
+    fileprivate func put(_ part: Int) async throws(RemoteError) {
+        let body = ArrayReader(pattern(1000))
+        try await self.files.putPart(path("a"), uploadID("U"), at: UInt64(part) * 1000, body: body)
     }
 }
 

@@ -92,6 +92,7 @@ extension BodyReader {
             }
             guard let got, got > 0 else { return nil }
             all.append(contentsOf: buffer[..<got])
+            handle?.note(sent: got)
         }
         return all
     }

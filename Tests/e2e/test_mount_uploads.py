@@ -234,6 +234,23 @@ def test_a_part_that_fails_is_sent_again_alone(deployed, request, source):
     assert seen.calls["post"] == 2 and 5 <= seen.calls["put"] <= 7
 
 
+def test_a_part_that_stands_still_is_sent_again_on_another_connection(deployed, request, source):
+    filesystem = deployed.create_filesystem(request.node.name)
+    content = deployed.content(filesystem)
+    number = itertools.count(1)
+    stalled = faultplan.stall()
+    deployed.faults.add("put", lambda it: stalled(it) if next(number) == 2 else it.answer(), times=None)
+    # Nothing is repeated, so that a part which nobody asks for again fails the close.
+    with Mount(deployed, filesystem, "--retries", 0, "--request-timeout", 30) as mount:
+        with counting(deployed) as seen:
+            write(mount / "f", source.read_bytes())
+        assert content.read("f") == source.read_bytes()
+        # The one that stands still is there all the while, and is no answered one.
+        poll(lambda: deployed.gauge.now["put"] == 1, what="end of all other parts")
+        assert seen.calls["post"] == 2 and seen.calls["put"] == 5
+        deployed.faults.clear()
+
+
 def outage_after(count):
     """Answers so many requests, and none after them."""
     seen = itertools.count()

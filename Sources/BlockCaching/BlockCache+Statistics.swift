@@ -19,7 +19,7 @@ extension BlockCache {
         public var memoryByteCount = 0
     }
 
-    /// What all buffers of blocks take, in bytes: those in memory for readers, and also what comes in, waits for the disk or
-    /// is on its way to the kernel.
-    public static var bufferByteCount: Int { ByteBuffer.blockByteCountInUse }
+    /// What all buffers take, in bytes: the blocks in memory for readers, and also what comes in, waits for the disk or to
+    /// be written, or is on its way to the kernel.
+    public static var bufferByteCount: Int { ByteBuffer.byteCountInUse }
 }

@@ -232,15 +232,14 @@ extension FuseOperations {
                 return
             }
             // libfuse's buffer lives only as long as this call.
-            let copy = ByteBuffer(count: count)
-            copy.uninitialized.copyMemory(from: bytes)
+            let held = try self.fileSystem.hold(bytes)
             self.later(
                 request,
                 "write",
                 changes: true,
                 { () throws(FileSystemError) in
                     defer { announced.end() }
-                    try await self.fileSystem.write(file.handle, copy, at: offset, by: process)
+                    try await self.fileSystem.write(file.handle, held, at: offset, by: process)
                     self.activity.didWrite(count)
                 },
                 reply: { request, _ in fuse_reply_write(request, count) }

@@ -33,7 +33,9 @@ enum BufferPool {
     /// Uninitialised memory of `byteCount` bytes, on a page's boundary, for ``release(_:)``.
     static func allocate(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
         guard byteCount == self.pooledByteCount else {
-            return .allocate(byteCount: max(byteCount, 1), alignment: 4096)
+            let count = max(byteCount, 1)
+            self.free.withLock { $0.usedByteCount += count }
+            return .allocate(byteCount: count, alignment: 4096)
         }
         let pointer = self.free.withLock { free in
             free.usedByteCount += byteCount
@@ -52,6 +54,7 @@ enum BufferPool {
     static func release(_ memory: UnsafeMutableRawBufferPointer) {
         guard memory.count == self.pooledByteCount, let pointer = memory.baseAddress else {
             memory.deallocate()
+            self.free.withLock { $0.usedByteCount -= memory.count }
             return
         }
         let isKept = self.free.withLock { free in

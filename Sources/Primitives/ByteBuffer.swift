@@ -19,8 +19,8 @@ public final class ByteBuffer: @unchecked Sendable {
     /// The length in bytes.
     public let count: Int
 
-    /// What all buffers of 64 KiB take together, whoever has them, in bytes.
-    public static var blockByteCountInUse: Int { BufferPool.usedByteCount }
+    /// What all buffers take together, whoever has them, in bytes.
+    public static var byteCountInUse: Int { BufferPool.usedByteCount }
 
     /// The bytes, to be read.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: self.memory[..<self.count]) }

@@ -340,6 +340,13 @@ extension FileSystem {
         return true
     }
 
+    /// Copies bytes that ``writeNow(_:_:at:by:)`` did not take, to be given to ``write(_:_:at:by:)``.
+    ///
+    /// - Throws: The local disk's error.
+    public func hold(_ bytes: UnsafeRawBufferPointer) throws(FileSystemError) -> HeldWrite {
+        do throws(Errno) { return try self.heldWrites.hold(bytes) } catch { throw .local(error) }
+    }
+
     /// Writes bytes to a file, waiting for an upload that holds it still.
     ///
     /// - Parameters:
@@ -350,13 +357,13 @@ extension FileSystem {
     /// - Throws: Why it was not done.
     public func write(
         _ handle: FileHandle,
-        _ bytes: ByteBuffer,
+        _ bytes: HeldWrite,
         at offset: UInt64,
         by process: Int32
     ) async throws(FileSystemError) {
         try self.checkEnd(offset, bytes.count)
         try await self.modify(handle.content) { staged throws(Errno) in
-            try staged.write(bytes.bytes, at: offset)
+            try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
         }
         handle.writers.withLock { $0.insert(process) }
         self.didWrite(offset..<offset + UInt64(bytes.count), to: handle.content, by: process)

@@ -33,6 +33,7 @@ public final class FileSystem: Sendable {
     let names = KeyedLocks<NameKey>()
     let uploader: Uploader
     let sizeGuess = Mutex<SizeGuess?>(nil)
+    let heldWrites: HeldWrites
     /// What is uploaded in the background.
     let queue = UploadQueue()
     /// What became of bytes that could not go where they were written.
@@ -78,6 +79,7 @@ public final class FileSystem: Sendable {
             lanes: lanes,
             logger: logger
         )
+        self.heldWrites = HeldWrites(limit: options.heldByteLimit, staging)
         self.ahead = ContentsAhead(namespace: namespace, cache: cache, remote: remote)
         staging.setSpareBytes { [weak self] in self?.freeRetained($0) ?? false }
         self.uploader.begun.whenIdle { [weak self] in self?.deleteGivenUpUploadsSoon() }

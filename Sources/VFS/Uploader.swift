@@ -145,7 +145,12 @@ struct Uploader: Sendable {
         guard let staged = source.staged else { return try await self.baseSlices(of: range, source) }
         let pieces = staged.pieces(of: range)
         guard pieces.contains(where: \.isHere) else { return try await self.baseSlices(of: range, source) }
-        self.fetchMissing(pieces.filter { !$0.isHere }.map(\.range), source)
+        let missing = pieces.filter { !$0.isHere }.map(\.range)
+        self.fetchMissing(missing, source)
+        // What is waited for first, in blocks that the cache counts.
+        var fetched: [[ByteSlice]] = []
+        for piece in missing { fetched.append(try await self.baseSlices(of: piece, source)) }
+        var rest = fetched[...]
         // One buffer: there may be a piece for every other byte.
         let buffer = ByteBuffer(count: range.count)
         var filled = 0
@@ -161,7 +166,7 @@ struct Uploader: Sendable {
                 }
             } else {
                 var copied = 0
-                for slice in try await self.baseSlices(of: piece, source) {
+                for slice in rest.popFirst() ?? [] {
                     UnsafeMutableRawBufferPointer(rebasing: room[copied...]).copyMemory(from: slice.bytes)
                     copied += slice.range.count
                 }

@@ -279,7 +279,9 @@ final class Mount: Sendable {
         let buffer = ByteBuffer(count: bytes.count)
         buffer.uninitialized.copyBytes(from: bytes)
         let isDone = try self.fileSystem.writeNow(handle, buffer.bytes, at: UInt64(offset), by: process)
-        if !isDone { try await self.fileSystem.write(handle, buffer, at: UInt64(offset), by: process) }
+        if isDone { return }
+        let held = try self.fileSystem.hold(buffer.bytes)
+        try await self.fileSystem.write(handle, held, at: UInt64(offset), by: process)
     }
 
     func read(_ handle: FileHandle, _ range: Range<Int> = 0..<1 << 20) async throws(FileSystemError)

@@ -64,9 +64,10 @@ struct RunningUploadTests {
             #expect(isPending)
             #expect(try await mount.read(handle, 0..<50) == pattern(50))
             let announced = handle.announcedWrite(50..<51)
+            let held = try mount.fileSystem.hold(byte.bytes)
             return Task {
                 defer { withExtendedLifetime(announced) {} }
-                try await mount.fileSystem.write(handle, byte, at: 50, by: Mount.process)
+                try await mount.fileSystem.write(handle, held, at: 50, by: Mount.process)
             }
         }
         try await writing.value
@@ -251,5 +252,29 @@ struct RunningUploadTests {
         #expect(try await mount.read(reader, 0..<100) == pattern(100))
         mount.fileSystem.release(reader)
         #expect(try await mount.get("a") == pattern(100, from: 7))
+    }
+
+    @Test("Writes that are more than may wait in memory wait on the local disk, and leave nothing there")
+    func heldOnDisk() async throws {
+        var options = WriteOptions()
+        options.heldByteLimit = 100
+        let mount = try Mount(writes: options)
+        let handle = try await mount.create("a")
+        do {
+            let held = try (0..<3).map { part in
+                try pattern(80, from: part * 80).withUnsafeBytes { try mount.fileSystem.hold($0) }
+            }
+            // What was written to the file itself, and two of them.
+            #expect(mount.staged.count == 3)
+            for (part, bytes) in held.enumerated() {
+                try await mount.fileSystem.write(handle, bytes, at: UInt64(part * 80), by: Mount.process)
+            }
+        }
+        #expect(mount.staged.count == 1)
+        // There is room in memory again.
+        _ = try pattern(80).withUnsafeBytes { try mount.fileSystem.hold($0) }
+        #expect(mount.staged.count == 1)
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "a") == pattern(240))
     }
 }

@@ -1,9 +1,15 @@
 """What writing costs of memory: little, however much it is, as it is on the local disk until it is sent."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
+import faultplan
 from mountkit import Mount, memory, python, tetherfs
 from servercalls import pattern
+from serverkit import poll
 
 MIB = 1 << 20
 BUDGET = 64 * MIB
@@ -20,6 +26,16 @@ file, count = os.open(sys.argv[1], os.O_WRONLY), int(sys.argv[2])
 for number in range(count):
     os.pwrite(file, b"w" * 4096, number * 7919 % count * 8192)
 os.close(file)
+"""
+# To a file each, all at once, when a line comes.
+TOGETHER = """
+import concurrent.futures, os, sys
+count, piece = int(sys.argv[2]), b"w" * (1 << 20)
+files = [os.open(f"{sys.argv[1]}/{number}", os.O_WRONLY) for number in range(count)]
+print("open", flush=True)
+sys.stdin.readline()
+with concurrent.futures.ThreadPoolExecutor(count) as pool:
+    assert set(pool.map(lambda file: os.pwrite(file, piece, 0), files)) == {len(piece)}
 """
 # By many at once: they wait for the local disk together.
 MAKE = """
@@ -49,6 +65,12 @@ def mounted(our_server, request):
     return make
 
 
+def requests(mount):
+    """How many requests are under way, or wait for that."""
+    server = json.loads(tetherfs("status", mount.path, "--json").stdout)["server"]
+    return server["inFlight"] + server["queued"]
+
+
 def stays_bounded(mount, idle, by=BUDGET):
     assert memory(mount.pid, "VmHWM") <= idle + by
 
@@ -73,6 +95,31 @@ def test_memory_stays_bounded_while_a_large_file_is_written_in_many_places(mount
         python(SCATTER, mount / "f", str(count), timeout=120)
         stays_bounded(mount, idle)
     assert mounted.content.read("f") == (b"w" * 4096 + bytes(4096)) * count
+
+
+def test_memory_stays_bounded_while_many_writes_wait_for_the_server(deployed, request):
+    count = 150
+    filesystem = deployed.create_filesystem(request.node.name)
+    content = deployed.content(filesystem)
+    for number in range(count):
+        content.write(str(number), b"old")
+    with Mount(deployed, filesystem, "--metadata-ttl", 0) as mount:
+        idle = memory(mount.pid, "VmRSS")
+        writer = subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, mount.path, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert writer.stdout.readline() == b"open\n"
+            # Each write asks for the size of what it is written over.
+            deployed.faults.add("size", faultplan.stall(), times=None)
+            writer.stdin.write(b"\n")
+            writer.stdin.flush()
+            poll(lambda: requests(mount) >= count, timeout=30, what="all writes waiting")
+            deployed.faults.clear()
+            assert writer.wait(60) == 0
+        finally:
+            writer.kill()
+        stays_bounded(mount, idle, 128 * MIB)
+    assert content.tree() == {str(number): b"w" * MIB for number in range(count)}
 
 
 def test_memory_stays_bounded_by_8_kib_a_file_while_files_wait(mounted):

@@ -86,6 +86,7 @@ struct MountConfiguration: Sendable {
         self.writes.retainedByteLimit = min(2 << 30, UInt64(max(0, self.diskCacheByteCount - 4 << 20)) / 8)
         // An eighth of the memory, as each takes some 3 KiB.
         self.writes.waitingLimit = self.memoryByteCount / 8 / (3 << 10)
+        self.writes.heldByteLimit = self.memoryByteCount / 8
         self.metricsAddress = try layers.metricsAddress(.metricsListen)
         self.isForeground = layers.isOn(.foreground)
         self.isReadOnly = layers.isOn(.readOnly)

@@ -36,9 +36,38 @@ struct RenameConflictTests {
         hold.release()
         let error = await renaming.value
         _ = await draining.value
-        while !(await mount.fileSystem.drain()).isEmpty {}
+        for _ in 0..<10 where !(await mount.fileSystem.drain()).isEmpty {}
         #expect(mount.remote.bytes(of: "a") == pattern(33))
         #expect(mount.remote.bytes(of: "b") == (error == nil ? pattern(350) : pattern(60)))
+        #expect(mount.remote.tree.contains { mount.remote.bytes(of: $0) == pattern(350) })
+    }
+
+    @Test(
+        "A name that an upload found to be somebody else's is not deleted or replaced by who waited for that upload",
+        arguments: [true, false]
+    )
+    func setAsideTarget(isDeleted: Bool) async throws {
+        let mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100), writes: .waiting)
+        mount.remote.put("a", pattern(10))
+        mount.remote.put("b", pattern(20))
+        try await mount.put("a", pattern(350))
+        mount.remote.put("a", pattern(33))
+        let hold = mount.remote.hold(.putPart)
+        let sizes = mount.remote.count(.size)
+        let fileSystem = mount.fileSystem
+        let draining = Task { await fileSystem.drain() }
+        await hold.reached()
+        await mount.remote.ended(.size, sizes + 1)
+        let changing = Task.immediate {
+            await failure { () throws(FileSystemError) in
+                if isDeleted { try await mount.unlink("a") } else { try await mount.rename("b", "a") }
+            }
+        }
+        hold.release()
+        #expect(await changing.value == .changedOnServer)
+        _ = await draining.value
+        for _ in 0..<10 where !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.bytes(of: "a") == pattern(33) && mount.remote.bytes(of: "b") == pattern(20))
         #expect(mount.remote.tree.contains { mount.remote.bytes(of: $0) == pattern(350) })
     }
 
@@ -152,8 +181,14 @@ struct RenameConflictTests {
         journal.advanceMove(id, to: .deleting)
         let next = try await mount.killed()
         let resumed = next.fileSystem.staging.journal
-        while try await !resumed.moves().isEmpty { await Task.yield() }
-        while resumed.syncedCommitCount == 0 { await Task.yield() }
-        #expect(next.remote.tree == ["x/", "x/a"])
+        // Who waits for the old name has it once the rename has ended.
+        let hold = next.remote.hold(.makeDirectory)
+        let making = Task { try await next.mkdir("d") }
+        await hold.reached()
+        #expect(resumed.syncedCommitCount > 0)
+        #expect(try await resumed.moves().isEmpty)
+        hold.release()
+        try await making.value
+        #expect(next.remote.tree == ["d/", "x/", "x/a"])
     }
 }

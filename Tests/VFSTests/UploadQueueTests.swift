@@ -40,9 +40,10 @@ struct UploadQueueTests {
 
     @Test("Files at which the service fails, each for itself, keep nobody from waiting for the others")
     func failures() async throws {
-        // Large ones, of which few go up at once: the failures are one after another.
-        let contents = try self.contents(12, byteCount: 64 << 20)
-        let tried = await self.tried(contents) { $0.rawValue < 10 ? .failedForNow : .done }
+        // Large ones, of which few go up at once: the failures are one after another, and with a pause after each it would
+        // take many minutes.
+        let contents = try self.contents(40, byteCount: 64 << 20)
+        let tried = await self.tried(contents) { $0.rawValue < 38 ? .failedForNow : .done }
         #expect(tried == Set(contents.map(\.inode)))
     }
 

@@ -74,7 +74,7 @@ extension FileSystem {
             }
             // A clean one is the service's file: what it lacks need not be put together.
             if staged.isDirty || content.isOnItsOwn {
-                let task = Task { completion(await self.readMixed(content, staged, base, range)) }
+                let task = Task { completion(await self.readMixed(content, staged, base, range, isDirect)) }
                 return .pending { task.cancel() }
             }
             // It may have been uploaded since: it is clean only once the version that it became is known.
@@ -234,7 +234,8 @@ extension FileSystem {
         _ content: FileContent,
         _ staged: StagedFile,
         _ base: FileVersion?,
-        _ range: Range<UInt64>
+        _ range: Range<UInt64>,
+        _ isDirect: Bool
     ) async -> Result<[ByteSlice], FileSystemError> {
         let source = Uploader.Source(staged: staged, base: base, size: staged.size) {
             self.namespace.path(of: content.inode)
@@ -242,7 +243,17 @@ extension FileSystem {
         do throws(FileSystemError) {
             return .success(try await self.uploader.slices(of: range, source))
         } catch {
-            return .failure(error)
+            guard [.changedOnServer, .stale, .remote(.notFound)].contains(error) else {
+                return .failure(error)
+            }
+            // An upload may have become the file in the meantime, perhaps under another name: then what is here has that
+            // as its base, once the service's answer has come.
+            if content.state.withLock({ $0.isCompleting }) { await content.transfer.shared {} }
+            let isPast = content.state.withLock { state in
+                state.staged !== staged || state.base?.content != base?.content
+            }
+            guard isPast else { return .failure(error) }
+            return await self.readPresent(content, range, isDirect, after: .changedOnServer)
         }
     }
 
@@ -292,7 +303,7 @@ extension FileSystem {
             for _ in 0..<Self.growthCount {
                 // Unlinked, replaced or written to meanwhile: its bytes were brought here.
                 if let (staged, base) = self.stagedAlone(content) {
-                    return await self.readMixed(content, staged, base, range)
+                    return await self.readMixed(content, staged, base, range, isDirect)
                 }
                 let version = try await self.version(of: content.inode)
                 guard self.stagedAlone(content) == nil else { continue }

@@ -35,7 +35,8 @@ final class Mount: Sendable {
         over remote: InMemoryRemote? = nil,
         in directory: TemporaryDirectory = TemporaryDirectory(),
         boot: String = Journal.currentBoot(),
-        extentLimit: Int = 16_384
+        extentLimit: Int = 16_384,
+        blockBudget: Int = 64 << 20
     ) throws {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -70,7 +71,7 @@ final class Mount: Sendable {
         self.fileSystem = FileSystem(
             remote: self.faulty,
             namespace: namespace,
-            cache: BlockCache(remote: self.faulty, memoryBudget: 64 << 20),
+            cache: BlockCache(remote: self.faulty, memoryBudget: blockBudget),
             staging: staging,
             options: writes,
             lanes: lanes,

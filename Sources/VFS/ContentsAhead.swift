@@ -209,7 +209,9 @@ final class ContentsAhead: Sendable {
             content: version.content,
             size: version.size,
             outdated: { self.namespace.endVersion(version.content, of: file) },
-            path: { self.namespace.mark(of: file)?.path }
+            // Who opens the file joins what is on its way: also where it is written to, or gets another name, before that
+            // is asked for.
+            path: { self.namespace.path(of: file.inode) ?? self.namespace.mark(of: file)?.path }
         )
         reader.readAhead(source, 0..<count)
     }

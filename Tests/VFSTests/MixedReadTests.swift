@@ -60,4 +60,37 @@ struct MixedReadTests {
         #expect(try await reading.value == pattern(100, from: 200_000))
         try await mount.close(writer)
     }
+
+    @Test("Who writes to a file that is being fetched ahead of a walk, and reads on, gets its bytes")
+    func fetchedAhead() async throws {
+        let hook = Hook()
+        // Asked for the time before a request is sent.
+        let mount = try Mount(blockTime: {
+            hook.runOnce()
+            return .now
+        })
+        for name in ["d/f100", "d/f101", "d/f102"] { mount.remote.put(name, pattern(200_000)) }
+        _ = try await mount.list("d")
+        let writer = try await mount.open("d/f102", writes: true)
+        defer { mount.fileSystem.release(writer) }
+        let inode = try await mount.inode("d/f102")
+        let version = try #require(mount.fileSystem.namespace.knownVersion(of: inode))
+        let one = ByteBuffer(count: 1)
+        one.uninitialized.copyBytes(from: [255])
+        let answer = OneShot<Result<[ByteSlice], BlockError>>()
+        hook.set {
+            _ = try? mount.fileSystem.writeNow(writer, one.bytes, at: 0, by: Mount.process)
+            // What a read does of a file that is partly here.
+            let source = BlockSource(content: version.content, size: version.size) {
+                mount.fileSystem.namespace.path(of: inode)
+            }
+            let outcome = mount.fileSystem.cache.read(source, 100_000..<100_010) { answer.resolve($0) }
+            if case .ready = outcome { Issue.record("nothing is fetched ahead") }
+        }
+        for name in ["d/f100", "d/f101"] {
+            mount.fileSystem.ahead.didBeginReading(try await mount.inode(name), size: 10, at: 0)
+        }
+        let slices = try #require(await answer.wait()).get()
+        #expect(slices.flatMap { Array($0.bytes) } == pattern(10, from: 100_000))
+    }
 }

@@ -36,7 +36,8 @@ final class Mount: Sendable {
         in directory: TemporaryDirectory = TemporaryDirectory(),
         boot: String = Journal.currentBoot(),
         extentLimit: Int = 16_384,
-        blockBudget: Int = 64 << 20
+        blockBudget: Int = 64 << 20,
+        blockTime: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) throws {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -71,7 +72,7 @@ final class Mount: Sendable {
         self.fileSystem = FileSystem(
             remote: self.faulty,
             namespace: namespace,
-            cache: BlockCache(remote: self.faulty, memoryBudget: blockBudget),
+            cache: BlockCache(remote: self.faulty, memoryBudget: blockBudget, now: blockTime),
             staging: staging,
             options: writes,
             lanes: lanes,

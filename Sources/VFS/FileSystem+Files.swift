@@ -380,26 +380,12 @@ extension FileSystem {
         self.release(handle)
     }
 
-    /// Closes a handle. What its last flush did not cover, such as pages of a mapping, is uploaded from here.
+    /// Closes a handle.
     public func release(_ handle: FileHandle) {
         let content = handle.content
         if handle.isReadable { content.state.withLock { $0.readerCount -= 1 } }
         handle.reader.close()
         if handle.isReadable, !handle.isWritable, handle.isUnread { self.ahead.didNotRead(content.inode) }
         self.endUse(content)
-        guard content.state.withLock({ $0.useCount == 0 }) else { return }
-        content.staged?.endReservation()
-        guard content.isDirty else { return }
-        if self.isWrittenBack(content) {
-            self.saveSoon(content)
-        } else if content.state.withLock({ $0.lastError == nil }) {
-            // The same one: it has unsent bytes.
-            let kept = self.use(content.inode)
-            content.staged?.recordPending()
-            Task {
-                _ = await self.uploadUntilClean(kept)
-                self.endUse(kept)
-            }
-        }
     }
 }

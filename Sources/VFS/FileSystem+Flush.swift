@@ -51,6 +51,24 @@ extension FileSystem {
         try await self.save(handle.content)
     }
 
+    /// Nobody uses a file any more: what no flush covered, such as pages of a mapping, is uploaded from here.
+    func uploadRest(of content: FileContent) {
+        content.staged?.endReservation()
+        guard content.isDirty else { return }
+        if self.isWrittenBack(content) {
+            self.saveSoon(content)
+        } else if content.state.withLock({ $0.lastError == nil }) {
+            // The same one: it has unsent bytes.
+            let kept = self.use(content.inode)
+            content.staged?.recordPending()
+            Task {
+                // What fails waits for the next close, or for whoever waits for all.
+                let isDone = (try? await self.uploadUntilClean(kept).get()) != nil
+                self.endUse(kept, uploadsRest: isDone)
+            }
+        }
+    }
+
     /// Uploads what a content has that the service has not.
     ///
     /// A cancelled caller stops waiting; the upload goes on, and its failure is the next flush's.

@@ -237,7 +237,7 @@ extension FileSystem {
         namespace.didWrite(inode, size: file.size, at: FileTime(seconds: record.time, nanoseconds: 0))
         if record.state == .failed { file.recordPending() }
         self.enqueue(content)
-        self.endUse(content)
+        self.endUse(content, uploadsRest: false)
     }
 
     private func keep(_ leftover: StagingStore.Leftover, _ reason: String) {

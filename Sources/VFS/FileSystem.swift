@@ -107,10 +107,16 @@ public final class FileSystem: Sendable {
     }
 
     /// Ends ``use(_:)``.
-    func endUse(_ content: FileContent) {
+    ///
+    /// - Parameters:
+    ///   - content: The content.
+    ///   - uploadsRest: Whether what no flush covered is uploaded if nobody uses it any more. That is so whoever is the
+    ///     last: the last handle may have been closed while something else had it in use.
+    func endUse(_ content: FileContent, uploadsRest: Bool = true) {
         self.letGo(content) { $0.useCount -= 1 }
         // In this order: what may not stay goes only once nobody uses it.
         self.retain(content)
+        if uploadsRest, content.state.withLock({ $0.useCount == 0 }) { self.uploadRest(of: content) }
     }
 
     /// Changes what keeps a content, and lets it go if nothing does: no user, no unsent bytes, nothing worth keeping.

@@ -1,0 +1,43 @@
+import TestKit
+import Testing
+
+@testable import VFS
+
+@Suite("What no close covers gets to the service all the same", .timeLimit(.minutes(5)))
+struct LeftUnsentTests {
+    @Test(
+        "What was written through a mapping is uploaded though the file's last handle goes during its rename"
+    )
+    func releasedDuringRename() async throws {
+        let mount = try Mount(.strict, writes: WriteOptions(mode: .writeBack))
+        mount.remote.put("b", pattern(7))
+        #expect(try await mount.size("b") == 7)
+        mount.expire()
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(100))
+        let sizes = mount.remote.hold(.size)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await sizes.reached()
+        mount.fileSystem.release(handle)
+        sizes.release()
+        try await renaming.value
+        try await mount.reached { mount.remote.bytes(of: "b") == pattern(100) }
+    }
+
+    @Test(
+        "In sync mode, what is written through a mapping while the last such pages are uploaded is uploaded too"
+    )
+    func releasedDuringUpload() async throws {
+        let mount = try Mount()
+        let first = try await mount.create("a")
+        try await mount.write(first, pattern(100))
+        let complete = mount.remote.hold(.completeUpload, .beforeAnswering)
+        mount.fileSystem.release(first)
+        await complete.reached()
+        let second = try await mount.open("a", writes: true)
+        try await mount.write(second, pattern(200))
+        mount.fileSystem.release(second)
+        complete.release()
+        try await mount.reached { mount.remote.bytes(of: "a") == pattern(200) }
+    }
+}

@@ -170,7 +170,11 @@ extension FileSystem {
         let former = isCovered ? nil : content.former
         // Who writes for ever, and has that synced now and then, must wait in the end.
         let isPatient = isForced || content.state.withLock { $0.outrunCount >= 3 }
-        guard isPatient || isCovered || former != nil else { return .skipped }
+        guard isPatient || isCovered || former != nil else {
+            // Somebody else wrote while a close made it durable: that counts like a write during an upload.
+            if content.staged?.holdsPromise == true { content.state.withLock { $0.outrunCount += 1 } }
+            return .skipped
+        }
         let result = await self.uploadNow(content, former: former, isPatient: isPatient)
         // Others go up in its place, however long that takes.
         guard let result else { return .heldUp }

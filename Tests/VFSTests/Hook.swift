@@ -7,6 +7,9 @@ final class Hook: Sendable {
     /// Has it done from now on, or not any more.
     func set(_ action: (@Sendable () -> Void)?) { self.action.withLock { $0 = action } }
 
+    /// Does it.
+    func run() { self.action.withLock { $0 }?() }
+
     /// Does it, and not again.
     func runOnce() {
         let action = self.action.withLock { action in

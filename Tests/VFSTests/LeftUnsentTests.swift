@@ -1,9 +1,11 @@
+import Glibc
+import Primitives
 import TestKit
 import Testing
 
 @testable import VFS
 
-@Suite("What no close covers gets to the service all the same", .timeLimit(.minutes(5)))
+@Suite("What was closed and what no close covers get to the service all the same", .timeLimit(.minutes(5)))
 struct LeftUnsentTests {
     @Test(
         "What was written through a mapping is uploaded though the file's last handle goes during its rename"
@@ -39,5 +41,34 @@ struct LeftUnsentTests {
         mount.fileSystem.release(second)
         complete.release()
         try await mount.reached { mount.remote.bytes(of: "a") == pattern(200) }
+    }
+
+    @Test(
+        "A file that is closed again and again is uploaded, though another process writes to it during each close"
+    )
+    func outrunCloses() async throws {
+        let hook = Hook()
+        let mount = try Mount(
+            .strict,
+            writes: WriteOptions(mode: .writeBack),
+            syncFile: { descriptor in
+                hook.run()
+                return fdatasync(descriptor)
+            }
+        )
+        let other = try await mount.create("a")
+        let one = ByteBuffer(count: 1)
+        one.uninitialized.copyBytes(from: [1])
+        hook.set { _ = try? mount.fileSystem.writeNow(other, one.bytes, at: 0, by: 7) }
+        for _ in 0..<10 {
+            let handle = try await mount.open("a", writes: true)
+            try await mount.write(handle, [2], at: 1)
+            try await mount.close(handle)
+            while mount.fileSystem.queue.runningCount > 0 { await Task.yield() }
+        }
+        #expect(mount.remote.bytes(of: "a") == [1, 2])
+        hook.set(nil)
+        mount.fileSystem.release(other)
+        await mount.waitUntilUploaded()
     }
 }

@@ -1,4 +1,5 @@
 import BlockCaching
+import Glibc
 import Inodes
 import Primitives
 import RemoteAPI
@@ -37,7 +38,8 @@ final class Mount: Sendable {
         boot: String = Journal.currentBoot(),
         extentLimit: Int = 16_384,
         blockBudget: Int = 64 << 20,
-        blockTime: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+        blockTime: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
+        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) }
     ) throws {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -51,6 +53,7 @@ final class Mount: Sendable {
             recovers: true,
             makeRoom: { _ in false },
             boot: boot,
+            syncFile: syncFile,
             extentLimit: extentLimit,
             logger: self.log.logger
         )

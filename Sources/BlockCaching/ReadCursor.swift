@@ -10,6 +10,8 @@ struct ReadCursor {
     private var reached: UInt64
     /// How much is to be ahead of the reader, in bytes.
     private var window: UInt64 = 0
+    /// How many reads had gone on nowhere when it was last read.
+    private var strayCount: Int
 
     private static let leastRequest: UInt64 = 1 << 20
     private static let largestRequest: UInt64 = 16 << 20
@@ -18,9 +20,16 @@ struct ReadCursor {
     /// What two reads of an established stream may lie apart while one between them is still to come.
     private static let slack: UInt64 = 2 << 20
     private static let keptBehind: UInt64 = 8 << 20
+    /// So many reads elsewhere are as nothing to a stream, as of a table's index between its rows.
+    private static let patience = 4
 
     /// Begins where a read begins that goes on nowhere else.
-    init(at place: UInt64) {
+    ///
+    /// - Parameters:
+    ///   - place: Where, in bytes from the file's start.
+    ///   - strayCount: How many such reads there were, this one included.
+    init(at place: UInt64, after strayCount: Int) {
+        self.strayCount = strayCount
         self.covered = place..<place
         self.reached = place
         self.lastCount = 0
@@ -38,6 +47,18 @@ struct ReadCursor {
             gap = 0
         }
         return gap <= slack ? gap : nil
+    }
+
+    /// The reader comes back: the more often it read here and there meanwhile, the less it is taken to go on from here.
+    ///
+    /// - Parameter strayCount: How many reads went on nowhere so far.
+    /// - Returns: `false` if it is not taken to do so at all.
+    mutating func resume(after strayCount: Int) -> Bool {
+        let count = strayCount - self.strayCount - Self.patience
+        self.strayCount = strayCount
+        guard count > 0, self.window > 0 else { return true }
+        self.window >>= UInt64(count)
+        return self.window >= Self.leastRequest
     }
 
     /// Takes a read that goes on here into account.

@@ -3,6 +3,8 @@ struct ReadPatterns {
     /// The places where it is read in order, the one read last at the end.
     private var cursors: [ReadCursor] = []
     private var strides = StrideDetector()
+    /// How many reads went on nowhere so far: the clock by which a cursor is out of use.
+    private var strayCount = 0
 
     /// As many as a reader of a table's columns has.
     private static let maximumCursorCount = 32
@@ -26,11 +28,14 @@ struct ReadPatterns {
         }.min { $0.distance < $1.distance }
         if let near {
             var cursor = self.cursors.remove(at: near.index)
-            defer { self.cursors.append(cursor) }
-            return cursor.advance(range, hadToWait: hadToWait, size: size, allowance: allowance)
+            if cursor.resume(after: self.strayCount) {
+                defer { self.cursors.append(cursor) }
+                return cursor.advance(range, hadToWait: hadToWait, size: size, allowance: allowance)
+            }
         }
         if self.cursors.count == Self.maximumCursorCount { self.cursors.removeFirst() }
-        var cursor = ReadCursor(at: range.lowerBound)
+        self.strayCount += 1
+        var cursor = ReadCursor(at: range.lowerBound, after: self.strayCount)
         let ahead = cursor.advance(range, hadToWait: hadToWait, size: size, allowance: allowance)
         self.cursors.append(cursor)
         return ahead + self.strides.advance(range, size: size, allowance: allowance)

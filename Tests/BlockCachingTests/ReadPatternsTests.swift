@@ -144,6 +144,63 @@ struct ReadPatternsTests {
         }
         #expect(!ahead.isEmpty)
         #expect(zip(ahead, ahead.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+    @Test(
+        "Two reads in order where a stream was left for reads here and there fetch no more than a new one does",
+        arguments: [(64, 0), (128, 8)] as [(UInt64, UInt64)]
+    )
+    func leftStream(count: UInt64, limit: UInt64) {
+        var patterns = ReadPatterns()
+        let (start, count) = (500 * mib, count * kib)
+        for index in 0..<3 as Range<UInt64> { _ = self.read(&patterns, start + index * count, count) }
+        for index in 1...16 as ClosedRange<UInt64> {
+            #expect(self.read(&patterns, index * index * mib, 4096).isEmpty)
+        }
+        var ahead = 0 as UInt64
+        for index in 3..<5 as Range<UInt64> {
+            ahead += self.read(&patterns, start + index * count, count).reduce(0) { $0 + UInt64($1.count) }
+        }
+        #expect(ahead <= limit * mib)
+    }
+
+    @Test("The more a reader reads here and there, the less of a stream's window it gets when it comes back")
+    func shrinks() {
+        let fetched = (0...12).map { strayCount in
+            var patterns = ReadPatterns()
+            // What is ahead of it does not grow until there is room.
+            for index in 0..<8 as Range<UInt64> {
+                _ = self.read(&patterns, 500 * mib + index * self.step, self.step, room: 0)
+            }
+            for index in 0..<UInt64(strayCount) {
+                _ = self.read(&patterns, index * index * mib, 4096)
+            }
+            return self.read(&patterns, 500 * mib + 8 * self.step, self.step, hadToWait: false)
+                .reduce(0) { $0 + $1.count } / Int(mib)
+        }
+        #expect(fetched[0] > 48 && fetched[1...4].allSatisfy { $0 == fetched[0] })
+        #expect(zip(fetched[4...], fetched[5...9]).allSatisfy { $0 > $1 })
+        #expect(fetched[12] == 0)
+    }
+
+    @Test("Streams that are read in turn keep their windows, also with some reads elsewhere between")
+    func interleaved() {
+        var patterns = ReadPatterns()
+        var farthest: [UInt64] = [0, 0]
+        var stray: UInt64 = 0
+        for index in 0..<400 as Range<UInt64> {
+            for stream in 0..<2 {
+                let end = UInt64(stream) * 400 * mib + (index + 1) * self.step
+                for ahead in self.read(&patterns, end - self.step, self.step, window: 32 * mib) {
+                    farthest[stream] = ahead.upperBound
+                }
+                if index > 50 { #expect(farthest[stream] >= end + 20 * mib) }
+                for _ in 0..<2 {
+                    stray += 1
+                    _ = self.read(&patterns, 850 * mib + stray * stray * 7919 * kib % (90 * mib), 4096)
+                }
+            }
+        }
+    }
+
     }
 
     @Test("Twenty columns read in turn are twenty streams")

@@ -125,7 +125,9 @@ struct ReadCursor {
     /// A power of two that leaves several requests under way, which the ends of all requests are multiples of, so that
     /// two streams that meet ask for the same pieces.
     private var request: UInt64 {
-        let wanted = min(max(self.window / 8, Self.leastRequest), Self.largestRequest)
+        // Of the largest ones four are under way, as many as memory has room for by default.
+        let share: UInt64 = self.window < 4 * Self.largestRequest ? 8 : 4
+        let wanted = min(max(self.window / share, Self.leastRequest), Self.largestRequest)
         return 1 << UInt64(63 - wanted.leadingZeroBitCount)
     }
 

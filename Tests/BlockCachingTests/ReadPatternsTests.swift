@@ -83,6 +83,25 @@ struct ReadPatternsTests {
         #expect(sizes.min().map { $0 <= mib } == true)
     }
 
+    @Test("With the memory of a mount with defaults requests grow to 16 MiB, with four of them ahead")
+    func largestRequests() {
+        var patterns = ReadPatterns()
+        let window = BlockCache.aheadBudget(96 << 20)
+        var largest = 0
+        var (reached, least) = (UInt64.max, UInt64.max)
+        for index in 0..<4000 as Range<UInt64> {
+            let end = (index + 1) * self.step
+            for ahead in self.read(&patterns, end - self.step, self.step, window: window) {
+                largest = max(largest, ahead.count)
+                reached = ahead.upperBound
+            }
+            #expect(reached - end <= window || index == 0)
+            if index > 100 { least = min(least, reached - end) }
+        }
+        #expect(largest == 16 << 20)
+        #expect(least >= 64 * mib)
+    }
+
     @Test("A reader who never waits gets no larger window")
     func satisfied() {
         var patterns = ReadPatterns()
@@ -125,25 +144,6 @@ struct ReadPatternsTests {
         #expect(ahead.last.map { $0.upperBound <= 510 * mib } == true)
     }
 
-    @Test("A second pass over a file is a stream again")
-    func secondPass() {
-        var patterns = ReadPatterns()
-        for index in 0..<400 as Range<UInt64> { _ = self.read(&patterns, index * self.step, self.step) }
-        var ahead: [Range<UInt64>] = []
-        for index in 0..<3 as Range<UInt64> { ahead += self.read(&patterns, index * self.step, self.step) }
-        #expect(ahead.first?.lowerBound == self.step)
-        #expect(zip(ahead, ahead.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
-    }
-
-    @Test("Reads of a stream that come in the wrong order do not end it")
-    func swapped() {
-        var patterns = ReadPatterns()
-        var ahead: [Range<UInt64>] = []
-        for index in [1, 0, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11] as [UInt64] {
-            ahead += self.read(&patterns, 100 * mib + index * self.step, self.step)
-        }
-        #expect(!ahead.isEmpty)
-        #expect(zip(ahead, ahead.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
     @Test(
         "Two reads in order where a stream was left for reads here and there fetch no more than a new one does",
         arguments: [(64, 0), (128, 8)] as [(UInt64, UInt64)]
@@ -201,6 +201,25 @@ struct ReadPatternsTests {
         }
     }
 
+    @Test("A second pass over a file is a stream again")
+    func secondPass() {
+        var patterns = ReadPatterns()
+        for index in 0..<400 as Range<UInt64> { _ = self.read(&patterns, index * self.step, self.step) }
+        var ahead: [Range<UInt64>] = []
+        for index in 0..<3 as Range<UInt64> { ahead += self.read(&patterns, index * self.step, self.step) }
+        #expect(ahead.first?.lowerBound == self.step)
+        #expect(zip(ahead, ahead.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+    }
+
+    @Test("Reads of a stream that come in the wrong order do not end it")
+    func swapped() {
+        var patterns = ReadPatterns()
+        var ahead: [Range<UInt64>] = []
+        for index in [1, 0, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11] as [UInt64] {
+            ahead += self.read(&patterns, 100 * mib + index * self.step, self.step)
+        }
+        #expect(!ahead.isEmpty)
+        #expect(zip(ahead, ahead.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
     }
 
     @Test("Twenty columns read in turn are twenty streams")

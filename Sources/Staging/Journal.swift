@@ -343,10 +343,14 @@ public final class Journal: Sendable {
     ) async throws(Errno) -> Value {
         let result: Result<Value, Errno> = await withCheckedContinuation { continuation in
             self.thread.async {
-                // What was queued before is part of the answer.
+                // What was queued before is part of the answer, also where it cannot be written.
                 self.drain()
+                let unwritten = self.work.withLock { $0.isFailing ? $0.queue.changes : [] }
                 do {
-                    continuation.resume(returning: .success(try body(self.database)))
+                    let value = try self.database.read(after: unwritten, boot: self.boot) {
+                        try body(self.database)
+                    }
+                    continuation.resume(returning: .success(value))
                 } catch {
                     continuation.resume(returning: .failure(JournalDatabase.errno(of: error)))
                 }

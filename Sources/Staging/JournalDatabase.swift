@@ -161,6 +161,35 @@ final class JournalDatabase: Sendable {
         }
     }
 
+    /// Reads what would be there if changes were written that cannot be.
+    ///
+    /// - Parameters:
+    ///   - changes: In order.
+    ///   - boot: Names this start of the machine.
+    ///   - body: Reads.
+    /// - Returns: What `body` returns.
+    /// - Throws: What `body` throws, or why the changes cannot be made even in memory.
+    func read<Value>(
+        after changes: [JournalChange],
+        boot: String,
+        _ body: () throws -> Value
+    ) throws -> Value {
+        if changes.isEmpty { return try body() }
+        defer {
+            try? self.queue.writeWithoutTransaction { database in
+                try database.rollback()
+                try database.execute(sql: "PRAGMA cache_spill = ON")
+            }
+        }
+        try self.queue.writeWithoutTransaction { database in
+            // The disk, which may be full, gets nothing of it.
+            try database.execute(sql: "PRAGMA cache_spill = OFF")
+            try database.beginTransaction(.immediate)
+            for change in changes { try Self.apply(change, boot: boot, database) }
+        }
+        return try body()
+    }
+
     // MARK: Files and errors
 
     /// Gives a damaged journal another name.

@@ -200,10 +200,7 @@ struct JournalTests {
         let file = try small.written()
         file.recordPending()
         try await small.journal.commit()
-        let filler = open(directory.path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
-        let block = [UInt8](repeating: 1, count: 4096)
-        while Glibc.write(filler, block, block.count) > 0 {}
-        close(filler)
+        self.fill(directory)
         let long = String(repeating: "x", count: 100_000)
         for index in 0..<8 { small.journal.setMeta("key \(index)", to: long) }
         await #expect(throws: Errno.noSpace) { try await small.journal.commit() }
@@ -214,5 +211,48 @@ struct JournalTests {
         #expect(try await small.journal.meta("key 0") == long)
         #expect(try await small.records().count == 1)
         #expect(small.log.text.contains { $0.contains("can be written again") })
+    }
+
+    /// Leaves no room on a disk.
+    private func fill(_ directory: TemporaryDirectory) {
+        let filler = open(directory.path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        let block = [UInt8](repeating: 1, count: 4096)
+        while Glibc.write(filler, block, block.count) > 0 {}
+        close(filler)
+    }
+
+    @Test(
+        "What is read is as it was set last, also where a full disk did not take that",
+        .enabled(if: geteuid() == 0, "mounting a small disk takes root")
+    )
+    func readOnFullDisk() async throws {
+        let directory = TemporaryDirectory()
+        #expect(Glibc.mount("none", directory.path, "tmpfs", 0, "size=4m") == 0)
+        defer { umount2(directory.path, 2 /* MNT_DETACH */) }
+        let small = try StoreFixture(in: directory)
+        let journal = small.journal
+        for name in ["a", "b", "d/x"] { journal.putAttributes(self.attributes(0o700), of: path(name)) }
+        try await journal.commit()
+        self.fill(directory)
+        journal.setMeta("long", to: String(repeating: "x", count: 800_000))
+        journal.putAttributes(self.attributes(0o600), of: path("a"))
+        journal.removeAttributes(of: path("b"))
+        journal.move(from: path("d"), to: path("e"))
+        await #expect(throws: Errno.noSpace) { try await journal.commit() }
+        func modes(_ directory: RemotePath) async throws -> [String: UInt32?] {
+            let found = try await journal.attributes(in: directory)
+            return Dictionary(uniqueKeysWithValues: found.map { ($0.key.string, $0.value.mode) })
+        }
+        for isFull in [true, false] {
+            #expect(try await modes(.root) == ["a": 0o600])
+            #expect(try await journal.attributes(of: path("b")) == nil)
+            #expect(try await modes(path("d")).isEmpty)
+            #expect(try await modes(path("e")) == ["x": 0o700])
+            if isFull {
+                unlink(directory.path + "/filler")
+                try await journal.commit()
+            }
+        }
+        #expect(small.log.text.filter { $0.contains("cannot be written") }.count == 1)
     }
 }

@@ -19,6 +19,7 @@ extension Directory {
         new.expiredInFlight = self.expiredInFlight
         new.deletedInFlight = self.deletedInFlight
         new.flightCount = self.flightCount
+        new.isDropDue = self.isDropDue
         new.holdCount = self.holdCount
         new.lastUse = self.lastUse
         new.hasRecalled = self.hasRecalled

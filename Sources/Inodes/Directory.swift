@@ -54,6 +54,8 @@ struct Directory {
     var deletedInFlight: Set<FileName> = []
     /// Listings under way.
     var flightCount = 0
+    /// Whether its node, which gives them their path, is to be dropped after them if it is not used.
+    var isDropDue = false
     /// Who is about to look at the names, so that they are not to be evicted.
     var holdCount = 0
     /// Whether what is remembered of its names is in memory.
@@ -147,11 +149,14 @@ struct Directory {
     }
 
     /// A listing has ended.
-    mutating func endFlight() {
+    ///
+    /// - Returns: Whether it was the last one.
+    mutating func endFlight() -> Bool {
         self.flightCount -= 1
-        guard self.flightCount == 0 else { return }
+        guard self.flightCount == 0 else { return false }
         (self.changedInFlight, self.deletedInFlight) = ([], [])
         self.expiredInFlight = false
+        return true
     }
 
     /// Calls something with each name's entry, in no order.

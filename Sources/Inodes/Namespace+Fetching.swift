@@ -12,35 +12,25 @@ extension Namespace {
     ) async -> Result<Void, RemoteError> {
         while true {
             guard let path = self.path(of: directory) else { return .failure(.notFound) }
-            let result = await self.fetchListing(directory, path, urgency)
-            // Renamed meanwhile, what was asked for the old path says nothing.
-            guard self.path(of: directory) == path else { continue }
-            switch result {
-            case .success(let isExpired): if !isExpired { return .success(()) }
-            case .failure(let error): return .failure(error)
-            }
+            if let result = await self.fetchListing(directory, path, urgency) { return result }
         }
     }
 
-    /// - Returns: Whether what it says is too old by now.
+    /// Lists a directory where it is; nothing if that has changed, or what is there was doubted: it is asked for anew then.
     private func fetchListing(
         _ directory: InodeNumber,
         _ path: RemotePath,
         _ urgency: RequestUrgency
-    ) async -> Result<Bool, RemoteError> {
+    ) async -> Result<Void, RemoteError>? {
         let asOf = self.now()
         let isThere = self.state.withLock { state in
             guard state.path(of: directory) == path else { return false }
             state.make(directory) { $0.flightCount += 1 }
             return true
         }
-        guard isThere else { return .failure(.notFound) }
-        defer {
-            self.state.withLock { state in
-                state.update(directory) { $0.endFlight() }
-                state.dropIfBlank(directory)
-            }
-        }
+        guard isThere else { return nil }
+        defer { self.endFlight(of: directory) }
+        let result: Result<Void, RemoteError>
         do throws(RemoteError) {
             let (store, hasRecalled) = self.state.withLock { state in
                 (state.store, state.directories[directory]?.hasRecalled == true)
@@ -55,9 +45,30 @@ extension Namespace {
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
             self.store(listing, await remembered, for: directory, at: path, asOf: asOf)
-            return .success(self.state.withLock { $0.directories[directory]?.expiredInFlight == true })
+            // What may have been there before what was doubted since is no answer.
+            if self.state.withLock({ $0.directories[directory]?.expiredInFlight == true }) { return nil }
+            result = .success(())
         } catch {
-            return .failure(error)
+            result = .failure(error)
+        }
+        return self.path(of: directory) == path ? result : nil
+    }
+
+    /// A listing that was under way is not any more.
+    private func endFlight(of directory: InodeNumber) {
+        self.ahead.withLock { ahead in
+            // A walk which is still to come to it drops it in the end.
+            let isAwaited = ahead.walks.contains { $0.awaits(directory) }
+            self.state.withLock { state in
+                var isDropDue = false
+                state.update(directory) { directory in
+                    guard directory.endFlight() else { return }
+                    isDropDue = directory.isDropDue && !isAwaited
+                    directory.isDropDue = false
+                }
+                state.dropIfBlank(directory)
+                if isDropDue { state.dropIfUnused(directory) }
+            }
         }
     }
 

@@ -312,6 +312,10 @@ extension Namespace.State {
         while inode != .root, let node = self.nodes[inode], node.lookupCount == 0, node.pinCount == 0,
             node.childCount == 0 || node.isDetached
         {
+            if node.kind == .directory, self.directories[inode]?.flightCount ?? 0 > 0 {
+                self.update(inode) { $0.isDropDue = true }
+                return
+            }
             self.save(inode)
             self.nodes[inode] = nil
             self.crowding.remove(node.byteCount)

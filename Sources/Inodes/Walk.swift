@@ -125,7 +125,6 @@ struct Walk {
             guard let index = searched.last(where: { self.stops[$0].directory == directory }) else {
                 return nil
             }
-            self.awaited.remove(directory)
             let opened = self.stops[index]
             (nameCount, isExpanded) = (opened.nameCount, opened.isExpanded)
             self.pass(self.stops[(index + 1)...])
@@ -168,6 +167,7 @@ struct Walk {
             self.hasWasted = true
         }
         self.givenUp += left.map(\.directory)
+        self.awaited.subtract(left.map(\.directory))
         self.passed = kept
     }
 
@@ -185,6 +185,7 @@ struct Walk {
             for index in self.stops.indices { self.stops[index].isAsked = false }
             self.window = min(self.window, 1)
         }
+        self.awaited.remove(directory)
         self.visitCount += 1
         self.mayLookAbove = true
         self.giveUp()
@@ -328,6 +329,9 @@ struct Walk {
     mutating func noteStat(in directory: InodeNumber) {
         if !self.isStatting, self.visited.contains(directory) { self.statCount += 1 }
     }
+
+    /// Whether a directory is to come that is asked for ahead.
+    func awaits(_ directory: InodeNumber) -> Bool { self.awaited.contains(directory) }
 
     /// A request about a directory that is ahead failed: the program is to meet what is wrong itself.
     mutating func fail(at directory: InodeNumber) {

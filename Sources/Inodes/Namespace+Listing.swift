@@ -44,8 +44,13 @@ extension Namespace {
         guard case .unknown = known else { return known }
         guard self.beginHold(parent) else { return .noDirectory }
         defer { self.endHold(parent) }
-        try await self.refresh(parent)
-        let state = self.peek(name, in: parent)
+        // Others may have listed it since.
+        let wasListed = try await self.list(parent, onlyIfOld: true)
+        var state = self.peek(name, in: parent)
+        if !wasListed, case .unknown = state {
+            try await self.refresh(parent)
+            state = self.peek(name, in: parent)
+        }
         guard case .unknown = state else { return state }
         // With a time to live of 0 the answer is true for this one question.
         guard let (inode, kind) = self.known(name, in: parent) else { return .absent(validFor: .zero) }
@@ -78,7 +83,7 @@ extension Namespace {
         _ directory: InodeNumber,
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) {
-        if !self.isListed(directory) { try await self.refresh(directory, urgency: urgency) }
+        if !self.isListed(directory) { try await self.list(directory, onlyIfOld: true, urgency: urgency) }
     }
 
     /// Lists a directory again unless its names were asked for lately. A file that the service does not have after this
@@ -114,11 +119,31 @@ extension Namespace {
         _ directory: InodeNumber,
         urgency: RequestUrgency = .waitedFor
     ) async throws(RemoteError) {
+        // Who does with an older one, and is joined, may have left it at that.
+        while try await !self.list(directory, urgency: urgency) {}
+    }
+
+    /// Lists a directory, or joins who does.
+    ///
+    /// - Parameters:
+    ///   - directory: The directory.
+    ///   - onlyIfOld: Whether that is left out if its names are fresh by now: others may have listed it since that was
+    ///     last looked at.
+    ///   - urgency: Whether somebody waits for it.
+    /// - Returns: Whether it was listed.
+    /// - Throws: As ``refresh(_:urgency:)``.
+    @discardableResult
+    func list(
+        _ directory: InodeNumber,
+        onlyIfOld: Bool = false,
+        urgency: RequestUrgency = .waitedFor
+    ) async throws(RemoteError) -> Bool {
         let result = await self.listings.run(directory, ahead: urgency.raiser, joined: urgency.alsoRaise) {
-            await self.fetchListing(directory, urgency)
+            if onlyIfOld, self.isListed(directory) { return .success(false) }
+            return await self.fetchListing(directory, urgency).map { true }
         }
         guard let result else { throw .cancelled }
-        try result.get()
+        return try result.get()
     }
 
     /// Lists a directory by a listing that nobody has asked for yet: one that is under way may be older than what is to
@@ -132,7 +157,7 @@ extension Namespace {
 
     /// Waits for the listing that is under way, if there is one.
     func endListing(of directory: InodeNumber) async {
-        if self.listings.isUnderWay(directory) { try? await self.refresh(directory) }
+        if let waiting = self.listings.join(directory) { _ = await self.listings.wait(waiting) }
     }
 
     /// How many names a directory is known to hold.

@@ -51,7 +51,8 @@ public final class Namespace: Sendable {
     let now: @Sendable () -> ContinuousClock.Instant
     let whenOutdated: @Sendable (RemotePath, EntryKind) -> Void
     let logger: Logger
-    let listings = SingleFlight<InodeNumber, Result<Void, RemoteError>>()
+    /// Those under way; each tells whether the directory was listed in the end.
+    let listings = SingleFlight<InodeNumber, Result<Bool, RemoteError>>()
     let probes = SingleFlight<InodeNumber, Result<UInt64, RemoteError>>()
     /// What is asked for before anybody waits for it; ``state`` may be taken inside.
     let ahead: Mutex<Ahead>

@@ -65,4 +65,43 @@ struct ListingFlightTests {
         await self.endOfWhatIsAhead()
         #expect(self.namespace.nodeCount == 1)
     }
+
+    @Test("Who looked before a listing came, and asks for it after, is told that it came")
+    func cameMeanwhile() async throws {
+        try await self.namespace.refresh(.root)
+        #expect(try await !self.namespace.list(.root, onlyIfOld: true))
+        #expect(self.fixture.remote.count(.list) == 1)
+        self.fixture.expire()
+        #expect(try await self.namespace.list(.root, onlyIfOld: true))
+        #expect(self.fixture.remote.count(.list) == 2)
+    }
+
+    @Test("Who needs a listing of its own is not content with one that others left out")
+    func leftOut() async throws {
+        try await self.namespace.refresh(.root)
+        let hold = Hold()
+        let other = self.namespace.listings.begin(.root) {
+            _ = await hold.pass()
+            return .success(false)
+        }
+        let listing = Task.immediate { try await self.namespace.refresh(.root) }
+        #expect(self.fixture.remote.count(.list) == 1)
+        hold.release()
+        try await listing.value
+        #expect(self.fixture.remote.count(.list) == 2)
+        _ = await self.namespace.listings.wait(other)
+    }
+
+    @Test("Who waits for the listing that is under way asks for no other one")
+    func ends() async throws {
+        let hold = self.fixture.remote.hold(.list)
+        let listing = Task { try await self.namespace.refresh(.root) }
+        await hold.reached()
+        let waiting = Task.immediate { await self.namespace.endListing(of: .root) }
+        hold.release()
+        await waiting.value
+        try await listing.value
+        await self.namespace.endListing(of: .root)
+        #expect(self.fixture.remote.count(.list) == 1)
+    }
 }

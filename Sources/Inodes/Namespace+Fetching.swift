@@ -32,10 +32,7 @@ extension Namespace {
         defer { self.endFlight(of: directory) }
         let result: Result<Void, RemoteError>
         do throws(RemoteError) {
-            let (store, hasRecalled) = self.state.withLock { state in
-                (state.store, state.directories[directory]?.hasRecalled == true)
-            }
-            async let remembered = hasRecalled ? nil : store.attributes(in: path)
+            let remembered = self.recalling(directory, at: path)
             let listing: RemoteListing
             do throws(RemoteError) {
                 listing = try await self.remote.list(path, urgency: urgency)
@@ -44,7 +41,7 @@ extension Namespace {
             }
             // wire-protocol.md, Directories: an empty listing proves nothing.
             if listing.entries.isEmpty { try await self.confirmDirectory(directory) }
-            self.store(listing, await remembered, for: directory, at: path, asOf: asOf)
+            self.store(listing, try await self.recall(remembered), for: directory, at: path, asOf: asOf)
             // What may have been there before what was doubted since is no answer.
             if self.state.withLock({ $0.directories[directory]?.expiredInFlight == true }) { return nil }
             result = .success(())
@@ -52,6 +49,42 @@ extension Namespace {
             result = .failure(error)
         }
         return self.path(of: directory) == path ? result : nil
+    }
+
+    /// Asks for what is remembered of a directory's names, unless it is in memory.
+    private func recalling(
+        _ directory: InodeNumber,
+        at path: RemotePath
+    ) -> OneShot<[FileName: RememberedAttributes]?>? {
+        let (store, hasRecalled) = self.state.withLock { state in
+            (state.store, state.directories[directory]?.hasRecalled == true)
+        }
+        if hasRecalled { return nil }
+        let remembered = OneShot<[FileName: RememberedAttributes]?>()
+        Task { remembered.resolve(await store.attributes(in: path)) }
+        return remembered
+    }
+
+    /// Waits for what is remembered of a directory's names: without it they would be shown, and remembered from then on,
+    /// as if nothing had been set of them.
+    ///
+    /// - Returns: Nothing if that is in memory.
+    /// - Throws: `.unavailable` if the disk does not tell in time: it may hang for ever.
+    private func recall(
+        _ remembered: OneShot<[FileName: RememberedAttributes]?>?
+    ) async throws(RemoteError) -> [FileName: RememberedAttributes]? {
+        guard let remembered else { return nil }
+        let limit = Task {
+            // Ends early where it is not needed any more.
+            do { try await Task.sleep(for: self.recallLimit) } catch { return }
+            remembered.resolve(nil)
+        }
+        defer { limit.cancel() }
+        guard let answer = await remembered.wait() else { throw .cancelled }
+        guard let answer else {
+            throw .unavailable("the local disk does not tell which modes, owners and times were set")
+        }
+        return answer
     }
 
     /// A listing that was under way is not any more.

@@ -47,6 +47,8 @@ public final class Namespace: Sendable {
     public let timeToLive: Duration
     /// How long sizes are believed.
     private let sizeTimeToLive: Duration
+    /// How long a listing that came waits for what is remembered of its names.
+    let recallLimit: Duration
     let defaults: DefaultAttributes
     let now: @Sendable () -> ContinuousClock.Instant
     let whenOutdated: @Sendable (RemotePath, EntryKind) -> Void
@@ -69,6 +71,7 @@ public final class Namespace: Sendable {
     ///   - isImmutable: Whether files on the service never change: a size that was seen once, and a version, are believed
     ///     without limit.
     ///   - attributes: Remembers what programs set.
+    ///   - recallLimit: How long a listing waits for what is remembered of its names; then it fails.
     ///   - defaults: What everything's attributes are.
     ///   - now: The clock.
     ///   - whenOutdated: Told, with a lock held, of each file that was seen to have been replaced by somebody else, and
@@ -82,6 +85,7 @@ public final class Namespace: Sendable {
         blockTimeToLive: Duration = .seconds(3600),
         isImmutable: Bool = false,
         attributes: any AttributeStore = VolatileAttributes(),
+        recallLimit: Duration = .seconds(60),
         defaults: DefaultAttributes,
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
         whenOutdated: @escaping @Sendable (RemotePath, EntryKind) -> Void = { _, _ in },
@@ -90,6 +94,7 @@ public final class Namespace: Sendable {
         self.remote = remote
         self.timeToLive = timeToLive
         self.sizeTimeToLive = isImmutable ? Self.forEver : timeToLive
+        self.recallLimit = recallLimit
         self.defaults = defaults
         self.now = now
         self.whenOutdated = whenOutdated

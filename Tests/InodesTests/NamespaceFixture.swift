@@ -22,6 +22,7 @@ struct Fixture {
         listingBudget: Int = 32 << 20,
         nodeBudget: Int = 16 << 20,
         attributes: any AttributeStore = VolatileAttributes(),
+        recallLimit: Duration = .seconds(60),
         isImmutable: Bool = false,
         remote: InMemoryRemote? = nil
     ) {
@@ -35,6 +36,7 @@ struct Fixture {
             nodeBudget: nodeBudget,
             isImmutable: isImmutable,
             attributes: attributes,
+            recallLimit: recallLimit,
             defaults: DefaultAttributes(
                 userID: 1000,
                 groupID: 1001,

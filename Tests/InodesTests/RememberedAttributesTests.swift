@@ -174,6 +174,26 @@ struct RememberedAttributesTests {
         #expect(fixture.namespace.attributes(of: file)?.mode == 0o644)
     }
 
+    @Test("Where the disk does not tell what was set of names, listing them fails and loses nothing")
+    func hangingStore() async throws {
+        let store = HeldAttributes()
+        let first = Fixture(attributes: store.inner)
+        first.remote.put("a", pattern(7))
+        self.set(try await self.stat("a", first).inode, first)
+        first.namespace.saveAttributes()
+        let fixture = Fixture(attributes: store, recallLimit: .milliseconds(10), remote: first.remote)
+        let error = await failure { () async throws(RemoteError) in
+            try await fixture.namespace.ensureListed(.root)
+        }
+        guard case .unavailable = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(fixture.names().isEmpty)
+        store.hold.release()
+        #expect(try await self.stat("a", fixture).mode == 0o700)
+    }
+
     @Test("A directory is asked for what is remembered of its names once, and not again with each listing")
     func askedOnce() async throws {
         let store = HeldAttributes()

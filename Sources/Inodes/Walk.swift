@@ -54,6 +54,12 @@ struct Walk {
     private var statCount = 0
     /// How many sizes were asked for in directories not opened yet.
     private var sizesAhead = 0
+    /// The limit with which nothing was left to list, and whether no size was left to ask for, until the program goes on
+    /// or more is known: what many walks have to ask for is looked for at each stat and each answer.
+    private var idleLimit: Int?
+    private var hasNoSize = false
+    /// How many directories were looked at to find what to ask for, for tests.
+    private(set) var lookCount = 0
 
     /// Twice what may be under way, so that a slow answer at the front does not let the rest stand still.
     static let maximumWindow = 128
@@ -138,9 +144,16 @@ struct Walk {
     /// Takes in the next of the directories beside the first, once the program comes near the last that is known.
     mutating func extend(_ followers: (Sibling) -> [Sibling]) {
         guard let last = self.lastFollower, self.stops.count < Self.searchedCount else { return }
+        self.wake()
         let next = followers(last)
         self.stops.insert(contentsOf: next.reversed().map { Stop(place: $0) }, at: 0)
         self.lastFollower = next.count < Self.followerCount ? nil : next.last
+    }
+
+    /// There may be something to ask for again.
+    private mutating func wake() {
+        self.idleLimit = nil
+        self.hasNoSize = false
     }
 
     /// Who has read a directory, and opened the first in it and then the next one, goes on: as many are wanted as can be
@@ -185,6 +198,7 @@ struct Walk {
             for index in self.stops.indices { self.stops[index].isAsked = false }
             self.window = min(self.window, 1)
         }
+        self.wake()
         self.awaited.remove(directory)
         self.visitCount += 1
         self.mayLookAbove = true
@@ -205,6 +219,7 @@ struct Walk {
     mutating func expand(_ directory: InodeNumber, _ children: () -> [Sibling]) {
         if let index = self.unexpanded.firstIndex(of: directory) {
             self.unexpanded.remove(at: index)
+            self.wake()
             self.stops += children().reversed().map { Stop(place: $0) }
         } else if self.awaited.remove(directory) != nil,
             // What was listed meanwhile may stand before it, as much as there is.
@@ -216,6 +231,7 @@ struct Walk {
     }
 
     private mutating func expand(at index: Int, _ children: [Sibling]) {
+        self.wake()
         self.stops[index].isAsked = true
         self.stops[index].isExpanded = true
         self.stops.insert(contentsOf: children.reversed().map { Stop(place: $0) }, at: index)
@@ -242,6 +258,7 @@ struct Walk {
         limit: Int = .max,
         known: (Sibling) -> [Sibling]?
     ) -> Sibling? {
+        if let idleLimit, limit <= idleLimit { return nil }
         let reach = min(limit, self.reach(timeToLive))
         if self.mayLookAbove, reach >= Self.maximumWindow {
             self.mayLookAbove = false
@@ -252,6 +269,7 @@ struct Walk {
         var left = reach
         var index = self.stops.count - 1
         while left > 0, index >= 0 {
+            self.lookCount += 1
             if !self.stops[index].isAsked {
                 let (place, childCount) = self.ask(at: index, known)
                 if let place { return place }
@@ -260,6 +278,7 @@ struct Walk {
             index -= 1
             left -= 1
         }
+        self.idleLimit = limit
         return nil
     }
 
@@ -301,11 +320,10 @@ struct Walk {
         timeToLive: Duration,
         next: (InodeNumber, Int) -> (index: Int, file: File)?
     ) -> (directory: InodeNumber, file: File)? {
-        guard self.isStatting else { return nil }
-        var left = self.reach(timeToLive)
-        for index in self.stops.indices.reversed() {
-            guard left > 0, self.sizesAhead < Self.maximumSizesAhead else { return nil }
-            left -= 1
+        guard self.isStatting, !self.hasNoSize else { return nil }
+        for index in self.stops.indices.suffix(self.reach(timeToLive)).reversed() {
+            if self.sizesAhead >= Self.maximumSizesAhead { break }
+            self.lookCount += 1
             guard self.stops[index].isExpanded, self.stops[index].nameCount < .max else { continue }
             let directory = self.stops[index].directory
             guard let found = next(directory, self.stops[index].nameCount) else {
@@ -317,6 +335,7 @@ struct Walk {
             self.sizesAhead += 1
             return (directory, found.file)
         }
+        self.hasNoSize = true
         return nil
     }
 

@@ -299,6 +299,31 @@ struct WalkTests {
         #expect(walk.open(all[11], at: walk.lastOpened, timeToLive: Self.timeToLive) == .max)
         #expect(sizes() == 30)
     }
+
+    @Test("A walk with nothing left to ask for is not gone through again before it goes on, or more is known")
+    func idle() {
+        let all = self.directories(10..<1010)
+        var walk = self.walk(all)
+        for directory in all[1...10] { #expect(self.open(&walk, directory)) }
+        for _ in 0..<2 { walk.noteStat(in: all[10]) }
+        /// How many directories were looked at until there was nothing left to ask for.
+        func look(limit: Int = .max) -> Int {
+            let before = walk.lookCount
+            while walk.nextListing(timeToLive: Self.timeToLive, limit: limit, known: { _ in nil }) != nil {}
+            while walk.nextSize(timeToLive: Self.timeToLive, next: { $1 < 2 ? ($1, ()) : nil }) != nil {}
+            return walk.lookCount - before
+        }
+        #expect(look(limit: 5) > 0)
+        #expect(look(limit: 5) == 0)
+        // More may be listed at once by now.
+        #expect(look() > 0)
+        #expect(look() == 0)
+        walk.expand(all[11]) { [] }
+        #expect(look() > 0)
+        #expect(look() == 0)
+        #expect(self.open(&walk, all[11]))
+        #expect(look() > 0)
+    }
 }
 
 @Suite("What remains of walks", .timeLimit(.minutes(5)))

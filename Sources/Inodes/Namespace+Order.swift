@@ -16,7 +16,7 @@ extension Namespace {
     /// How many names are looked at to find what stands beside a file or directory: with a lock held, at each open.
     static let searchedCount = 1024
 
-    /// The directories in a directory, in order.
+    /// The first directories in a directory, in order: as many as a walk is to know at a time.
     func subdirectories(of directory: InodeNumber) -> [Sibling] {
         self.state.withLock { $0.subdirectories(of: directory) }
     }
@@ -60,7 +60,7 @@ extension Namespace {
             }
             let place = before.firstIndex { $0 == last }
             guard place != nil || start == 0 && before.isEmpty else { return nil }
-            let followers = state.subdirectories(of: parent, from: index + 1, limit: Walk.followerCount)
+            let followers = state.subdirectories(of: parent, from: index + 1)
             return (followers, place ?? 0 == 0)
         }
     }
@@ -69,7 +69,7 @@ extension Namespace {
     func followers(of place: Sibling) -> [Sibling] {
         self.state.withLock { state in
             guard let start = state.directories[place.directory]?.index(after: place.name) else { return [] }
-            return state.subdirectories(of: place.directory, from: start, limit: Walk.followerCount)
+            return state.subdirectories(of: place.directory, from: start)
         }
     }
 
@@ -128,16 +128,16 @@ extension Namespace {
 }
 
 extension Namespace.State {
-    /// The directories in a directory, in order, from an index into its names on.
+    /// The next directories in a directory, in order, from an index into its names on: as many as a walk is to know at a
+    /// time.
     fileprivate func subdirectories(
         of directory: InodeNumber,
-        from start: Int = 0,
-        limit: Int = .max
+        from start: Int = 0
     ) -> [Sibling] {
         guard let names = self.directories[directory] else { return [] }
         var found: [Sibling] = []
         for index in start..<max(start, names.nameCount) {
-            if found.count == limit { break }
+            if found.count == Walk.followerCount { break }
             guard let entry = names.entry(at: index), entry.kind == .directory else { continue }
             found.append(Sibling(directory: directory, name: names.name(at: index), inode: entry.inode))
         }

@@ -12,6 +12,8 @@ struct Walk {
         var isAsked = false
         /// Whether its own directories stand before the next stop.
         var isExpanded = false
+        /// Whether others beside it may follow it that are not known here yet.
+        var hasMore = false
         /// How many of its names were gone through for sizes, and how many sizes were asked for.
         var nameCount = 0
         var sizeCount = 0
@@ -28,8 +30,6 @@ struct Walk {
 
     /// In reverse, so that the next one is the last: what comes next changes, what comes late does not.
     private var stops: [Stop]
-    /// The last one of those beside the first, if others may follow it that are not known here yet.
-    private var lastFollower: Sibling?
     /// Those of them that are asked for: of others nobody need look whether they are there, among a great many.
     private var awaited: Set<InodeNumber> = []
     /// What the program went past and may still open: threads that share a walk come a little out of order.
@@ -66,7 +66,7 @@ struct Walk {
     static let maximumSizesAhead = 512
     /// How far ahead an opened directory may be: about what a walk has listed.
     private static let searchedCount = 512
-    /// So many directories beside the first are known at a time: some have a hundred thousand.
+    /// So many of the directories in one are known at a time: some have a hundred thousand.
     static let followerCount = 1024
     private static let visitedCount = 16
     /// How many directories later one that was passed is still expected.
@@ -86,8 +86,7 @@ struct Walk {
         isNext: Bool,
         at now: ContinuousClock.Instant
     ) {
-        self.stops = followers.reversed().map { Stop(place: $0) }
-        self.lastFollower = followers.count < Self.followerCount ? nil : followers.last
+        self.stops = Self.stops(followers)
         self.visited = [directory]
         self.unexpanded = [directory]
         // Who opens the first may well open the second.
@@ -141,13 +140,20 @@ struct Walk {
         return nameCount
     }
 
-    /// Takes in the next of the directories beside the first, once the program comes near the last that is known.
+    /// Takes in the next of the directories in one, once the program comes near the last that is known.
     mutating func extend(_ followers: (Sibling) -> [Sibling]) {
-        guard let last = self.lastFollower, self.stops.count < Self.searchedCount else { return }
+        let near = self.stops.indices.suffix(Self.searchedCount)
+        guard let index = near.last(where: { self.stops[$0].hasMore }) else { return }
+        self.stops[index].hasMore = false
         self.wake()
-        let next = followers(last)
-        self.stops.insert(contentsOf: next.reversed().map { Stop(place: $0) }, at: 0)
-        self.lastFollower = next.count < Self.followerCount ? nil : next.last
+        self.stops.insert(contentsOf: Self.stops(followers(self.stops[index].place)), at: index)
+    }
+
+    /// Directories beside each other, in reverse.
+    private static func stops(_ places: [Sibling]) -> [Stop] {
+        var stops = places.reversed().map { Stop(place: $0) }
+        if stops.count >= Self.followerCount { stops[0].hasMore = true }
+        return stops
     }
 
     /// There may be something to ask for again.
@@ -215,12 +221,12 @@ struct Walk {
     ///
     /// - Parameters:
     ///   - directory: The directory; nothing happens if it is not on this walk, or was expanded before.
-    ///   - children: The directories in it, in order.
+    ///   - children: The directories in it, in order: ``followerCount`` of them, if there are as many.
     mutating func expand(_ directory: InodeNumber, _ children: () -> [Sibling]) {
         if let index = self.unexpanded.firstIndex(of: directory) {
             self.unexpanded.remove(at: index)
             self.wake()
-            self.stops += children().reversed().map { Stop(place: $0) }
+            self.stops += Self.stops(children())
         } else if self.awaited.remove(directory) != nil,
             // What was listed meanwhile may stand before it, as much as there is.
             let index = self.stops.lastIndex(where: { $0.directory == directory }),
@@ -234,7 +240,7 @@ struct Walk {
         self.wake()
         self.stops[index].isAsked = true
         self.stops[index].isExpanded = true
-        self.stops.insert(contentsOf: children.reversed().map { Stop(place: $0) }, at: index)
+        self.stops.insert(contentsOf: Self.stops(children), at: index)
     }
 
     /// The indices of the stops that the program comes to soon enough for what is known of them to be of use.
@@ -250,8 +256,8 @@ struct Walk {
     /// - Parameters:
     ///   - timeToLive: How long a listing is believed.
     ///   - limit: How many of the next directories are near enough at most.
-    ///   - known: Told of each directory before it is listed. The directories in it, in order, if its listing is
-    ///     fresh or there is none to be asked for; nothing for others.
+    ///   - known: Told of each directory before it is listed. The directories in it, in order, as for
+    ///     ``expand(_:_:)``, if its listing is fresh or there is none to be asked for; nothing for others.
     /// - Returns: The directory; nothing if all that are near enough are known or asked for.
     mutating func nextListing(
         timeToLive: Duration,

@@ -62,4 +62,24 @@ struct WideWalkTests {
         #expect(self.fixture.namespace.ahead.withLock { $0.walks.first?.remaining } == [])
         #expect(self.fixture.remote.count(.list) == 2500)
     }
+
+    @Test("Of a wide directory below the first one a walk knows some at a time, and lists all ahead")
+    func wideBelow() async throws {
+        self.fixture.remote.makeDirectory("a")
+        self.fixture.remote.makeDirectory("z")
+        for index in 1000..<2200 { self.fixture.remote.makeDirectory("a/d\(index)") }
+        let top = try await self.read(.root)
+        await self.open(top[0], in: .root)
+        let all = try await self.read(top[0].inode)
+        for directory in all {
+            await self.open(directory, in: top[0].inode)
+            let walks = self.fixture.namespace.ahead.withLock(\.walks)
+            #expect(walks.count == 1 && walks[0].remaining.count <= Walk.followerCount + 1)
+            // All but the first were listed when the program came.
+            #expect(directory.inode == all[0].inode || self.fixture.namespace.isListed(directory.inode))
+        }
+        #expect(self.fixture.namespace.ahead.withLock { $0.walks.first?.remaining } == [top[1].inode])
+        #expect(self.fixture.namespace.isListed(top[1].inode))
+        #expect(self.fixture.remote.count(.list) == 1 + 2 + 1200)
+    }
 }

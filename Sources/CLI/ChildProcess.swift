@@ -114,7 +114,7 @@ struct ChildProcess: Sendable {
         guard let directory = opendir("/proc/self/fd") else { return }
         defer { closedir(directory) }
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
             if let descriptor = Int32(name), descriptor > STDERR_FILENO { Descriptor.closeOnExec(descriptor) }

@@ -125,7 +125,7 @@ struct BlockDirectory: Sendable {
         var names: Set<String> = []
         while let entry = readdir(stream) {
             names.insert(
-                withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                     String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
                 }
             )

@@ -151,7 +151,7 @@ final class SegmentFiles: Sendable {
         guard let stream = opendir(self.directory.string) else { return }
         defer { closedir(stream) }
         while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
             guard let number = UInt32(name, radix: 16), Self.name(number) == name, !isKnown(number) else {

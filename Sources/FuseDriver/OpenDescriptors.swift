@@ -40,7 +40,7 @@ enum OpenDescriptors {
         defer { closedir(directory) }
         var count = 0
         while count < limit, let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
             guard name != ".", name != "..", let text = ProcFile.read("/proc/\(process)/fdinfo/\(name)")

@@ -68,7 +68,7 @@ enum LocalDisk {
         while true {
             errno = 0
             guard let entry = readdir(directory) else { break }
-            let bytes = withUnsafeBytes(of: entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
             if bytes == Array(".".utf8) || bytes == Array("..".utf8) { continue }
             guard let name = FileName(bytes: bytes) else {
                 listing.unfitNames.append(Printable.text(String(decoding: bytes, as: UTF8.self)))

@@ -324,7 +324,8 @@ extension FileSystem {
 
     /// What is staged of a file, where that is the file whatever the service has.
     private func stagedAlone(_ content: FileContent) -> (file: StagedFile, base: FileVersion?)? {
-        guard let (staged, base) = content.currentStaged(known: nil), staged.isDirty || content.isOnItsOwn else {
+        guard let (staged, base) = content.currentStaged(known: nil), staged.isDirty || content.isOnItsOwn
+        else {
             return nil
         }
         return (staged, base)

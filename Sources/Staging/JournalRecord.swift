@@ -22,21 +22,25 @@ extension Journal {
     public struct Content: Sendable, Hashable {
         /// The file's size in bytes.
         public var size: UInt64
-        /// Which of its bytes are here; nothing if all are.
+        /// Which of its bytes are here; nothing if all are. All of them only where the rest was to be cut away: the local
+        /// file may be longer then, with nothing in it there.
         public var extents: ExtentMap?
 
         /// Makes a content.
         public init(size: UInt64, extents: ExtentMap? = nil) {
             self.size = size
-            self.extents = extents.flatMap { $0.byteCount == size ? nil : $0 }
+            self.extents = extents
         }
+
+        /// Whether all of its bytes are here.
+        public var isWhole: Bool { self.extents.map { $0.byteCount == self.size } ?? true }
 
         /// What is left of it in a file that is no longer than this.
         func clipped(to size: UInt64) -> Content {
             guard size < self.size else { return self }
-            guard var extents = self.extents else { return Content(size: size) }
-            extents.removeAll(from: size)
-            return Content(size: size, extents: extents)
+            var left = Content(size: size, extents: self.extents)
+            left.extents?.removeAll(from: size)
+            return left
         }
 
         /// The same after more was written: the file's size, and bytes that are here beside these.
@@ -118,10 +122,11 @@ extension Journal.Record {
     ///   - boot: Names the present start of the machine.
     /// - Returns: The state in which it is to be uploaded, or nothing if it is to be kept; and what is here of it.
     func judged(length: UInt64, boot: String) -> (Journal.State?, Journal.Content) {
-        let found = self.content.clipped(to: length).grown(to: length)
+        let left = self.content.clipped(to: length)
+        let found = self.content.extents != nil && self.content.isWhole ? left : left.grown(to: length)
         // Where some bytes are on the service alone, what is beyond the recorded end may as well be what was about to be
         // cut away; all that had been written when its program was told is in the record.
-        let certain = self.content.extents == nil ? found : self.content.clipped(to: length)
+        let certain = self.content.extents == nil ? found : left
         // Of what was emptied nothing is left that was promised.
         let isPromised = self.isPromised && (length > 0 || self.synced?.size == 0)
         guard self.boot == boot else {

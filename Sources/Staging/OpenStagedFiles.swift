@@ -30,7 +30,7 @@ final class OpenStagedFiles: Sendable {
     /// A file was opened; called with its lock held. Beyond the limit the ones opened first are closed some time later.
     func didOpen(_ file: StagedFile) {
         let mustClose = self.table.withLock { table in
-            table.files[file.name.number] = Opened(file: file, order: table.nextOrder)
+            table.files[file.number] = Opened(file: file, order: table.nextOrder)
             table.nextOrder += 1
             guard table.files.count > self.limit, !table.isClosing else { return false }
             table.isClosing = true

@@ -42,7 +42,7 @@ public struct RecoverableFile: Sendable {
     private let directory: FilePath
 
     /// Whether all of the file is here.
-    public var isWhole: Bool { self.isKnown && self.content.extents == nil }
+    public var isWhole: Bool { self.isKnown && self.content.isWhole }
 
     /// How many of its bytes are here, as far as is known.
     public var localByteCount: UInt64 { self.content.extents?.byteCount ?? self.content.size }

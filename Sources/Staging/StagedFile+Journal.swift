@@ -98,7 +98,7 @@ extension StagedFile {
             state.stage = .kept
             state.reason = reason
             self.forgetUpload(&state)
-            let kept = self.store.keep(self.name.dirty)
+            let kept = self.store.keep(state.name.dirty)
             self.record(state)
             state.stage = nil
             return kept
@@ -147,12 +147,9 @@ extension StagedFile {
     // MARK: Within the lock
 
     /// Notes that bytes are about to change: the name on disk says first that there is something to keep.
-    func willChange(_ state: inout State) throws(Errno) {
+    func willChange(_ state: inout State, cuttingTo size: UInt64?) throws(Errno) {
         guard state.isDirty else {
-            try self.store.markDirty(self.name)
-            state.stage = .open
-            state.time = Int64(Glibc.time(nil))
-            self.store.journal.queue(self.makeRecord(state), at: state.place)
+            try self.becomeDirty(&state, cuttingTo: size)
             return self.noteSoon(&state)
         }
         if state.stage != .open {
@@ -161,6 +158,34 @@ extension StagedFile {
             self.record(state)
         }
         self.noteSoon(&state)
+    }
+
+    /// Where it is cut, the local file is before the journal is told what is here of it: else that would be nothing of what
+    /// is written next.
+    private func becomeDirty(_ state: inout State, cuttingTo size: UInt64?) throws(Errno) {
+        let before = state.size
+        if let size, size < before {
+            let descriptor = try self.open(&state)
+            guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+            state.extents.removeAll(from: size)
+            state.size = size
+        }
+        // By what a person is to know it, should the journal not come to know it.
+        let name = StagingName(number: self.number, path: state.place())
+        do throws(Errno) {
+            try self.store.markDirty(name)
+        } catch {
+            // What was cut away is on the service.
+            if state.size < before, let descriptor = state.descriptor {
+                _ = ftruncate(descriptor.rawValue, off_t(before))
+                state.size = before
+            }
+            throw error
+        }
+        state.name = name
+        state.stage = .open
+        state.time = Int64(Glibc.time(nil))
+        self.store.journal.queue(self.makeRecord(state), at: state.place)
     }
 
     /// Has the journal's thread ask what has changed, some time after the first change that it does not know.
@@ -184,14 +209,14 @@ extension StagedFile {
         }
         let size = min(state.size, state.cutSize ?? state.size)
         extents.removeAll(from: size)
-        self.store.journal.queue(.grown(self.name.number, Journal.Content(size: size, extents: extents)))
+        self.store.journal.queue(.grown(self.number, Journal.Content(size: size, extents: extents)))
     }
 
     func record(_ state: State) { self.store.journal.queue(.record(self.makeRecord(state))) }
 
     private func makeRecord(_ state: State) -> Journal.Record {
         Journal.Record(
-            number: self.name.number,
+            number: self.number,
             path: nil,
             state: state.stage ?? .open,
             content: state.content,
@@ -206,7 +231,7 @@ extension StagedFile {
     }
 
     func becomeClean(_ state: inout State) {
-        self.store.markClean(self.name)
+        self.store.markClean(state.name)
         self.removeRecord(state)
         state.stage = nil
         state.synced = nil
@@ -217,12 +242,12 @@ extension StagedFile {
     }
 
     func removeRecord(_ state: State) {
-        self.store.journal.queue(.removeRecord(self.name.number, wasSynced: state.synced != nil))
+        self.store.journal.queue(.removeRecord(self.number, wasSynced: state.synced != nil))
     }
 
     func forgetUpload(_ state: inout State) {
         guard state.upload != nil else { return }
-        self.store.journal.queue(.endUpload(self.name.number))
+        self.store.journal.queue(.endUpload(self.number))
         state.upload = nil
     }
 

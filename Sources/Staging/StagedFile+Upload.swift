@@ -27,15 +27,15 @@ extension StagedFile {
             self.record(state)
             let isSynced = state.synced != nil && state.syncedCount == state.changeCount
             let upload = Journal.Upload(id: id, partSize: partSize, isSynced: isSynced)
-            self.store.journal.queue(.beginUpload(self.name.number, upload))
-            for part in sentParts { self.store.journal.queue(.sentPart(self.name.number, id, part)) }
+            self.store.journal.queue(.beginUpload(self.number, upload))
+            for part in sentParts { self.store.journal.queue(.sentPart(self.number, id, part)) }
             return true
         }
     }
 
     /// A part of the upload has arrived.
     public func didSend(part: Int, of id: UploadID) {
-        self.store.journal.queue(.sentPart(self.name.number, id, part))
+        self.store.journal.queue(.sentPart(self.number, id, part))
     }
 
     /// All parts of the upload have arrived; what makes them the file is sent next.
@@ -66,7 +66,7 @@ extension StagedFile {
     /// - Throws: Why the journal cannot be written: nothing may be changed then.
     public func prepareToChange(cuttingTo size: UInt64? = nil) async throws(Errno) {
         if let upload = self.state.withLock({ $0.upload }) {
-            self.store.journal.queue(.endUpload(self.name.number))
+            self.store.journal.queue(.endUpload(self.number))
             try await self.store.journal.commit()
             self.didEnd(upload)
         }

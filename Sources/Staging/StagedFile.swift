@@ -16,6 +16,8 @@ public final class StagedFile: Sendable {
     }
 
     struct State {
+        /// Of the local file.
+        var name: StagingName
         var size: UInt64
         var changeCount: UInt64 = 0
         var extents = ExtentMap()
@@ -58,7 +60,7 @@ public final class StagedFile: Sendable {
 
         var isDirty: Bool { self.stage != nil }
         var content: Journal.Content {
-            let content = Journal.Content(size: self.size, extents: self.extents)
+            let content = Journal.Content(size: self.size, extents: self.isWhole ? nil : self.extents)
             return self.cutSize.map(content.clipped) ?? content
         }
         /// Whether bytes were reported as safe that the service does not have.
@@ -79,11 +81,12 @@ public final class StagedFile: Sendable {
 
     /// One lock for the map and the local file, so that no reader sees the one without the other.
     let state: Mutex<State>
-    let name: StagingName
+    /// The number in its local file's name.
+    let number: UInt64
     let store: StagingStore
 
-    init(name: StagingName, state: State, store: StagingStore) {
-        self.name = name
+    init(state: State, store: StagingStore) {
+        self.number = state.name.number
         self.store = store
         self.state = Mutex(state)
         store.memory.add(state.byteCount, ordering: .relaxed)
@@ -92,21 +95,21 @@ public final class StagedFile: Sendable {
 
     deinit {
         // What was reported as safe is uploaded by the next mount, whatever was done to it since.
-        let (descriptor, stage) = self.state.withLock { state in
+        let (name, descriptor, stage) = self.state.withLock { state in
             self.store.memory.subtract(state.byteCount, ordering: .relaxed)
-            return (state.descriptor, state.holdsPromise ? .pending : state.stage)
+            return (state.name, state.descriptor, state.holdsPromise ? .pending : state.stage)
         }
         if let descriptor {
             try? descriptor.close()
-            self.store.openFiles.didClose(self.name.number)
+            self.store.openFiles.didClose(self.number)
         }
-        self.store.remove(self.name, stage)
+        self.store.remove(name, stage)
     }
 
     /// The local file, opened if it is not.
     func open(_ state: inout State) throws(Errno) -> FileDescriptor {
         if let descriptor = state.descriptor { return descriptor }
-        let descriptor = try self.store.open(state.isDirty ? self.name.dirty : self.name.clean, options: [])
+        let descriptor = try self.store.open(state.isDirty ? state.name.dirty : state.name.clean, options: [])
         state.descriptor = descriptor
         self.store.openFiles.didOpen(self)
         return descriptor
@@ -126,7 +129,7 @@ public final class StagedFile: Sendable {
             guard state.stage != .open, let descriptor = state.descriptor else { return }
             try? descriptor.close()
             state.descriptor = nil
-            self.store.openFiles.didClose(self.name.number)
+            self.store.openFiles.didClose(self.number)
         }
     }
 
@@ -174,7 +177,7 @@ public final class StagedFile: Sendable {
 
     /// Cuts the file or lets it grow with zeros.
     public func truncate(to size: UInt64) throws(Errno) {
-        try self.change(of: size..<UInt64.max) { state throws(Errno) in
+        try self.change(of: size..<UInt64.max, cuttingTo: size) { state throws(Errno) in
             let descriptor = try self.open(&state)
             var next = state
             next.size = size
@@ -188,10 +191,15 @@ public final class StagedFile: Sendable {
                 // Who empties a file begins a new content: nothing of the one that was reported as safe is left.
                 if size == 0, state.synced?.size ?? 0 > 0 { next.isPromised = false }
                 // First: never is more said to be here, or synced, than there is.
-                self.record(next)
+                var announced = next
+                (announced.size, announced.extents, announced.cutSize) = (state.size, state.extents, size)
+                self.record(announced)
             }
             guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+            let isCut = size < state.size && !state.isWhole
             state = next
+            // From now on what lies beyond that end in the local file was written there.
+            if isCut { self.record(state) }
         }
     }
 
@@ -279,18 +287,19 @@ public final class StagedFile: Sendable {
     func change(
         of range: Range<UInt64> = 0..<0,
         needing byteCount: Int = 0,
+        cuttingTo size: UInt64? = nil,
         _ body: (inout State) throws(Errno) -> Void
     ) throws(Errno) {
         while true {
             if let upload = self.state.withLock({ $0.upload }) {
                 // Where nobody has seen to it before: see `prepareToChange`.
-                self.store.journal.queue(.endUpload(self.name.number))
+                self.store.journal.queue(.endUpload(self.number))
                 try self.store.journal.commitBlocking()
                 self.didEnd(upload)
             }
             let isDone = try self.withState(needing: byteCount) { state throws(Errno) in
                 guard state.upload == nil else { return false }
-                try self.willChange(&state)
+                try self.willChange(&state, cuttingTo: size)
                 // Counted before, so that an upload that runs beside a failing write looks again too.
                 state.changeCount += 1
                 if state.seal.bytes.pieces(of: range).contains(where: \.isHere) {

@@ -35,7 +35,7 @@ extension StagingStore {
                 if record.boot != self.journal.boot {
                     if record.upload?.isSynced == false { record.upload = nil }
                     // It may have been uploaded, and what the journal had of that is not on the disk.
-                    if content.extents == nil {
+                    if content.isWhole {
                         record.completingSize = record.completingSize ?? content.size
                     }
                 }

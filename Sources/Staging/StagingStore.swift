@@ -120,7 +120,7 @@ public final class StagingStore: Sendable {
             defer { number += 1 }
             return number
         }
-        let name = StagingName(number: number, path: path)
+        let name = StagingName(number: number, label: "")
         let descriptor = try self.open(name.clean, options: [.create, .exclusiveCreate])
         guard ftruncate(descriptor.rawValue, off_t(size)) == 0 else {
             let cause = Errno(rawValue: errno)
@@ -128,10 +128,10 @@ public final class StagingStore: Sendable {
             self.remove(name, nil)
             throw cause
         }
-        var state = StagedFile.State(size: size, place: place ?? { path })
+        var state = StagedFile.State(name: name, size: size, place: place ?? { path })
         state.baseSize = baseSize
         state.descriptor = descriptor
-        return StagedFile(name: name, state: state, store: self)
+        return StagedFile(state: state, store: self)
     }
 
     /// Waits, blocking, until all that was queued for the journal is written, if it can be.
@@ -213,7 +213,7 @@ public final class StagingStore: Sendable {
         // What a record says of its end may be older than the file.
         guard ftruncate(descriptor.rawValue, off_t(record.size)) == 0 else { throw Errno(rawValue: errno) }
         let path = record.path
-        var state = StagedFile.State(size: record.size, place: { path })
+        var state = StagedFile.State(name: name, size: record.size, place: { path })
         state.stage = record.state
         state.baseSize = record.baseSize
         state.completingSize = record.completingSize
@@ -230,7 +230,7 @@ public final class StagingStore: Sendable {
         } else {
             state.extents.insert(0..<record.size)
         }
-        return StagedFile(name: name, state: state, store: self)
+        return StagedFile(state: state, store: self)
     }
 
     // MARK: For staged files
@@ -256,7 +256,7 @@ public final class StagingStore: Sendable {
     /// - Returns: Why they are not there.
     func sync(_ file: StagedFile) async -> Errno? {
         await withCheckedContinuation { continuation in
-            self.syncers[Int(file.name.number % UInt64(self.syncers.count))].async {
+            self.syncers[Int(file.number % UInt64(self.syncers.count))].async {
                 continuation.resume(returning: file.sync())
             }
         }
@@ -264,7 +264,7 @@ public final class StagingStore: Sendable {
 
     /// Makes a file durable some time later.
     func syncSoon(_ file: StagedFile) {
-        self.syncers[Int(file.name.number % UInt64(self.syncers.count))].async { [weak file] in
+        self.syncers[Int(file.number % UInt64(self.syncers.count))].async { [weak file] in
             file?.syncNow()
         }
     }

@@ -44,7 +44,7 @@ struct StagedFileTests {
     @Test("Files of filesystems whose mounts begin in the same second have different numbers")
     func numbers() throws {
         let stores = try (0..<4).map { _ in try StoreFixture() }
-        #expect(Set(try stores.map { try $0.written().name.number }).count == 4)
+        #expect(Set(try stores.map { try $0.written().number }).count == 4)
     }
 
     @Test("What is written is read, and the file grows")

@@ -121,7 +121,8 @@ class Crash:
         options = ["--request-timeout", 10, "--retries", 8, *options]
         if mode != "sync":
             options += ["--writes", mode]
-        self.mount = Mount(server, filesystem, *options, cache_dir=self.cache.name)
+        # Many rounds on a busy machine take a while; what hangs is found out about before.
+        self.mount = Mount(server, filesystem, *options, cache_dir=self.cache.name, limit=300)
         self.kills = 0
         self.struck = threading.Event()
 
@@ -324,10 +325,41 @@ class Crash:
         """Less the uploads that a dead driver had begun, which some servers list for ever."""
         return {path: content for path, content in found.items() if not UPLOAD.fullmatch(path)}
 
+    def recover(self, *arguments):
+        """Runs `tetherfs recover`."""
+        result = tetherfs("recover", *arguments, "--cache-dir", self.cache.name)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
     def problems_of_kept(self):
-        """What was left open is kept aside: at least as many files. Then takes them away."""
-        kept = list(pathlib.Path(self.cache.name, self.filesystem, "recovered").iterdir())
-        for file in kept:
+        """What was left open is kept aside with its bytes, and nothing else is. Then takes it away."""
+        kept = [line for line in json.loads(self.recover("list", "--json")) if line["state"] == "kept"]
+        problems = []
+        for line in kept:
+            name = line["path"].lstrip("/")
+            allowed = self.model.may_be_aside(name)
+            is_restored = line["isWhole"] or self.model.is_all_here(name)
+            # What is here in parts has the server's bytes between them; of what a rename replaced nothing tells the name.
+            if not is_restored and (allowed or "bytesHere" not in line and self.model.is_replacing):
+                continue
+            content = self.restored(line) if is_restored else None
+            if content not in allowed:
+                told = self.model.told_of(name)
+                problems.append(f"{name} is kept as {content}, not as one of {sorted(allowed)}: {line}, {told}")
+        missing = self.model.left_open() - {line["path"].lstrip("/") for line in kept}
+        problems += [
+            f"{name} was left open, and is not kept: {self.model.told_of(name)}"
+            for name in sorted(missing) if not self.model.may_be_uploaded(name)
+        ]
+        for file in pathlib.Path(self.cache.name, self.filesystem, "recovered").iterdir():
             file.unlink()
-        left_open = [name for name in self.model.left_open() if not self.model.may_be_uploaded(name)]
-        return [] if len(kept) >= len(left_open) else [f"left open were {left_open}, kept are {kept}"]
+        return problems
+
+    def restored(self, line):
+        """The content of a file that is kept, as a person gets it back."""
+        target = self.mount.folder / "restored"
+        # That all of a file is here the journal may not have been told when the driver was killed.
+        self.recover("restore", line["number"], target, *([] if line["isWhole"] else ["--partial"]))
+        content = digest(target.read_bytes())
+        target.unlink()
+        return content

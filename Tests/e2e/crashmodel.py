@@ -178,16 +178,37 @@ class Model:
         extra = directories - self.directories - self.unsure_directories
         return problems + [f"{name} is a directory that nobody made" for name in sorted(extra)]
 
-    def unpromised(self):
-        """The names that a crash may leave bytes of aside: written to, or a promise failed or under way."""
-        return set(self.drafts) | {name for name, allowed in self.allowed.items() if len(allowed) > 1}
+    def cut_off(self, name):
+        """What was being done to a name, or failed: each of these calls is the last one for it."""
+        lines = [*self.under_way.values(), *(line for _, line in self.errors)]
+        return {line["do"] for line in lines if name in (line["name"], line.get("to"))}
 
     def left_open(self):
-        """The names with writes that returned and no promise begun since, with what they held; those must be aside."""
-        busy = {line["name"] for line in self.under_way.values()} | {line["name"] for _, line in self.errors}
-        held = {name: self.drafts[name][-1] for name in self.written - busy}
+        """The names with writes that returned and no promise begun since; those must be aside."""
         # A file that was only made, or only emptied, has no byte that could be lost.
-        return {name: content for name, content in held.items() if content != EMPTY}
+        return {
+            name for name in self.written
+            if self.cut_off(name) <= {"write"} and EMPTY not in self.drafts[name][-1 - len(self.cut_off(name)):]
+        }
+
+    def may_be_aside(self, name):
+        """The contents that a file may have which is kept aside: what it held last, or before what was cut off."""
+        drafts, cut_off = self.drafts.get(name, []), self.cut_off(name)
+        if not cut_off:
+            return set(drafts[-1:])
+        if cut_off <= {"open", "write"} and len(drafts) > 1:
+            return set(drafts[-2:]) | self.torn(name)
+        return set(drafts[-1:]) | self.may_be(name) - {None} | self.torn(name)
+
+    @property
+    def is_replacing(self):
+        """Whether a rename was cut off: the file that it replaces may be aside, and nothing tells its name any more."""
+        return any("rename" in self.cut_off(name) for name in self.allowed)
+
+    def is_all_here(self, name):
+        """Whether no byte of what was written to a file and not promised is the server's: it was emptied before."""
+        drafts = self.drafts.get(name, [])
+        return EMPTY in (drafts[:-1] if self.cut_off(name) else drafts)
 
     def drafts_of(self, name):
         """What was written to a file since its last promise; that one which is empty is emptied changes nothing."""

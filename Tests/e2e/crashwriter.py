@@ -32,9 +32,13 @@ DIRECTORIES = ["d", "e"]
 NAMES = ["a", "b", "c", *(f"{directory}/{name}" for directory in DIRECTORIES for name in "ab")]
 
 
+def hasher(data):
+    return hashlib.blake2b(data, digest_size=8)
+
+
 def digest(data):
     """The name of a content."""
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
+    return hasher(data).hexdigest()
 
 
 class DriverGone(Exception):
@@ -50,9 +54,12 @@ class Said:
 
     def __init__(self):
         self.numbers = itertools.count()
+        self.lock = threading.Lock()
 
     def line(self, **event):
-        os.write(1, json.dumps(event).encode() + b"\n")
+        # A pipe takes a long one in pieces.
+        with self.lock:
+            os.write(1, json.dumps(event).encode() + b"\n")
 
     def step(self, call, **event):
         """Says what is about to be done, does it, and says how it ended."""
@@ -70,7 +77,14 @@ class Said:
 def torn(old, data, offset):
     """What a file may hold after a write that was cut off: pages of it, the first ones first."""
     ends = range(4096 - offset % 4096, len(data), 4096)
-    return [digest(old[:offset] + data[:end] + old[offset + end:]) for end in ends]
+    if offset < len(old):
+        return [digest(old[:offset] + data[:end] + old[offset + end:]) for end in ends]
+    # Each is the one before it and a page more.
+    known, contents = hasher(old), []
+    for start, end in zip([0, *ends], ends):
+        known.update(data[start:end])
+        contents.append(known.hexdigest())
+    return contents
 
 
 def write_all(descriptor, data, offset):
@@ -226,7 +240,7 @@ class Worker:
     def put(self, name, data, offset):
         old = self.contents[name]
         new = old[:offset] + data + old[offset + len(data):]
-        parts = torn(old, data, offset) if old else []
+        parts = torn(old, data, offset)
         self.changing(name, lambda: write_all(self.open[name], data, offset), do="write", hash=digest(new), torn=parts)
         self.contents[name] = new
         self.dirty.add(name)
@@ -338,7 +352,6 @@ def main():
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     for thread in threads:
         thread.join()
-    sys.stdout.flush()
     # Descriptors of a dead mount need no closing, and the thread that waits for the end of the input no end.
     os._exit(0)
 

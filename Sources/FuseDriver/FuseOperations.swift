@@ -25,6 +25,8 @@ final class FuseOperations: Sendable {
     private let ready: @Sendable () -> Void
     /// The thread on which libfuse took the kernel's FUSE_INIT so far as to ask what is wanted.
     private let beginner = Mutex<pthread_t?>(nil)
+    /// Whether the session is being ended, which is no word on what the kernel asked first.
+    let isEnding = Atomic(false)
 
     /// Takes what answers.
     ///
@@ -78,12 +80,13 @@ final class FuseOperations: Sendable {
     /// libfuse has answered the kernel's FUSE_INIT, which may come twice until they agree on a version.
     ///
     /// - Parameters:
-    ///   - hasEnded: Whether it ended the session with that.
+    ///   - hasEnded: Whether the session has ended by then: with that, or as ``isEnding`` says.
     ///   - complaint: What it said meanwhile.
     /// - Returns: Whether they agree, or may.
     func didAnswerInit(hasEnded: Bool, complaint: String?) -> Bool {
         // Another version may have been agreed on by another thread since the answer to this one's went out.
         let hasBegun = self.beginner.withLock { $0 == pthread_self() }
+        if self.isEnding.load(ordering: .sequentiallyConsistent) { return true }
         guard !hasEnded, hasBegun || complaint == nil else { return false }
         if hasBegun { self.ready() }
         return true

@@ -139,6 +139,7 @@ public final class FuseSession: Sendable {
 
     /// Ends ``run()``, from any thread; it may take a moment.
     public func end() {
+        self.operations.isEnding.store(true, ordering: .sequentiallyConsistent)
         fuse_session_exit(self.pointer.session)
         // The loop looks at the flag and then waits: a signal that comes between the two is lost, so it is repeated.
         while true {

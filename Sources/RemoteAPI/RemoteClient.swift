@@ -290,7 +290,7 @@ public struct RemoteCounters: Sendable, Hashable {
     public var retries: UInt64 = 0
     /// Calls that failed for good although they might have succeeded later.
     public var givenUp: UInt64 = 0
-    /// Requests sent beside one that was slower than its peers by far.
+    /// Requests sent beside, or instead of, one that was slower than its peers by far.
     public var hedges: UInt64 = 0
     /// Requests on the way now.
     public var inFlight = 0

@@ -43,7 +43,7 @@ extension MetricsText {
         counter("tetherfs_request_retries_total", "Requests that repeat one which failed.", \.server.retries),
         counter("tetherfs_request_failures_total", "Requests that ended in trouble.", \.server.failures),
         counter("tetherfs_requests_given_up_total", "Calls that failed for good.", \.server.givenUp),
-        counter("tetherfs_requests_hedged_total", "Requests sent beside a slow one.", \.server.hedges),
+        counter("tetherfs_requests_hedged_total", "Requests sent to outrun a slow one.", \.server.hedges),
         gauge("tetherfs_requests_in_flight", "Requests on the way.") { Double($0.server.inFlight) },
         gauge("tetherfs_requests_queued", "Requests that wait for a place.") { Double($0.server.queued) },
         Family(

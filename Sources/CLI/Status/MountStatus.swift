@@ -78,7 +78,7 @@ struct MountStatus: Codable, Sendable, Equatable {
         var failures: UInt64
         /// Calls that failed for good although they might have succeeded later.
         var givenUp: UInt64
-        /// Requests sent beside one that was slower than its peers by far.
+        /// Requests sent beside, or instead of, one that was slower than its peers by far.
         var hedges: UInt64
         /// Requests on the way now.
         var inFlight: Int

@@ -52,7 +52,7 @@ extension FileSystem {
     /// How old an answer may be by which something is replaced, or a name is taken for free.
     static let standingAge = Duration.seconds(2)
     /// A listing of more names takes longer than asking for the size of the one file that is made beside them.
-    private static let longListing = 10_000
+    static let longListing = 10_000
 
     /// What the service has now in the place of bytes that wait. Asked once more, longer after the first time than an
     /// answer counts (`isLate`), it believes nothing that is known here.

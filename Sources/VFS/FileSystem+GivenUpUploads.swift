@@ -38,16 +38,19 @@ extension FileSystem {
     private func delete(_ uploads: [ListedUpload], in directory: RemotePath) async throws(RemoteError) {
         var listed: Set<FileName>?
         for upload in uploads {
-            // First, as a listing may be long, and some services show nothing of it.
             do throws(RemoteError) {
-                _ = try await self.remote.size(of: upload.path, urgency: .ahead())
+                // A long listing is worth it only where there is something to delete.
+                if listed == nil, self.namespace.nameCount(of: upload.directory) > Self.longListing {
+                    _ = try await self.remote.size(of: upload.path, urgency: .ahead())
+                }
+                if listed == nil {
+                    let entries = try await self.remote.list(directory, urgency: .ahead()).entries
+                    listed = Set(entries.lazy.filter { $0.kind == .file }.map(\.name))
+                }
             } catch .notFound {
-                await self.delete(upload, ifIn: [])
+                // This proves too little to forget it: it stays hidden, and the next mount looks for it.
+                self.uploader.begun.remove(upload.id)
                 continue
-            }
-            if listed == nil {
-                let entries = try await self.remote.list(directory, urgency: .ahead()).entries
-                listed = Set(entries.lazy.filter { $0.kind == .file }.map(\.name))
             }
             await self.delete(upload, ifIn: listed ?? [])
         }

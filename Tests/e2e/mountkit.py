@@ -35,6 +35,9 @@ MOUNTS = []
 # What the deployed service lists uploads under that are not, or never were, completed.
 UPLOAD = re.compile(r".*\.[A-Za-z0-9]{20}")
 
+# For tests that take long, where the driver asks either server for the same.
+ONE_SERVER = pytest.mark.parametrize("server", ["tetherfs-server"], indirect=True)
+
 # The options of each mode of writing, for tests with a fixture or an argument `mode`.
 MODES = pytest.mark.parametrize("mode", [[], ["--writes", "write-back"]], ids=["sync", "write-back"])
 

@@ -1,5 +1,6 @@
 """`tetherfs status` and `list`: what they tell of mounts that go well, and of those that do not."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -137,11 +138,15 @@ def test_a_stopped_driver_is_silent_and_keeps_nobody_waiting(server, filesystem)
         pid = mount.pid
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert listed(mount)["state"] == "silent"
-            assert table_row(mount)[2:] == ["-", "silent", "-"]
-            fails(tetherfs("status", mount.path, env=environment(), timeout=30), mount.path, "silent", status=1)
-            result = tetherfs("status", env=environment(), timeout=30)
-            assert result.returncode == 1 and "its driver is silent" in result.stdout
+            # Each waits a while for the driver: all at once.
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                entry, row = pool.submit(listed, mount), pool.submit(table_row, mount)
+                one = pool.submit(tetherfs, "status", mount.path, env=environment(), timeout=30)
+                every = pool.submit(tetherfs, "status", env=environment(), timeout=30)
+            assert entry.result()["state"] == "silent"
+            assert row.result()[2:] == ["-", "silent", "-"]
+            fails(one.result(), mount.path, "silent", status=1)
+            assert every.result().returncode == 1 and "its driver is silent" in every.result().stdout
         finally:
             os.kill(pid, signal.SIGCONT)
         assert listed(mount)["state"] == "answers"

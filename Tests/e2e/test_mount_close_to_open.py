@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mountkit import Mount, counting, read, write
+from mountkit import ONE_SERVER, Mount, counting, read, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -37,6 +37,7 @@ def test_without_a_time_to_live_the_next_open_shows_what_was_closed_elsewhere(mo
             assert os.stat(reader / "f").st_size == len(version(number))
 
 
+@ONE_SERVER
 def test_with_the_default_time_to_live_what_was_closed_elsewhere_is_seen_after_it(mounts):
     with mounts() as (one, two):
         old, new = version(0), version(1)

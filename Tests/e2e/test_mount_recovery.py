@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import faultplan
-from mountkit import MODES, UPLOAD, Mount, counting, fails, read, refused, tetherfs, without_uploads, write
+from mountkit import MODES, ONE_SERVER, UPLOAD, Mount, counting, fails, read, refused, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -103,6 +103,7 @@ def test_renames_and_deletions_that_returned_are_done_after_a_crash(content, mou
     assert files_on(content) == dict.fromkeys(expected, DATA)
 
 
+@ONE_SERVER
 def test_two_thousand_files_come_back(content, mounts):
     files = {f"f{number}": pattern(100, start=number) for number in range(2000)}
     with mounts(*WAITING) as mount:

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from directorystream import Stream
-from mountkit import Mount, check, counting, write
+from mountkit import ONE_SERVER, Mount, check, counting, write
 
 COUNT = 100_000
 
@@ -71,6 +71,7 @@ def test_a_place_near_the_start_keeps_the_meaning_of_all_others(content, mount):
     stream.close()
 
 
+@ONE_SERVER
 def test_rm_r_takes_a_directory_of_many_names_away(content, mount):
     fill(content, "d", 5000)
     check(["rm", "-r", mount / "d"], timeout=100)

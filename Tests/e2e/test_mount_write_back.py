@@ -10,7 +10,9 @@ import pytest
 
 import faultplan
 from clikit import at_terminal
-from mountkit import Mount, check, counting, fails, read, refused, small_disk, tetherfs, without_uploads, write
+from mountkit import (
+    ONE_SERVER, Mount, check, counting, fails, read, refused, small_disk, tetherfs, without_uploads, write,
+)
 from servercalls import pattern
 from serverkit import binary, poll
 
@@ -72,6 +74,7 @@ def test_closed_files_are_uploaded_without_anybody_asking(writes_back, content):
     poll(lambda: status(writes_back)["pending"]["files"] == 0, what="status")
 
 
+@ONE_SERVER
 def test_two_thousand_small_files_cost_three_requests_each(server, content, writes_back):
     files = {f"d{number % 10}/f{number}": pattern(4096, start=number) for number in range(2000)}
     for directory in range(10):
@@ -87,6 +90,7 @@ def test_two_thousand_small_files_cost_three_requests_each(server, content, writ
     assert sum(calls.values()) - calls["list"] == 6000 and calls["list"] <= 200, calls
 
 
+@ONE_SERVER
 def test_thousands_of_files_that_wait_hold_few_descriptors(waiting):
     for number in range(2000):
         write(waiting / f"f{number}", b"data")

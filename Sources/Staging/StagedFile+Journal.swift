@@ -52,7 +52,10 @@ extension StagedFile {
         if let failure = await self.store.sync(self) { throw failure }
         let wasPromised = self.state.withLock { state in
             let wasPromised = state.isPromised
-            guard state.isDirty else { return wasPromised }
+            // What was uploaded meanwhile is safe there, and what came after it is not promised by this.
+            guard state.isDirty, state.uploadedCount.map({ $0 < before.changeCount }) ?? true else {
+                return wasPromised
+            }
             // One that began later may have come to its end before.
             if !wasPromised || state.syncedCount <= before.changeCount {
                 state.synced = before.content.clipped(to: state.size)

@@ -206,6 +206,7 @@ extension StagedFile {
         self.state.withLock { state in
             state.baseSize = snapshot.size
             state.completingSize = nil
+            state.uploadedCount = snapshot.changeCount
             guard state.isDirty else { return state.changeCount == snapshot.changeCount }
             guard state.changeCount == snapshot.changeCount else {
                 // What was safe here is safe there, unless a later close or fsync came meanwhile.

@@ -36,6 +36,8 @@ public final class StagedFile: Sendable {
         var synced: Journal.Content?
         /// The changes that `synced` has in it.
         var syncedCount: UInt64 = 0
+        /// The changes that the service has; nothing if it has none.
+        var uploadedCount: UInt64?
         var isPromised = false {
             didSet { if !self.isPromised { self.isConfirmed = false } }
         }

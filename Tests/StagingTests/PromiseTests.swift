@@ -1,0 +1,37 @@
+import Glibc
+import Synchronization
+import TestKit
+import Testing
+
+@testable import Staging
+
+@Suite("What a close reports as safe", .timeLimit(.minutes(1)))
+struct PromiseTests {
+    @Test(
+        "What is written once an upload has all that a close covers is not promised by that close",
+        arguments: [false, true]
+    )
+    func uploadedMeanwhile(isWrittenBefore: Bool) async throws {
+        let meanwhile = Mutex<(@Sendable () throws -> Void)?>(nil)
+        let fixture = try StoreFixture(syncFile: { descriptor in
+            do { try meanwhile.withLock { $0 }?() } catch { Issue.record(error) }
+            return fdatasync(descriptor)
+        })
+        let file = try fixture.written()
+        file.recordPending()
+        let snapshot = file.snapshot
+        meanwhile.withLock { action in
+            action = {
+                if isWrittenBefore { try write(file, [1]) }
+                #expect(file.didUpload(snapshot) == !isWrittenBefore)
+                if !isWrittenBefore { try write(file, [1]) }
+            }
+        }
+        try await file.makeDurable()
+        meanwhile.withLock { $0 = nil }
+        #expect(file.stage == .open && !file.holdsPromise)
+        // What a later close covers is.
+        try await file.makeDurable()
+        #expect(file.stage == .pending && file.holdsPromise)
+    }
+}

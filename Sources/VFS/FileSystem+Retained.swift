@@ -42,18 +42,18 @@ extension FileSystem {
         try await self.bringHere([0..<staged.size], staged, of: content)
     }
 
-    /// Brings what only the service has of some ranges here.
+    /// Brings what only the service has of some ranges here, unless something else is the file's by now.
     func bringHere(
         _ ranges: [Range<UInt64>],
         _ staged: StagedFile,
         of content: FileContent
     ) async throws(FileSystemError) {
         guard !ranges.isEmpty else { return }
-        let source = Uploader.Source(
-            staged: staged,
-            base: content.state.withLock { $0.base },
-            size: staged.size
-        ) { self.namespace.path(of: content.inode) }
+        let (isPresent, base) = content.state.withLock { ($0.staged === staged, $0.base) }
+        guard isPresent else { return }
+        let source = Uploader.Source(staged: staged, base: base, size: staged.size) {
+            self.namespace.path(of: content.inode)
+        }
         if ranges.count > 1, let base = source.base {
             // All at once, not one after the other.
             let version = BlockSource(content: base.content, size: base.size, path: source.path)

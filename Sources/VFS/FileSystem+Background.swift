@@ -204,22 +204,23 @@ extension FileSystem {
     /// Bytes that can never be uploaded are put where a person finds them.
     func giveUp(_ content: FileContent, _ staged: StagedFile, _ reason: String) {
         guard staged.isDirty, !content.isUnlinked else { return }
-        let kept = staged.keepForRecovery(reason)
+        // In one step: who meets it without its local file sees that it is not the content's any more.
+        let (kept, isFormer) = content.state.withLock { state in
+            state.untold = .stale
+            let kept = staged.keepForRecovery(reason)
+            let isFormer = state.former?.staged === staged
+            if isFormer { state.former = nil } else if state.staged === staged { state.staged = nil }
+            return (kept, isFormer)
+        }
         let file = UnsentFile(
             place: "what is now in \(kept)",
             byteCount: staged.size,
             error: .stale
         )
         self.incidents.withLock { $0.didKeep(file) }
-        let isFormer = content.state.withLock { state in
-            state.untold = .stale
-            guard state.former?.staged === staged else { return false }
-            state.former = nil
-            return true
-        }
         if !isFormer {
             self.namespace.setHeld(content.inode, false)
-            self.letGo(content) { $0.staged = nil }
+            self.letGo(content)
         }
         self.logger.error(
             "unsent bytes cannot be uploaded any more; they are kept for tetherfs recover",

@@ -278,6 +278,8 @@ extension FileSystem {
         do {
             try change(staged)
         } catch {
+            // Its local file may have gone with it.
+            guard content.staged === staged else { return false }
             self.namespace.setHeld(content.inode, staged.isDirty)
             throw .local(error)
         }

@@ -1,4 +1,5 @@
 import Primitives
+import SystemPackage
 import TestKit
 import Testing
 
@@ -27,5 +28,26 @@ struct TakenAwayTests {
         #expect(handle.content.staged !== staged)
         try await mount.fileSystem.bringHere([0..<staged.size], staged, of: handle.content)
         mount.fileSystem.release(handle)
+    }
+
+    @Test("A write is made, though what waits of its file is put where a person finds it in the same moment")
+    func givenUp() async throws {
+        let (mount, handle) = try await Self.mount()
+        let content = handle.content
+        let one = ByteBuffer(count: 1)
+        one.uninitialized.copyBytes(from: [7])
+        try await mount.fileSystem.modify(content) { staged throws(Errno) in
+            mount.fileSystem.giveUp(content, staged, "a test")
+            try staged.write(one.bytes, at: 1)
+        }
+        var expected = Self.old
+        expected[1] = 7
+        #expect(try await mount.read(handle) == expected)
+        #expect(mount.recovered.count == 1)
+        // Of what was put there.
+        let met = await failure { () throws(FileSystemError) in try await mount.close(handle) }
+        #expect(met == .stale)
+        #expect(await mount.fileSystem.drain(tellsOfKept: false).isEmpty)
+        #expect(mount.remote.bytes(of: "f") == expected)
     }
 }

@@ -254,7 +254,7 @@ extension FileSystem {
     /// - Parameter tellsOfKept: Whether to tell, once, also of what was put where a person finds it.
     /// - Returns: What is not uploaded; its bytes are kept.
     public func drain(tellsOfKept: Bool = true) async -> [UnsentFile] {
-        await self.queue.settle(self.dirtyContents.filter { self.holdUp(of: $0) == nil })
+        await self.queue.settle(self.dirtyContents) { self.holdUp(of: $0) != nil }
         // Nobody waits for the answer; what was begun goes on.
         if Task.isCancelled { return [] }
         let dirty = self.dirtyContents

@@ -170,7 +170,13 @@ final class UploadQueue: Sendable {
 
     /// Uploads files now, without pauses or delays, and waits until each was tried; or until the service seems to be
     /// away, or the task is cancelled.
-    func settle(_ contents: [FileContent]) async {
+    ///
+    /// - Parameters:
+    ///   - contents: Whose bytes.
+    ///   - isHeldUp: Whether something keeps one from being uploaded, so that it is not waited for: see
+    ///     ``endWaits(for:)``.
+    func settle(_ contents: [FileContent], unless isHeldUp: (FileContent) -> Bool = { _ in false }) async {
+        let contents = contents.filter { !isHeldUp($0) }
         guard !contents.isEmpty else { return }
         let isOver = OneShot<Void>()
         let now = ContinuousClock.now
@@ -193,6 +199,8 @@ final class UploadQueue: Sendable {
             state.failedCount = 0
             self.startDue(&state)
         }
+        // What came to be held up before anybody was known to wait.
+        self.endWaits(for: Set(contents.filter(isHeldUp).map(\.inode)))
         _ = await isOver.wait()
     }
 

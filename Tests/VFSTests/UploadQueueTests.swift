@@ -153,4 +153,27 @@ struct UploadQueueTests {
         waiting.cancel()
         await waiting.value
     }
+
+    @Test("Who waits for all waits for nothing that came to be held up in the moment in which he began to")
+    func heldUpAtOnce() async throws {
+        let contents = try self.contents(2)
+        let hold = Hold()
+        self.queue.begin { _, _ in
+            _ = await hold.pass()
+            return .stopped
+        }
+        let asked = Mutex<Set<InodeNumber>>([])
+        let isOver = Mutex(false)
+        let waiting = Task.immediate {
+            await self.queue.settle(contents) { content in
+                asked.withLock { !$0.insert(content.inode).inserted }
+            }
+            isOver.withLock { $0 = true }
+        }
+        #expect(await self.mount.comes { isOver.withLock(\.self) })
+        waiting.cancel()
+        await waiting.value
+        self.queue.end()
+        hold.release()
+    }
 }

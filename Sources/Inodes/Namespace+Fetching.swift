@@ -74,9 +74,12 @@ extension Namespace {
         _ remembered: OneShot<[FileName: RememberedAttributes]?>?
     ) async throws(RemoteError) -> [FileName: RememberedAttributes]? {
         guard let remembered else { return nil }
+        let end = ContinuousClock.now + self.recallLimit
         let limit = Task {
-            // Ends early where it is not needed any more.
-            do { try await Task.sleep(for: self.recallLimit) } catch { return }
+            // Ends early where it is not needed any more; in steps, as a sleep that is cut short takes memory until its end.
+            while case let rest = end - .now, rest > .zero {
+                do { try await Task.sleep(for: min(rest, .seconds(1))) } catch { return }
+            }
             remembered.resolve(nil)
         }
         defer { limit.cancel() }

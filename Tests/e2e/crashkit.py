@@ -297,8 +297,13 @@ class Crash:
             # An upload that is listed may be over when it is looked at.
             for name in filter(lambda name: not UPLOAD.fullmatch(name), files):
                 path = os.path.join(folder, name)
-                with open(path, "rb", buffering=0) as file:
-                    found[os.path.relpath(path, self.mount.path)] = digest(file.readall())
+                try:
+                    with open(path, "rb", buffering=0) as file:
+                        found[os.path.relpath(path, self.mount.path)] = digest(file.readall())
+                except OSError as error:
+                    # A rename that is gone on with may have taken the name meanwhile.
+                    if error.errno not in (errno.ENOENT, errno.ESTALE) or os.path.lexists(path):
+                        raise
         return self.without_uploads(found)
 
     @staticmethod

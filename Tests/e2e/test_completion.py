@@ -102,11 +102,11 @@ def shell(request, tmp_path):
 
 @pytest.fixture
 def named(deployed):
-    """A server whose two filesystems can be told apart by their first letters."""
-    for name in ("alpha", "beta"):
+    """A server whose two filesystems can be told apart by their first letters, and from all ids, which are hexadecimal."""
+    for name in ("alpha", "gamma"):
         deployed.filesystems[deployed.create_filesystem(name)] = name
     yield deployed
-    for name in ("alpha", "beta"):
+    for name in ("alpha", "gamma"):
         [identifier] = [key for key, value in deployed.filesystems.items() if value == name]
         del deployed.filesystems[identifier], deployed.contents[identifier]
 
@@ -140,8 +140,8 @@ def test_tab_completes_the_words_that_an_option_takes(name, shell):
 def test_tab_completes_the_name_of_a_filesystem(name, shell, named):
     here = shell(name, named)
     here.tab("tetherfs mount al", "mount alpha")
-    here.tab("tetherfs filesystems delete be", "delete beta")
-    here.tab("tetherfs ls be", "ls beta:/")
+    here.tab("tetherfs filesystems delete ga", "delete gamma")
+    here.tab("tetherfs ls ga", "ls gamma:/")
 
 
 @each_shell
@@ -211,7 +211,7 @@ def test_tab_uses_the_connection_that_the_line_names(name, shell, named, tmp_pat
     key.write_text(named.api_key)
     key.chmod(0o600)
     here = shell(name)
-    here.tab(f"tetherfs ls --endpoint {named.url} --api-key-file {key} be", "beta:/")
+    here.tab(f"tetherfs ls --endpoint {named.url} --api-key-file {key} ga", "gamma:/")
 
 
 @each_shell

@@ -172,10 +172,11 @@ final class FileContent: Sendable {
 
     /// Nobody opens the file from now on, as its name is about to go; the caller holds `transfer`.
     ///
-    /// - Returns: `false` if somebody reads it and not all of it is here.
-    func beginLeaving() -> Bool {
+    /// - Parameter isLost: Whether what is not here cannot be had any more.
+    /// - Returns: `false` if somebody reads it and not all of it is here that can be.
+    func beginLeaving(isLost: Bool = false) -> Bool {
         self.state.withLock { state in
-            guard state.readerCount == 0 || state.staged?.isWhole == true else { return false }
+            guard isLost || state.readerCount == 0 || state.staged?.isWhole == true else { return false }
             state.isLeaving = true
             return true
         }

@@ -296,11 +296,24 @@ extension FileSystem {
     }
 
     /// Who reads a file gets what only the service has, before the service takes it away; nobody else opens it then.
+    ///
+    /// What the service has not any more, as others have replaced it, nobody can give them: they are told when they read.
     func beginLeaving(_ content: FileContent) async throws(FileSystemError) {
+        var lossCount = 0
         repeat {
-            if content.hasReaders { try await self.fetchAll(content) }
-        } while !content.beginLeaving()
+            guard content.hasReaders else { continue }
+            do throws(FileSystemError) {
+                try await self.fetchAll(content)
+            } catch {
+                guard [.changedOnServer, .stale, .remote(.notFound)].contains(error) else { throw error }
+                lossCount += 1
+                self.forgetVersion(of: content)
+            }
+        } while !content.beginLeaving(isLost: lossCount == Self.lossLimit)
     }
+
+    /// So often what is there now is asked for, where others replace it all the time.
+    private static let lossLimit = 3
 
     /// Does something that looks at names and then changes them, while the directories above them stand still.
     func changingNames<Value: Sendable>(

@@ -43,6 +43,20 @@ struct UnlinkTests {
         #expect(try await mount.get("a") == [7])
     }
 
+    @Test(
+        "A file that others have replaced while it is open is unlinked all the same, and read as it was then"
+    )
+    func replacedElsewhere() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100_000))
+        let handle = try await mount.open("a")
+        defer { mount.fileSystem.release(handle) }
+        mount.remote.put("a", pattern(10, from: 5))
+        try await mount.unlink("a")
+        #expect(mount.remote.tree.isEmpty)
+        #expect(try await mount.read(handle, 0..<100) == pattern(10, from: 5))
+    }
+
     @Test("A file that is only here is unlinked without a request")
     func localOnly() async throws {
         let mount = try Mount()

@@ -153,8 +153,9 @@ extension FileSystem {
             return
         }
         let size = found?.version?.size
-        // An upload of it that was completed has the same bytes where none are here.
-        if !file.isWhole, size != record.baseSize, size == nil || size != record.completingSize {
+        // An upload of it that was completed has the same bytes where none are here. Where nothing is there nobody has the
+        // rest: it may have been about to be deleted.
+        if !file.isWhole, size == nil || size != record.baseSize && size != record.completingSize {
             return self.keep(leftover, "the file on the server is another one, and it has bytes of this one")
         }
         let inode: InodeNumber

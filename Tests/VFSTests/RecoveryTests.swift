@@ -83,6 +83,21 @@ struct RecoveryTests {
         #expect(mount.recovered.count == 1)
     }
 
+    @Test("What is here of a partly changed file is kept where the driver died as it had deleted the rest")
+    func halfDeleted() async throws {
+        let mount = try Mount(writes: Self.waiting)
+        mount.remote.put("a", pattern(300_000))
+        let handle = try await mount.open("a", writes: true)
+        try await mount.write(handle, [1])
+        try await mount.close(handle)
+        _ = handle.content.staged?.willLoseBase(isInDoubt: false)
+        mount.remote.remove("a")
+        let next = try await mount.killed()
+        #expect(await next.fileSystem.drain().isEmpty)
+        #expect(next.remote.tree.isEmpty && next.recovered.count == 1)
+        #expect(try await !next.exists("a"))
+    }
+
     @Test("Our own upload whose last answer was lost is no conflict with what was written after it")
     func ownCompletion() async throws {
         var mount = try Mount(writes: Self.waiting)

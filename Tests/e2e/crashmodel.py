@@ -202,8 +202,8 @@ class Model:
 
     @property
     def is_replacing(self):
-        """Whether a rename was cut off: the file that it replaces may be aside, and nothing tells its name any more."""
-        return any("rename" in self.cut_off(name) for name in self.allowed)
+        """Whether a rename or an unlink was cut off: what it replaces, or deletes, may be aside, without its name."""
+        return any({"rename", "unlink"} & self.cut_off(name) for name in self.allowed)
 
     def is_all_here(self, name):
         """Whether no byte of what was written to a file and not promised is the server's: it was emptied before."""

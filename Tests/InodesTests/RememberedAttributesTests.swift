@@ -191,7 +191,12 @@ struct RememberedAttributesTests {
         }
         #expect(fixture.names().isEmpty)
         store.hold.release()
-        #expect(try await self.stat("a", fixture).mode == 0o700)
+        // On a busy machine what answers at once may come too late for this limit as well.
+        var mode: UInt32?
+        for _ in 0..<1000 where mode == nil {
+            mode = try? await self.stat("a", fixture).mode
+        }
+        #expect(mode == 0o700)
     }
 
     @Test("A directory is asked for what is remembered of its names once, and not again with each listing")

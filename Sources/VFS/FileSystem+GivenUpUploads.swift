@@ -10,12 +10,12 @@ extension FileSystem {
     func deleteGivenUpUploadsSoon() {
         let begun = self.uploader.begun
         guard begun.beginSearch() else { return }
+        let delay = self.options.givenUpDelay
         Task { [weak self] in
-            // Most are given up in the moment before another one is begun of the same file.
-            var pause = Duration.seconds(1)
+            var pause = delay
             repeat {
                 try? await Task.sleep(for: pause)
-                pause = min(pause * 2, .seconds(60))
+                pause = min(pause * 2, max(.seconds(60), delay))
                 await self?.deleteGivenUpUploads()
             } while self != nil && !begun.endSearch()
         }

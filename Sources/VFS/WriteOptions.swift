@@ -35,6 +35,9 @@ public struct WriteOptions: Sendable {
     public var waitingLimit = 4096
     /// How long close(2) waits for that at most; it succeeds all the same.
     public var longestWait = Duration.seconds(10)
+    /// How long after the first of some uploads was given up they are deleted from the service, if it lists them: most
+    /// are given up in the moment before another one is begun of the same file.
+    public var givenUpDelay = Duration.seconds(1)
     /// How many bytes of writes that cannot be taken at once are held in memory; what is more is on the local disk.
     public var heldByteLimit = 16 << 20
     /// Whether the service's files never change, so that what was read of them holds for good.

@@ -3,7 +3,7 @@ import Testing
 
 @testable import CLI
 
-@Suite("Whether other processes run", .timeLimit(.minutes(1)))
+@Suite("Whether other processes run", .timeLimit(.minutes(5)))
 struct ProcessesTests {
     @Test("A process whose first thread is over runs for as long as another thread does")
     func firstThreadOver() throws {

@@ -4,7 +4,7 @@ import TestKit
 import Testing
 import WireFormat
 
-@Suite("Names that go, and are made anew, while their directory is listed", .timeLimit(.minutes(1)))
+@Suite("Names that go, and are made anew, while their directory is listed", .timeLimit(.minutes(5)))
 struct MadeAnewTests {
     @Test(
         "A listing older than a deletion does not say that the service has what is made under the name since"

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Staging
 
-@Suite("What a close reports as safe", .timeLimit(.minutes(1)))
+@Suite("What a close reports as safe", .timeLimit(.minutes(5)))
 struct PromiseTests {
     @Test(
         "What is written once an upload has all that a close covers is not promised by that close",

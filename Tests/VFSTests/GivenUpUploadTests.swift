@@ -14,18 +14,26 @@ struct GivenUpUploadTests {
 
     init() throws { self.mount = try Self.mount() }
 
-    private static func mount(_ behaviour: InMemoryRemote.Behaviour = .deployed) throws -> Mount {
-        try Mount(behaviour, lanes: UploadLanes(maximumCount: 1, partSize: UInt64(8 * kibibyte)))
+    /// With the delay that is the default, what is given up is deleted where a test asks for that alone.
+    private static func mount(
+        _ behaviour: InMemoryRemote.Behaviour = .deployed,
+        delay: Duration = .seconds(3600)
+    ) throws -> Mount {
+        var writes = WriteOptions()
+        writes.givenUpDelay = delay
+        let lanes = UploadLanes(maximumCount: 1, partSize: UInt64(8 * kibibyte))
+        return try Mount(behaviour, lanes: lanes, writes: writes)
     }
 
     private var deletions: [String] { self.mount.remote.calls.filter { $0.hasPrefix("delete") } }
 
     /// Nothing is left of any upload, and the journal knows of none.
-    private func nothingIsLeft(but tree: [String]) async throws {
-        #expect(self.mount.remote.uploadCount == 0)
-        #expect(self.mount.remote.tree == tree)
-        #expect(try await self.mount.list() == tree)
-        #expect(try await self.mount.killed().fileSystem.staging.earlierUploads.isEmpty)
+    private func nothingIsLeft(of mount: Mount? = nil, but tree: [String]) async throws {
+        let mount = mount ?? self.mount
+        #expect(mount.remote.uploadCount == 0)
+        #expect(mount.remote.tree == tree)
+        #expect(try await mount.list() == tree)
+        #expect(try await mount.killed().fileSystem.staging.earlierUploads.isEmpty)
     }
 
     /// A file that is cut while it goes up.
@@ -54,10 +62,11 @@ struct GivenUpUploadTests {
 
     @Test("It is deleted soon, too, if nobody waits for anything")
     func inTheBackground() async throws {
-        try await self.cut(self.mount)
-        await self.mount.remote.ended(.delete)
-        while !self.mount.fileSystem.uploader.begun.idle.isEmpty { await Task.yield() }
-        try await self.nothingIsLeft(but: ["a"])
+        let mount = try Self.mount(delay: .milliseconds(1))
+        try await self.cut(mount)
+        await mount.remote.ended(.delete)
+        while !mount.fileSystem.uploader.begun.idle.isEmpty { await Task.yield() }
+        try await self.nothingIsLeft(of: mount, but: ["a"])
     }
 
     @Test("One that is given up while it begins is deleted")

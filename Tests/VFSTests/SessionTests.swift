@@ -6,7 +6,7 @@ import TestKit
 import Testing
 
 // One after another: libfuse has one place for its messages.
-@Suite("What the kernel asks first", .serialized, .timeLimit(.minutes(1)))
+@Suite("What the kernel asks first", .serialized, .timeLimit(.minutes(5)))
 struct SessionTests {
     /// The kernel's side of a session: libfuse takes a descriptor in place of a mount point.
     private final class Kernel: Sendable {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import VFS
 
-@Suite("Who waits for uploads", .timeLimit(.minutes(2)))
+@Suite("Who waits for uploads", .timeLimit(.minutes(5)))
 struct UploadQueueTests {
     private let mount: Mount
     private let queue = UploadQueue()

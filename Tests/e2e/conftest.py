@@ -84,8 +84,8 @@ def mount(server, filesystem):
 
 @pytest.fixture
 def impatient(server, filesystem, content):
-    """A mount that repeats nothing and waits for no answer longer than a second."""
-    with Mount(server, filesystem, "--retries", 0, "--request-timeout", 1) as mount:
+    """A mount that repeats nothing and waits for no answer longer than two seconds."""
+    with Mount(server, filesystem, "--retries", 0, "--request-timeout", 2) as mount:
         yield mount
 
 

@@ -8,7 +8,7 @@ for purpose in "$@"; do
         build) packages+=(pkg-config libfuse3-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev) ;;
         run) packages+=(fuse3 libcurl4 libsqlite3-0 libxxhash0 ca-certificates) ;;
         test)
-            packages+=(rsync git sqlite3 python3 python3-venv tar openssl mount util-linux nginx fio stress-ng)
+            packages+=(rsync git sqlite3 python3 python3-venv tar openssl mount util-linux nginx fio stress-ng strace)
             packages+=(systemd-sysv systemd-container dbus zsh fish)
             ;;
         bench) packages+=(fuse3 libfuse3-dev curl python3 tar) ;;

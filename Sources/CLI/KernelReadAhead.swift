@@ -7,21 +7,10 @@ enum KernelReadAhead {
 
     /// Raises it from the 128 KiB that every mount begins with, which only root may; nothing depends on it.
     ///
-    /// On a thread of its own: the kernel sets its own value when the driver has answered its first request, which the
-    /// thread waits for by a request of its own.
-    ///
-    /// - Parameters:
-    ///   - device: The mount's `MAJOR:MINOR`.
-    ///   - mountPoint: Where it is.
-    static func raise(_ device: String, of mountPoint: String) {
+    /// - Parameter device: The mount's `MAJOR:MINOR`. The kernel has the answer to its first request, with which it sets its
+    ///   own value.
+    static func raise(_ device: String) {
         guard geteuid() == 0 else { return }
-        DetachedThread.start {
-            var statistics = statvfs()
-            if statvfs(mountPoint, &statistics) == 0 { self.set(device) }
-        }
-    }
-
-    private static func set(_ device: String) {
         let descriptor = open("/sys/class/bdi/\(device)/read_ahead_kb", O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         Descriptor.write(self.size, to: descriptor)

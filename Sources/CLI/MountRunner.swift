@@ -146,7 +146,9 @@ struct MountRunner {
     ) throws(UserError) -> Int32 {
         try self.recover()
         let service = ServiceNotification(environment)
-        let session = try self.session {
+        let session = try self.session { device in
+            // Before anybody is told, so that nobody reads before.
+            if let device { KernelReadAhead.raise(device) }
             service?.ready("\(self.configuration.sourceName) is mounted at \(self.configuration.mountPoint)")
             self.logger.info("mounted", metadata: self.configuration.logMetadata)
             ready()
@@ -166,7 +168,6 @@ struct MountRunner {
         }
         try self.mount(session)
         let device = try? MountTable.current().mount(at: self.configuration.mountPoint)?.device
-        if let device { KernelReadAhead.raise(device, of: self.configuration.mountPoint) }
         let watcher = device.flatMap { self.startWatcher($0, environment) }
         let server: ControlServer
         do {
@@ -249,7 +250,9 @@ struct MountRunner {
         return Unmounting.unmount(path, .lazily) == .done
     }
 
-    private func session(_ ready: @escaping @Sendable () -> Void) throws(UserError) -> FuseSession {
+    private func session(
+        _ ready: @escaping @Sendable (_ device: String?) -> Void
+    ) throws(UserError) -> FuseSession {
         let options = FuseMountOptions(
             source: self.configuration.sourceName,
             isReadOnly: self.configuration.isReadOnly,

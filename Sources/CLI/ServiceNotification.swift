@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Tells systemd how the service goes, where the mount runs as one of Type=notify; see sd_notify(3).
@@ -36,6 +37,9 @@ struct ServiceNotification: Sendable {
     ///     begun, or all is uploaded.
     func keepTelling(about mountPoint: String, waiting: @escaping @Sendable () -> String?) {
         DetachedThread.start {
+            // Nothing ends a thread that waits for an answer which nobody is left to give. Without /dev/fuse it does not keep
+            // the mount served once all others are killed, and then it ends too.
+            csystem_leave_descriptors(UInt32(STDERR_FILENO) + 1)
             let pause = min(self.watchdogInterval ?? Self.longestPause, Self.longestPause)
             var last: String?
             while true {

@@ -54,6 +54,10 @@ int csystem_filesystem_type(const char *path, uint64_t *type) {
     return 0;
 }
 
+int csystem_leave_descriptors(unsigned int first) {
+    return close_range(first, ~0U, CLOSE_RANGE_UNSHARE);
+}
+
 int csystem_columns(uint32_t scalar) {
     return wcwidth((wchar_t)scalar);
 }

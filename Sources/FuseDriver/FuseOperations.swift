@@ -22,7 +22,7 @@ final class FuseOperations: Sendable {
     let device = Mutex<String?>(nil)
     /// What may wait for the local disk for long.
     private static let blocking = BlockingExecutor(label: "tetherfs.blocking")
-    private let ready: @Sendable () -> Void
+    private let ready: @Sendable (_ device: String?) -> Void
     /// The thread on which libfuse took the kernel's FUSE_INIT so far as to ask what is wanted.
     private let beginner = Mutex<pthread_t?>(nil)
     /// Whether the session is being ended, which is no word on what the kernel asked first.
@@ -33,8 +33,12 @@ final class FuseOperations: Sendable {
     /// - Parameters:
     ///   - fileSystem: What answers.
     ///   - logger: Told of failures.
-    ///   - ready: Called when the kernel's first request is answered.
-    init(_ fileSystem: FileSystem, logger: Logger, ready: @escaping @Sendable () -> Void) {
+    ///   - ready: Called when the kernel's first request is answered, with the mount's device if it is known.
+    init(
+        _ fileSystem: FileSystem,
+        logger: Logger,
+        ready: @escaping @Sendable (_ device: String?) -> Void
+    ) {
         self.fileSystem = fileSystem
         self.logger = logger
         self.ready = ready
@@ -88,7 +92,7 @@ final class FuseOperations: Sendable {
         let hasBegun = self.beginner.withLock { $0 == pthread_self() }
         if self.isEnding.load(ordering: .sequentiallyConsistent) { return true }
         guard !hasEnded, hasBegun || complaint == nil else { return false }
-        if hasBegun { self.ready() }
+        if hasBegun { self.ready(self.device.withLock(\.self)) }
         return true
     }
 

@@ -65,13 +65,13 @@ public final class FuseSession: Sendable {
     ///   - fileSystem: What answers.
     ///   - options: How it is mounted.
     ///   - logger: Told of failures.
-    ///   - ready: Called once, when the mount answers.
+    ///   - ready: Called once, when the mount answers, with its `MAJOR:MINOR` if ``run(device:)`` knows it.
     /// - Throws: If libfuse does not take the options.
     public init(
         _ fileSystem: FileSystem,
         _ options: FuseMountOptions,
         logger: Logger,
-        ready: @escaping @Sendable () -> Void
+        ready: @escaping @Sendable (_ device: String?) -> Void
     ) throws(FuseSessionError) {
         FuseLog.start()
         fileSystem.guessSizes { CopySource.size($0, $1) }

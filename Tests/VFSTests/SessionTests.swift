@@ -29,7 +29,7 @@ struct SessionTests {
                 kernelOptions: []
             )
             let readyCount = self.readyCount
-            self.session = try FuseSession(mount.fileSystem, options, logger: mount.log.logger) {
+            self.session = try FuseSession(mount.fileSystem, options, logger: mount.log.logger) { _ in
                 readyCount.add()
             }
             try self.session.mount(at: "/dev/fd/\(pair[1])")

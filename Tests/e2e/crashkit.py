@@ -27,7 +27,7 @@ import time
 
 from crashmodel import Model
 from crashwriter import GONE, digest
-from mountkit import UPLOAD, Mount, environment, has_ended, tetherfs
+from mountkit import UPLOAD, Mount, await_end, environment, tetherfs
 from servercalls import Calls
 from serverkit import binary, poll
 
@@ -156,7 +156,7 @@ class Crash:
         while pid := self.mount.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            poll(lambda: has_ended(pid), timeout=30, what="end of the driver")
+            await_end(pid)
 
     def kill_while_it_starts(self):
         """Mounts, and kills the driver while it starts and recovers: a short while later or at a request of its."""

@@ -100,6 +100,19 @@ def has_ended(pid):
         return True
 
 
+def await_end(pid, timeout=30):
+    """Waits until a process that was killed is gone; if it is not, tells what its threads wait for in the kernel."""
+    try:
+        poll(lambda: has_ended(pid), timeout=timeout, what=f"end of process {pid}")
+    except TimeoutError as error:
+        lines = [str(error)]
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+                lines.append(f"thread {task.name}, {state}: {(task / 'stack').read_text()}")
+        raise TimeoutError("\n".join(lines)) from None
+
+
 def watcher_of(driver):
     """The id of the process that watches a driver, none if there is none yet."""
     for entry in filter(str.isdigit, os.listdir("/proc")):
@@ -217,7 +230,7 @@ class Mount:
         for pid in (self.watcher, self.pid):
             if pid:
                 os.kill(pid, signal.SIGKILL)
-                poll(lambda: has_ended(pid), what="end of the driver")
+                await_end(pid)
 
     def crash(self):
         """Kills the driver as a crash would (SIGKILL); its watcher takes the mount away."""

@@ -38,7 +38,7 @@ def test_the_kernel_reads_as_much_ahead_as_one_request_may_have(mount):
     """128 KiB at a time cost a fifth more of the driver's processor time."""
     device = os.stat(mount.path).st_dev
     setting = pathlib.Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
-    poll(lambda: setting.read_text() == "1024\n", what="larger read-ahead")
+    assert setting.read_text() == "1024\n"
 
 
 def test_a_filesystem_can_be_named_or_given_by_id(server, filesystem):

@@ -7,9 +7,8 @@ import signal
 import pytest
 
 import faultplan
-from mountkit import UPLOAD, Mount, check, counting, fails, has_ended, read, run, without_uploads, write
+from mountkit import UPLOAD, Mount, await_end, check, counting, fails, read, run, without_uploads, write
 from servercalls import pattern
-from serverkit import poll
 
 OLD, NEW = pattern(100_000), pattern(120_000, start=9)
 
@@ -173,5 +172,5 @@ def test_a_stopped_driver_that_gets_sigterm_uploads_first(server, content, impat
     server.faults.clear()
     pid = impatient.pid
     os.kill(pid, signal.SIGTERM)
-    poll(lambda: has_ended(pid), timeout=30, what="end of the driver")
+    await_end(pid)
     assert content.read("f") == NEW and not impatient.is_mounted

@@ -1,6 +1,7 @@
 """What a mount tells systemd, as a service of Type=notify, and whoever waits for its end, while a large file is uploaded."""
 
 import os
+import pathlib
 import pty
 import re
 import select
@@ -12,7 +13,7 @@ import pytest
 
 import faultplan
 from deployedserver import DeployedServer
-from mountkit import Mount, environment, write
+from mountkit import Mount, await_end, environment, write
 from servercalls import pattern
 from serverkit import binary, poll
 
@@ -111,6 +112,30 @@ def test_a_stop_has_no_more_time_once_nothing_is_sent_any_more(server, prepared,
     log = (prepared.folder / "log").read_text()
     texts = re.findall(r" info (ending: .* to upload.*)", log)
     assert texts and len(set(texts)) == len(texts), log
+
+
+def test_a_driver_that_is_killed_while_it_asks_its_own_mount_for_a_sign_of_life_ends(prepared, service, manager):
+    """A thread that waits for an answer of its own process cannot be killed, and must not keep the mount served."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-p", str(service.pid), "-P", "/dev/fuse", "-e", "trace=writev",
+         "-e", "inject=writev:delay_enter=60000000"], stderr=subprocess.DEVNULL,
+    )
+
+    def is_asking():
+        """Whether the question is taken, and the thread that answers it is held."""
+        stacks = [(task / "stack").read_text() for task in pathlib.Path(f"/proc/{service.pid}/task").iterdir()]
+        return all(any(name in stack for stack in stacks) for name in ("fuse_statfs", "ptrace_stop"))
+
+    try:
+        manager.wait(lambda _: is_asking(), "question of the driver to its own mount")
+        service.kill()
+        tracer.kill()
+        tracer.wait()
+        await_end(service.pid)
+    finally:
+        tracer.kill()
+        tracer.wait()
+        prepared.abort()
 
 
 def test_who_waits_for_a_large_file_sees_that_it_goes_on(server, filesystem):

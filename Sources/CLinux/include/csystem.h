@@ -29,6 +29,10 @@ int csystem_reserve(int descriptor, int keeps_size, int64_t offset, int64_t leng
 /// f_type of statfs(2), which the Glibc module does not have. Returns 0, or -1 with errno set.
 int csystem_filesystem_type(const char *_Nonnull path, uint64_t *_Nonnull type);
 
+/// close_range(2) with CLOSE_RANGE_UNSHARE: from then on the calling thread shares its descriptors with no other, and has
+/// only those below `first`. Returns 0, or -1 with errno set: ENOSYS before Linux 5.9.
+int csystem_leave_descriptors(unsigned int first);
+
 /// wcwidth(3), behind _XOPEN_SOURCE: how many columns a Unicode scalar takes on a terminal, as far as the locale knows; -1
 /// if it cannot be shown.
 int csystem_columns(uint32_t scalar);

@@ -5,7 +5,8 @@ import Synchronization
 /// each page, which is more than the copy into it.
 ///
 /// It comes in slabs of the size of a huge page, so that the kernel can make one of each: then a slab costs one fault,
-/// and what looks pages up one by one (a reply to the kernel, a write past the page cache) finds them at once.
+/// and what looks pages up one by one (a reply to the kernel, a write past the page cache) finds them at once. Not the
+/// first one: whoever reads a small file, or its first byte, is not to wait until 2 MiB are filled with zeros.
 enum BufferPool {
     /// What is pooled, in bytes: the block of the cache, by far the most frequent buffer.
     static let pooledByteCount = 64 << 10
@@ -19,6 +20,7 @@ enum BufferPool {
         var kept: [UnsafeMutableRawPointer] = []
         /// Addresses without memory.
         var vacant: [UnsafeMutableRawPointer] = []
+        var slabCount = 0
         /// What somebody has, in bytes.
         var usedByteCount = 0
 
@@ -40,7 +42,8 @@ enum BufferPool {
         let pointer = self.free.withLock { free in
             free.usedByteCount += byteCount
             if let pointer = free.take() { return pointer }
-            let slab = self.makeSlab()
+            let slab = self.makeSlab(ofHugePages: free.slabCount > 0)
+            free.slabCount += 1
             // The first of them first.
             for offset in stride(from: self.slabByteCount - byteCount, to: 0, by: -byteCount) {
                 free.vacant.append(slab + offset)
@@ -70,7 +73,7 @@ enum BufferPool {
     }
 
     /// Maps a slab, on a multiple of its length.
-    private static func makeSlab() -> UnsafeMutableRawPointer {
+    private static func makeSlab(ofHugePages isHuge: Bool) -> UnsafeMutableRawPointer {
         let length = 2 * self.slabByteCount
         let mapped = mmap(
             nil,
@@ -90,7 +93,7 @@ enum BufferPool {
         let end = slab + self.slabByteCount
         if end < mapped + length { munmap(end, mapped + length - end) }
         // Where it cannot be had, small pages do.
-        madvise(slab, self.slabByteCount, MADV_HUGEPAGE)
+        madvise(slab, self.slabByteCount, isHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE)
         return slab
     }
 }

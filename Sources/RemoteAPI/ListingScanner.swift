@@ -39,17 +39,23 @@ struct ListingScanner {
     }
 
     private mutating func scanListing(_ visit: (FileName?, EntryKind) -> Void) -> Outcome {
-        let kinds: [[UInt8]: EntryKind] = [Array("directories".utf8): .directory, Array("files".utf8): .file]
-        var seen: Set<EntryKind> = []
+        var seen: [EntryKind] = []
         guard self.take("{") else { return .unknown }
         repeat {
-            guard self.scanString(), let kind = kinds[self.text] else { return .unknown }
-            guard seen.insert(kind).inserted else { return .repeated }
+            guard self.scanString(), let kind = Self.kind(named: self.text) else { return .unknown }
+            guard !seen.contains(kind) else { return .repeated }
+            seen.append(kind)
             guard self.take(":"), self.scanNames(kind, visit) else { return .unknown }
         } while self.take(",")
-        guard self.take("}"), seen.count == kinds.count else { return .unknown }
+        guard self.take("}"), seen.count == 2 else { return .unknown }
         self.skipSpace()
         return self.position == self.bytes.count ? .understood : .unknown
+    }
+
+    /// What the listing has under a name. No dictionary: making the first of a type takes longer than a short listing.
+    private static func kind(named name: [UInt8]) -> EntryKind? {
+        if name.elementsEqual("directories".utf8) { return .directory }
+        return name.elementsEqual("files".utf8) ? .file : nil
     }
 
     private mutating func scanNames(_ kind: EntryKind, _ visit: (FileName?, EntryKind) -> Void) -> Bool {

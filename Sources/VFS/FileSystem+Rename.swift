@@ -281,12 +281,17 @@ extension FileSystem {
         isListed: Bool,
         size: UInt64?
     ) async throws(FileSystemError) {
+        var isHidden = false
+        defer { if isHidden { self.namespace.unhide(old.name, in: old.parent) } }
         do throws(RemoteError) {
             if !isListed {
                 // One under way would leave out the name, as it is moved here.
                 try await self.namespace.refreshAnew(old.parent)
                 guard self.namespace.known(old.name, in: old.parent)?.kind == .file else { return }
             }
+            // Whatever is listed meanwhile: what somebody writes to what is left there would be deleted.
+            self.namespace.hide(old.name, in: old.parent)
+            isHidden = true
             if let size, try await self.remote.size(of: path) != size {
                 self.logger.warning(
                     "what another client wrote to a file's old name while it was renamed is left there",

@@ -74,6 +74,8 @@ extension FileSystem {
             move.willDelete()
             self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())
         }
+        // What is left of it is seen by nobody, whatever is listed meanwhile: what is made in it would go with it.
+        self.namespace.hide(old.name, in: old.parent)
         if isHidden { self.namespace.unhide(new.name, in: new.parent) }
         isHidden = false
         do throws(FileSystemError) {
@@ -83,8 +85,10 @@ extension FileSystem {
                 try await self.deleteCopied(root, at: \.from, move)
             }
             self.namespace.remove(old.name, in: old.parent, at: .now())
+            self.namespace.unhide(old.name, in: old.parent)
         } catch {
             // What is left at the old place shows in the next listing.
+            self.namespace.unhide(old.name, in: old.parent)
             self.namespace.expireListing(old.parent)
             throw error
         }

@@ -43,6 +43,23 @@ struct RenameDirectoryTests {
         #expect(calls.allSatisfy { !$0.hasPrefix("delete x") })
     }
 
+    @Test("What is left at the old place while it is deleted is seen by nobody")
+    func goneBefore() async throws {
+        let mount = try Mount()
+        self.makeTree(mount)
+        let hold = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("d", "x") }
+        await hold.reached()
+        mount.expire()
+        #expect(try await !mount.exists("d"))
+        hold.release()
+        try await renaming.value
+        #expect(mount.remote.tree == Self.moved)
+        // Another one may come there.
+        try await mount.mkdir("d")
+        #expect(try await mount.exists("d"))
+    }
+
     @Test("A long copy that outlasts the time to live loses nothing")
     func outlasting() async throws {
         let mount = try Mount()

@@ -274,6 +274,26 @@ struct RenameTests {
         #expect(try await mount.exists("b"))
     }
 
+    @Test("Nobody sees the old name while it is deleted, whatever is listed", arguments: [true, false])
+    func goneBefore(isListed: Bool) async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100))
+        _ = try await mount.get("a")
+        let copied = mount.remote.hold(.completeUpload)
+        let deleted = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("a", "b") }
+        await copied.reached()
+        if !isListed { mount.expire() }
+        copied.release()
+        await deleted.reached()
+        mount.expire()
+        #expect(try await !mount.exists("a"))
+        deleted.release()
+        try await renaming.value
+        try await mount.put("a", pattern(30))
+        #expect(mount.remote.tree == ["a", "b"] && mount.remote.bytes(of: "b") == pattern(100))
+    }
+
     @Test("What became a directory behind our back is not deleted under the old name")
     func becameDirectory() async throws {
         let mount = try Mount()

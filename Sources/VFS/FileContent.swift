@@ -71,6 +71,13 @@ final class FileContent: Sendable {
             self.staged?.discard()
         }
 
+        /// The service has what was promised before, as it was when its upload began: what was written to it then, before
+        /// the file was emptied, stays if it was promised as well.
+        mutating func keepFormer(over version: FileVersion) {
+            guard let former = self.former?.staged, former.holdsPromise else { return self.discardFormer() }
+            self.former = (former, version)
+        }
+
         /// Something newer than what was promised before is promised, or on the service.
         mutating func discardFormer() {
             self.former?.staged.discard()

@@ -328,24 +328,30 @@ extension FileSystem {
     /// The service has a snapshot of a staged file under the file's name.
     func didUpload(_ content: FileContent, _ staged: StagedFile, _ snapshot: StagedFile.Snapshot) {
         // The new base first and clean last: in between the staged file is still the one to read and write.
-        let version = self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: true)
-        content.state.withLock { state in
+        let version = FileVersion(
+            content: self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: true),
+            size: snapshot.size,
+            validFor: .zero
+        )
+        let isCurrent = content.state.withLock { state in
             state.lastError = nil
             state.sizeInDoubt = nil
             state.isRecovered = false
             state.replacesUnknown = false
             guard state.staged === staged else {
-                if state.former?.staged === staged { state.former = nil }
+                _ = staged.didUpload(snapshot)
                 state.former?.staged.didReplace(size: snapshot.size)
                 state.staged?.didReplace(size: snapshot.size)
-                return
+                if state.former?.staged === staged { state.keepFormer(over: version) }
+                return false
             }
             state.isUnsaved = false
-            state.base = FileVersion(content: version, size: snapshot.size, validFor: .zero)
+            state.base = version
             // Gone before what is newer is: a later mount must not take it for that.
             state.discardFormer()
+            return true
         }
-        guard staged.didUpload(snapshot), content.staged === staged else { return }
+        guard isCurrent, staged.didUpload(snapshot), content.staged === staged else { return }
         self.namespace.setHeld(content.inode, false)
         // What is written by now, there or in a file that took its place.
         if content.isDirty { self.namespace.setHeld(content.inode, true) }

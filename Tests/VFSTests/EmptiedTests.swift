@@ -166,6 +166,32 @@ struct EmptiedTests {
     }
 
     @Test(
+        "What is written while an upload ends, and emptied before it has, is neither lost if it was synced nor comes back",
+        arguments: [false, true]
+    )
+    func writtenAndEmptiedAtTheEnd(isSynced: Bool) async throws {
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack))
+        let hold = mount.remote.hold(.completeUpload)
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(100))
+        try await mount.fileSystem.fsync(handle)
+        await hold.reached()
+        try await mount.write(handle, pattern(150, from: 3))
+        if isSynced { try await mount.fileSystem.fsync(handle) }
+        try await mount.fileSystem.truncate(handle.content.inode, to: 0, through: handle)
+        hold.release()
+        let promised = isSynced ? pattern(150, from: 3) : pattern(100)
+        #expect(await mount.comes { mount.remote.bytes(of: "a") == promised })
+        #expect(await mount.comes { mount.staged.count { $0.hasPrefix("dirty-") } == 1 })
+        try await mount.write(handle, pattern(30, from: 7))
+        try await mount.close(handle)
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(30, from: 7))
+        #expect(mount.staged.allSatisfy { !$0.hasPrefix("dirty-") } && mount.recovered.isEmpty)
+        #expect(try await mount.fileSystem.staging.journal.records() == [])
+    }
+
+    @Test(
         "What was closed survives a close that fails for want of room, and who empties the file after that",
         .enabled(if: geteuid() == 0, "mounting a small disk takes root")
     )

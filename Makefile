@@ -9,6 +9,8 @@ PYTHON ?= python3
 # Where `make install` puts things, and below which folder.
 PREFIX ?= /usr/local
 DESTDIR ?=
+# How many processes share the tests that mount: they wait as much as they compute. 0: none but pytest's own.
+PYTEST_JOBS ?= 3
 # More for pytest, such as: make test-e2e PYTEST_ARGS="-k demo -x"
 PYTEST_ARGS ?=
 # More for the benchmarks, such as: make bench-quick BENCH_ARGS="--only sequential"
@@ -57,7 +59,7 @@ test-e2e: fuse ## Run the tests that mount, with real tools (PYTEST_ARGS="-k dem
 	@scripts/packages.sh $(if $(TETHERFS_BIN_DIR),run test,build run test)
 	@scripts/venv.sh
 	@$(if $(TETHERFS_BIN_DIR),true,scripts/build.sh debug)
-	TETHERFS_BIN_DIR="$(TEST_BIN)" .venv/bin/python -m pytest Tests/e2e $(PYTEST_ARGS)
+	TETHERFS_BIN_DIR="$(TEST_BIN)" .venv/bin/python -m pytest Tests/e2e -n $(PYTEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-sanitize: fuse ## Run the unit tests and tests of mounts with the thread and address sanitizers
 	@scripts/packages.sh build run test

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -15,6 +16,31 @@ import mountkit  # noqa: E402
 from deployedserver import DeployedServer
 from mountkit import Mount, counting, read
 from serverkit import Server
+
+
+def pytest_configure(config):
+    # Whoever runs the tests may ignore signals, as nohup does, and programs inherit that; here they are to end by them.
+    for number in signal.SIGINT, signal.SIGQUIT, signal.SIGHUP:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    # /dev/fuse as udev makes it: everybody may open it. Containers often leave it to root alone. Not in each of the
+    # processes that share the tests, of which one would take it away from the others.
+    if os.geteuid() == 0 and not hasattr(config, "workerinput"):
+        mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
+        os.chmod("/dev/fuse", 0o666)
+        config.add_cleanup(lambda: os.chmod("/dev/fuse", mode))
+
+
+# The files that take longest, to begin with them: the processes that share the tests come to their end together then.
+LONGEST = [
+    "crash", "faults", "mount_model", "mount_disk_cache", "mount_forgotten_names", "mount_interrupts", "mount_read_ahead",
+    "server_limits", "package", "mount_names", "mount_rename_crash", "mount_write_back", "mount_replaced", "tools_stress",
+]
+
+
+def pytest_collection_modifyitems(items):
+    rank = {f"test_{name}": index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -61,18 +87,6 @@ def filesystem(server):
 def content(server, filesystem):
     """What the server holds, past the API."""
     return server.content(filesystem)
-
-
-@pytest.fixture(scope="module")
-def fuse_for_all():
-    """/dev/fuse as udev makes it: everybody may open it. Containers often leave it to root alone."""
-    if os.geteuid() != 0:
-        yield
-        return
-    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    os.chmod("/dev/fuse", 0o666)
-    yield
-    os.chmod("/dev/fuse", mode)
 
 
 @pytest.fixture

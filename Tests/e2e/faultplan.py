@@ -268,16 +268,17 @@ class Held:
         exchange.answer()
 
 
-def killing(mount, number=1, acts=False, is_meant=lambda exchange: True):
+def killing(mount, number=1, acts=False, is_meant=lambda exchange: True, first=lambda: None):
     """Kills a mount's driver as the n-th request that is meant arrives; others are answered.
 
-    acts: whether the server does before what it asks for.
+    acts: whether the server does before what it asks for. first: called before; what it waits for has happened then.
     """
     arrived = itertools.count(1)
 
     def fault(exchange):
         if not is_meant(exchange) or next(arrived) != number:
             return exchange.answer()
+        first()
         if acts:
             exchange.act()
         mount.kill()

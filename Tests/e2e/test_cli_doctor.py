@@ -177,7 +177,6 @@ def test_a_machine_without_fuse(server, filesystem):
     assert "modprobe fuse" in found["/dev/fuse"]["text"]
 
 
-@pytest.mark.usefixtures("fuse_for_all")
 def test_a_user_who_wants_to_let_others_in_and_may_not(server, filesystem):
     hide = 'mount --bind /dev/null /etc/fuse.conf && exec "$@"'
     prefix = ["unshare", "-m", "sh", "-c", hide, "sh", *as_user()]
@@ -199,7 +198,6 @@ def test_a_user_who_wants_to_let_others_in_and_may_not(server, filesystem):
     assert (errors(found), status) == ([], 0), "root needs no such line"
 
 
-@pytest.mark.usefixtures("fuse_for_all")
 def test_a_fusermount3_that_is_not_setuid_lets_only_root_mount(server, filesystem):
     script = 'chmod 755 "$0" && mount --bind "$0" "$(readlink -f /bin/fusermount3)" && exec "$@"'
     with open_directory() as folder:

@@ -139,7 +139,7 @@ def test_without_dev_fuse_there_is_a_line_on_how_to_get_it(refused, place):
     refused("data", place, "there is no /dev/fuse", "modprobe fuse", prefix=hidden)
 
 
-def test_without_fusermount3_a_user_is_told_the_package(refused, place, folder, fuse_for_all):
+def test_without_fusermount3_a_user_is_told_the_package(refused, place, folder):
     script = 'mount --bind /dev/null /bin/fusermount3 && exec "$@"'
     hidden = ["unshare", "--mount", "sh", "-c", script, "sh", *as_user(place, folder)]
     refused("data", place, "fusermount3 is missing", "fuse3", prefix=hidden)
@@ -150,7 +150,7 @@ def test_a_user_may_not_mount_where_they_may_not_write(refused, place):
     refused("data", place, f"{place} must be a directory that you may write to", prefix=prefix)
 
 
-def test_allow_other_of_a_user_needs_a_line_in_fuse_conf(server, place, folder, fuse_for_all):
+def test_allow_other_of_a_user_needs_a_line_in_fuse_conf(server, place, folder):
     conf = folder / "fuse.conf"
     # What stands behind a # is no setting, nor is a line that only begins like it.
     conf.write_text("# user_allow_other\nuser_allow_other_x\n#user_allow_other\n")

@@ -197,7 +197,7 @@ class UserMount(Mount):
 
 
 @pytest.fixture
-def own(server, filesystem, content, fuse_for_all):
+def own(server, filesystem, content):
     """A user's mount, not made yet, of a filesystem with a file."""
     content.write("f", b"data")
     mount = UserMount(server, filesystem)

@@ -237,7 +237,6 @@ def test_status_tells_how_far_the_rename_of_a_directory_is(server, filesystem, c
         assert status(mount)["uploads"]["renames"] == []
 
 
-@pytest.mark.usefixtures("fuse_for_all")
 def test_another_user_sees_that_there_is_a_mount_and_no_more(server, filesystem):
     with Mount(server, filesystem) as mount:
         told = listed(mount, *as_user())

@@ -117,7 +117,7 @@ class Demo:
 
 
 @pytest.fixture
-def demo(fuse_for_all, request):
+def demo(request):
     """A demo that is not started yet: ours, or by parametrization somebody else's."""
     demo = Demo(getattr(request, "param", None))
     try:

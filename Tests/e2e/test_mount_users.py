@@ -48,7 +48,7 @@ class UsersMount(Mount):
 
 
 @pytest.fixture
-def users_mount(fuse_for_all, server, filesystem, content):
+def users_mount(server, filesystem, content):
     content.write("f", b"hello")
     with UsersMount(server, filesystem) as mount:
         yield mount
@@ -94,7 +94,7 @@ def test_the_driver_of_a_mount_is_found_by_who_logs_in_after_it_began(runtime_di
 
 
 def test_the_driver_of_a_mount_is_found_when_its_user_has_logged_out(
-    fuse_for_all, server, filesystem, runtime_directory
+    server, filesystem, runtime_directory
 ):
     log_in, log_out = runtime_directory
     log_in()
@@ -105,7 +105,7 @@ def test_the_driver_of_a_mount_is_found_when_its_user_has_logged_out(
 
 
 def test_the_driver_of_a_mount_is_found_though_somebody_else_has_its_user_s_name_in_tmp(
-    fuse_for_all, server, filesystem, runtime_directory
+    server, filesystem, runtime_directory
 ):
     place = pathlib.Path(f"/tmp/tetherfs-{NOBODY}")
     shutil.rmtree(place, ignore_errors=True)

@@ -69,6 +69,9 @@ extension JournalDatabase {
         }
     }
 
+    /// Stands for the size of something of which none is known; versions of the program that do not know it read nothing.
+    static let unknownSize: Int64 = -1
+
     private typealias Run = (String, StatementArguments) throws -> Void
 
     private static func put(_ record: Journal.Record, boot: String, _ run: Run) throws {
@@ -86,7 +89,8 @@ extension JournalDatabase {
                 Int64(record.number), record.path?.description, record.state.rawValue,
                 Int64(record.content.size), self.data(record.content.extents),
                 record.synced.map { Int64($0.size) }, self.data(record.synced?.extents),
-                record.baseSize.map(Int64.init), record.reason, record.time, boot,
+                record.replacesUnknown ? self.unknownSize : record.baseSize.map(Int64.init), record.reason,
+                record.time, boot,
                 record.isPromised, record.completingSize.map(Int64.init),
             ]
         )

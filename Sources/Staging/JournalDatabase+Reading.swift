@@ -152,6 +152,7 @@ extension Journal.Record {
             .flatMap { Journal.Content($0, row.value("synced_extents")) }
         self.isPromised = row.value("is_promised") ?? false
         self.baseSize = row.value("base_size")
+        self.replacesUnknown = row.value("base_size") == JournalDatabase.unknownSize
         self.completingSize = row.value("completing_size")
         if let text: String = row.value("upload"), let id = UploadID(text),
             let partSize: UInt64 = row.value("part_size"), partSize > 0

@@ -96,8 +96,10 @@ extension Journal {
         public var synced: Content?
         /// Whether a close or fsync reported `synced` as safe: whatever happened to the file since, it is uploaded.
         public var isPromised: Bool
-        /// The size in bytes of what it replaces on the service; nothing if there was nothing.
+        /// The size in bytes of what it replaces on the service; nothing if there was nothing, or that was not known.
         public var baseSize: UInt64?
+        /// Whether it replaces something of which no size was known.
+        public var replacesUnknown = false
         /// The size in bytes of an upload of it that may have become the file on the service; nothing if none may.
         public var completingSize: UInt64?
         /// The upload under way, for exactly what is here.

@@ -11,13 +11,19 @@ extension StagedFile {
     /// The size in bytes of what its upload replaces on the service; nothing if nothing is there.
     public var baseSize: UInt64? { self.state.withLock { $0.baseSize } }
 
+    /// Whether its upload replaces a file of which no size is known, whatever that is.
+    public var replacesUnknown: Bool { self.state.withLock { $0.replacesUnknown } }
+
     /// Says what its upload replaces.
     ///
-    /// - Parameter size: Its size in bytes; nothing if nothing is there.
-    public func setBase(size: UInt64?) {
+    /// - Parameters:
+    ///   - size: Its size in bytes; nothing if nothing is there, or that is not known.
+    ///   - isUnknown: Whether something is there and its size is not known.
+    public func setBase(size: UInt64?, isUnknown: Bool = false) {
         self.state.withLock { state in
-            guard state.baseSize != size else { return }
+            guard state.baseSize != size || state.replacesUnknown != isUnknown else { return }
             state.baseSize = size
+            state.replacesUnknown = isUnknown
             if state.isDirty { self.record(state) }
         }
     }
@@ -226,6 +232,7 @@ extension StagedFile {
             synced: state.synced,
             isPromised: state.isPromised,
             baseSize: state.baseSize,
+            replacesUnknown: state.replacesUnknown,
             completingSize: state.completingSize,
             upload: nil,
             reason: state.reason,

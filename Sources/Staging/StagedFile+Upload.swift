@@ -147,6 +147,7 @@ extension StagedFile {
     public func didReplace(size: UInt64) {
         self.state.withLock { state in
             state.baseSize = size
+            state.replacesUnknown = false
             state.completingSize = nil
             if state.isDirty { self.record(state) }
         }
@@ -155,8 +156,11 @@ extension StagedFile {
     /// It got another name, under which the service has nothing.
     public func replacesNothing() {
         self.state.withLock { state in
-            guard state.baseSize != nil || state.completingSize != nil else { return }
+            guard state.baseSize != nil || state.replacesUnknown || state.completingSize != nil else {
+                return
+            }
             state.baseSize = nil
+            state.replacesUnknown = false
             state.completingSize = nil
             if state.isDirty { self.record(state) }
         }
@@ -180,10 +184,9 @@ extension StagedFile {
 
     /// It replaces on the service what another file replaces that was staged before it for the same name.
     public func inherit(from former: StagedFile) {
-        let (baseSize, completingSize) = former.state.withLock { ($0.baseSize, $0.completingSize) }
+        let before = former.state.withLock { ($0.baseSize, $0.replacesUnknown, $0.completingSize) }
         self.state.withLock { state in
-            state.baseSize = baseSize
-            state.completingSize = completingSize
+            (state.baseSize, state.replacesUnknown, state.completingSize) = before
             if state.isDirty { self.record(state) }
         }
     }
@@ -205,6 +208,7 @@ extension StagedFile {
     public func didUpload(_ snapshot: Snapshot) -> Bool {
         self.state.withLock { state in
             state.baseSize = snapshot.size
+            state.replacesUnknown = false
             state.completingSize = nil
             state.uploadedCount = snapshot.changeCount
             guard state.isDirty else { return state.changeCount == snapshot.changeCount }

@@ -30,6 +30,7 @@ public final class StagedFile: Sendable {
         var stage: Journal.State?
         /// See ``Journal/Record``, also for those that follow.
         var baseSize: UInt64?
+        var replacesUnknown = false
         var completingSize: UInt64?
         /// The size in bytes to which it is about to be cut, as the journal has it already.
         var cutSize: UInt64?
@@ -178,8 +179,18 @@ public final class StagedFile: Sendable {
     }
 
     /// Cuts the file or lets it grow with zeros.
-    public func truncate(to size: UInt64) throws(Errno) {
-        try self.change(of: size..<UInt64.max, cuttingTo: size) { state throws(Errno) in
+    ///
+    /// - Parameters:
+    ///   - size: How large it becomes, in bytes.
+    ///   - keepsPromise: Whether it is left as it is if it is to be emptied, and bytes of it were reported as safe that the
+    ///     service does not have.
+    /// - Returns: `false` if it was left as it is.
+    /// - Throws: The local disk's error.
+    @discardableResult
+    public func truncate(to size: UInt64, keepingPromise keepsPromise: Bool = false) throws(Errno) -> Bool {
+        let mustStay: (State) -> Bool = { keepsPromise && size == 0 && $0.holdsPromise }
+        return try self.change(of: size..<UInt64.max, cuttingTo: size, unless: mustStay) {
+            state throws(Errno) in
             let descriptor = try self.open(&state)
             var next = state
             next.size = size
@@ -286,12 +297,17 @@ public final class StagedFile: Sendable {
     /// Ends the seal.
     public func unseal() { self.state.withLock { $0.seal = (ExtentMap(), true) } }
 
+    /// Changes what is here.
+    ///
+    /// - Returns: `false` if `mustStay` said so, and nothing was changed.
+    @discardableResult
     func change(
         of range: Range<UInt64> = 0..<0,
         needing byteCount: Int = 0,
         cuttingTo size: UInt64? = nil,
+        unless mustStay: (State) -> Bool = { _ in false },
         _ body: (inout State) throws(Errno) -> Void
-    ) throws(Errno) {
+    ) throws(Errno) -> Bool {
         while true {
             if let upload = self.state.withLock({ $0.upload }) {
                 // Where nobody has seen to it before: see `prepareToChange`.
@@ -299,8 +315,9 @@ public final class StagedFile: Sendable {
                 try self.store.journal.commitBlocking()
                 self.didEnd(upload)
             }
-            let isDone = try self.withState(needing: byteCount) { state throws(Errno) in
-                guard state.upload == nil else { return false }
+            let isDone: Bool? = try self.withState(needing: byteCount) { state throws(Errno) in
+                guard state.upload == nil else { return nil }
+                if mustStay(state) { return false }
                 try self.willChange(&state, cuttingTo: size)
                 // Counted before, so that an upload that runs beside a failing write looks again too.
                 state.changeCount += 1
@@ -310,7 +327,7 @@ public final class StagedFile: Sendable {
                 try body(&state)
                 return true
             }
-            if isDone { return }
+            if let isDone { return isDone }
         }
     }
 

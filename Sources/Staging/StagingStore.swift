@@ -216,6 +216,7 @@ public final class StagingStore: Sendable {
         var state = StagedFile.State(name: name, size: record.size, place: { path })
         state.stage = record.state
         state.baseSize = record.baseSize
+        state.replacesUnknown = record.replacesUnknown
         state.completingSize = record.completingSize
         state.synced = record.synced
         // Of this start of the machine it may have been changed since it was synced.

@@ -39,8 +39,6 @@ final class FileContent: Sendable {
         }
         /// Which bytes that would be; nothing if there may be others of that size, or of others.
         private(set) var bytesInDoubt: StagedBytes?
-        /// Whether the upload replaces a file of the service whose size was not known when it was emptied.
-        var replacesUnknown = false
         /// Whether the bytes were written before this mount began.
         var isRecovered = false
         /// How often writers outran uploads in the background, since one succeeded.
@@ -124,6 +122,17 @@ final class FileContent: Sendable {
     var isUnlinked: Bool { self.state.withLock { $0.isUnlinked } }
 
     var isOnItsOwn: Bool { self.state.withLock { $0.isOnItsOwn } }
+
+    /// The service has a file of so many bytes: if it was in doubt whether that was done, that is what is replaced now.
+    ///
+    /// - Returns: Whether it was.
+    func wasInDoubt(of size: UInt64) -> Bool {
+        self.state.withLock { state in
+            guard state.sizeInDoubt == size else { return false }
+            for staged in state.waiting { staged.setBase(size: size) }
+            return true
+        }
+    }
 
     var hasReaders: Bool { self.state.withLock { $0.readerCount > 0 } }
 

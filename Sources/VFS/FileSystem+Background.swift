@@ -121,28 +121,25 @@ extension FileSystem {
         if let source, let path = self.namespace.path(of: content.inode) {
             self.staging.journal.move(from: source, to: path)
         }
-        if let target, self.namespace.isOnServer(content.inode) {
-            let isDirty = target.isDirty
-            let replaced =
-                isDirty ? target.staged?.baseSize : self.namespace.knownVersion(of: target.inode)?.size
-            let (isUnknown, doubt) = target.state.withLock { state in
-                isDirty ? (state.replacesUnknown, state.sizeInDoubt) : (replaced == nil, nil)
-            }
-            content.state.withLock { state in
-                state.replacesUnknown = isUnknown
-                state.sizeInDoubt = doubt
-                for staged in state.waiting {
-                    staged.setBase(size: replaced)
-                    // An upload of what is replaced may have become the file, as its last answer was lost.
-                    if let doubt { staged.willReplace(size: doubt) }
-                }
-            }
-        } else {
-            // Whatever the service has, or may have, under the old name is not what the new one stands for.
-            content.state.withLock { state in
-                state.replacesUnknown = false
-                state.sizeInDoubt = nil
-                for staged in state.waiting { staged.replacesNothing() }
+        let isThere = self.namespace.isOnServer(content.inode)
+        var replaced: (size: UInt64?, isUnknown: Bool) = (nil, false)
+        var doubt: UInt64?
+        if let target, target.isDirty {
+            if isThere, let staged = target.staged { replaced = (staged.baseSize, staged.replacesUnknown) }
+            // An upload of what is replaced may have become the file, as its last answer was lost: also after a listing
+            // that does not show it.
+            doubt = target.state.withLock(\.sizeInDoubt)
+        } else if let target, isThere {
+            let size = self.namespace.knownVersion(of: target.inode)?.size
+            replaced = (size, size == nil)
+        }
+        content.state.withLock { state in
+            state.sizeInDoubt = doubt
+            for staged in state.waiting {
+                // Whatever the service has, or may have, under the old name is not what the new one stands for.
+                staged.replacesNothing()
+                staged.setBase(size: replaced.size, isUnknown: replaced.isUnknown)
+                if let doubt { staged.willReplace(size: doubt) }
             }
         }
         guard content.isDirty else { return }

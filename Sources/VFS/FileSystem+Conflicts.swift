@@ -65,17 +65,13 @@ extension FileSystem {
     ) async throws(RemoteError) -> Standing {
         let baseSize = staged.baseSize
         if baseSize == nil {
-            if content.state.withLock({ $0.replacesUnknown }) { return .asExpected }
+            if staged.replacesUnknown { return .asExpected }
             if !isLate, try await self.isListedAsFree(content.inode, in: parent) { return .asExpected }
         }
         do throws(RemoteError) {
             let found = try await self.remote.size(of: path, urgency: .waitedFor)
             if found == baseSize { return .asExpected }
-            if content.state.withLock({ $0.sizeInDoubt }) == found {
-                // It was done, so that this is what is replaced now.
-                staged.setBase(size: found)
-                return .asExpected
-            }
+            if content.wasInDoubt(of: found) { return .asExpected }
             return .replaced(
                 baseSize.map { "it had \($0) bytes and has \(found)" }
                     ?? "somebody else made a file of that name"
@@ -134,11 +130,10 @@ extension FileSystem {
         let target = path.parent.appending(copy)
         self.staging.journal.together {
             self.staging.journal.move(from: path, to: target)
-            for staged in content.waiting { staged.setBase(size: nil) }
-        }
-        content.state.withLock { state in
-            state.sizeInDoubt = nil
-            state.replacesUnknown = false
+            content.state.withLock { state in
+                for staged in state.waiting { staged.setBase(size: nil) }
+                state.sizeInDoubt = nil
+            }
         }
         self.incidents.withLock { $0.didConflict(.init(path: path, copy: target)) }
         self.logger.warning(

@@ -90,7 +90,10 @@ extension FileSystem {
                 previousSize: previousSize,
                 beforeComplete: { () throws(FileSystemError) in
                     try await self.checkSource(source, of: content)
-                    if let target { try await self.beginLeaving(target) }
+                    if let target {
+                        try await self.settleDoubt(about: target, at: path)
+                        try await self.beginLeaving(target)
+                    }
                     isCompleting.store(true, ordering: .relaxed)
                     // What waits to be uploaded there is no conflict with what is.
                     target?.state.withLock { state in
@@ -115,6 +118,18 @@ extension FileSystem {
         }
         let sent = staged.flatMap { staged in snapshot.map { (staged.file, $0) } }
         return Copied(staged: sent, version: version?.content, oldSize: oldSize)
+    }
+
+    /// Finds out whether an upload of a file took effect whose last answer was lost, before another doubt comes in its
+    /// place; and lets that upload go, as it is not the one that may be there then.
+    private func settleDoubt(about target: FileContent, at path: RemotePath) async throws(FileSystemError) {
+        guard target.isDirty, target.state.withLock({ $0.sizeInDoubt != nil }) else { return }
+        for staged in target.waiting { staged.endUpload() }
+        do throws(RemoteError) {
+            _ = target.wasInDoubt(of: try await self.remote.size(of: path))
+        } catch {
+            if error != .notFound { throw FileSystemError(error) }
+        }
     }
 
     /// Makes sure that bytes which came from the service were all of one version, as far as its size tells: where others

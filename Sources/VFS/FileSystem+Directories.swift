@@ -188,7 +188,9 @@ extension FileSystem {
                 let isHeld = content.isDirty
                 let isInDoubt = content.state.withLock { $0.sizeInDoubt != nil }
                 let base = content.staged?.baseSize
-                let restore = content.waiting.map { $0.willLoseBase(isInDoubt: isInDoubt) }
+                let restore = content.state.withLock { state in
+                    state.waiting.map { $0.willLoseBase(isInDoubt: isInDoubt) }
+                }
                 do throws(FileSystemError) {
                     if self.namespace.isOnServer(inode) {
                         if isHeld { await self.staging.journal.written() }
@@ -232,11 +234,12 @@ extension FileSystem {
     ///   - base: That file's size in bytes.
     ///   - isInDoubt: Whether it could be an upload of this one as well: then nobody can tell what there may be.
     private func mayHaveLostBase(_ content: FileContent, of base: UInt64?, _ isInDoubt: Bool) {
-        if isInDoubt {
-            for staged in content.waiting { staged.setBase(size: nil) }
-            content.state.withLock { $0.replacesUnknown = true }
-        } else {
-            content.state.withLock { $0.sizeInDoubt = base }
+        content.state.withLock { state in
+            if isInDoubt {
+                for staged in state.waiting { staged.setBase(size: nil, isUnknown: true) }
+            } else {
+                state.sizeInDoubt = base
+            }
         }
     }
 

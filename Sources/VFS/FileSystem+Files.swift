@@ -226,13 +226,14 @@ extension FileSystem {
     ///   - content: The file's.
     ///   - emptied: Whether nothing of the present bytes is wanted.
     ///   - cutSize: To how many bytes it is cut, if it is.
-    ///   - change: The change, made again if the staged file was let go meanwhile.
+    ///   - change: The change, made again if the staged file was let go meanwhile, or if it returns `false` as what was
+    ///     promised of it has to stay.
     /// - Throws: Why it was not done.
     func modify(
         _ content: FileContent,
         emptied: Bool = false,
         cuttingTo cutSize: UInt64? = nil,
-        _ change: @Sendable (StagedFile) throws(Errno) -> Void
+        _ change: @Sendable (StagedFile) throws(Errno) -> Bool
     ) async throws(FileSystemError) {
         while true {
             try self.checkPlace(of: content)
@@ -252,8 +253,6 @@ extension FileSystem {
             }
             defer { staged.cancelCut() }
             let result = await content.writers.shared { () -> Result<Bool, FileSystemError> in
-                // It may have been promised since.
-                if mustStay() { return .success(false) }
                 do throws(FileSystemError) {
                     return .success(try self.apply(change, to: staged, of: content))
                 } catch {
@@ -268,7 +267,7 @@ extension FileSystem {
 
     /// Changes a staged file, if it is still the content's.
     private func apply(
-        _ change: (StagedFile) throws(Errno) -> Void,
+        _ change: (StagedFile) throws(Errno) -> Bool,
         to staged: StagedFile,
         of content: FileContent
     ) throws(FileSystemError) -> Bool {
@@ -276,7 +275,7 @@ extension FileSystem {
         // What was promised is not written over by who meant what came after it.
         if content.former === staged { return false }
         do {
-            try change(staged)
+            guard try change(staged) else { return false }
         } catch {
             // Its local file may have gone with it.
             guard content.staged === staged else { return false }
@@ -332,7 +331,10 @@ extension FileSystem {
         }
         guard staged.takesQuickly(offset..<offset + UInt64(bytes.count)) else { return false }
         let isDone = try self.apply(
-            { staged throws(Errno) in try staged.write(bytes, at: offset) },
+            { staged throws(Errno) in
+                try staged.write(bytes, at: offset)
+                return true
+            },
             to: staged,
             of: content
         )
@@ -366,6 +368,7 @@ extension FileSystem {
         try self.checkEnd(offset, bytes.count)
         try await self.modify(handle.content) { staged throws(Errno) in
             try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
+            return true
         }
         handle.writers.withLock { $0.insert(process) }
         self.didWrite(offset..<offset + UInt64(bytes.count), to: handle.content, by: process)

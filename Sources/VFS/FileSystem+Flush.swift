@@ -333,11 +333,11 @@ extension FileSystem {
             size: snapshot.size,
             validFor: .zero
         )
-        let isCurrent = content.state.withLock { state in
+        // In one step: who empties the file meanwhile passes on what its staged file replaces.
+        let isDone = content.state.withLock { state in
             state.lastError = nil
             state.sizeInDoubt = nil
             state.isRecovered = false
-            state.replacesUnknown = false
             guard state.staged === staged else {
                 _ = staged.didUpload(snapshot)
                 state.former?.staged.didReplace(size: snapshot.size)
@@ -349,9 +349,9 @@ extension FileSystem {
             state.base = version
             // Gone before what is newer is: a later mount must not take it for that.
             state.discardFormer()
-            return true
+            return staged.didUpload(snapshot)
         }
-        guard isCurrent, staged.didUpload(snapshot), content.staged === staged else { return }
+        guard isDone, content.staged === staged else { return }
         self.namespace.setHeld(content.inode, false)
         // What is written by now, there or in a file that took its place.
         if content.isDirty { self.namespace.setHeld(content.inode, true) }

@@ -189,7 +189,7 @@ extension FileSystem {
             return
         }
         try await self.modify(content, emptied: size == 0, cuttingTo: size) { staged throws(Errno) in
-            try staged.truncate(to: size)
+            try staged.truncate(to: size, keepingPromise: !content.isUnlinked)
         }
         // Also where it was emptied by open(2), which tells the kernel nothing more.
         self.namespace.tell(inode, size: size)

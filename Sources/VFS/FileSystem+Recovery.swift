@@ -146,7 +146,7 @@ extension FileSystem {
         defer { if let found, found.version != nil { self.namespace.unpin(found.inode) } }
         let (record, file) = (leftover.record, leftover.file)
         if record.state == .unverified, let version = found?.version, version.size == record.size,
-            version.size != record.baseSize
+            version.size != record.baseSize, !record.replacesUnknown
         {
             // The answer to the last call was lost, but not the call.
             file.discard()

@@ -170,8 +170,8 @@ public final class FileSystem: Sendable {
         if let current = content.currentStaged(known: nil) { return current.file }
         let isReplacing = self.namespace.isOnServer(content.inode)
         let replaced = isReplacing ? self.namespace.knownVersion(of: content.inode)?.size : nil
-        content.state.withLock { $0.replacesUnknown = isReplacing && replaced == nil }
         let made = try self.makeStaged(content, size: 0, baseSize: replaced)
+        if isReplacing { made.setBase(size: replaced, isUnknown: replaced == nil) }
         // Before anybody sees it: clean, it would be taken for what the service has.
         do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
         return self.publish(made, base: nil, in: content)

@@ -1,6 +1,9 @@
+import Dispatch
 import Glibc
 import RemoteAPI
 import Staging
+import Synchronization
+import SystemPackage
 import TestKit
 import Testing
 
@@ -189,6 +192,28 @@ struct EmptiedTests {
         #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(30, from: 7))
         #expect(mount.staged.allSatisfy { !$0.hasPrefix("dirty-") } && mount.recovered.isEmpty)
         #expect(try await mount.fileSystem.staging.journal.records() == [])
+    }
+
+    @Test("What is promised in the moment before its file is emptied is there after a crash")
+    func promisedBefore() async throws {
+        let mount = try Mount(writes: .waiting)
+        let handle = try await mount.create("a")
+        let content = handle.content
+        try await mount.write(handle, pattern(100))
+        let isFirst = Atomic(true)
+        try await mount.fileSystem.modify(content, emptied: true, cuttingTo: 0) { staged throws(Errno) in
+            if isFirst.exchange(false, ordering: .relaxed) {
+                let isDone = DispatchSemaphore(value: 0)
+                Task.detached {
+                    try? await mount.fileSystem.makeDurable(staged, of: content)
+                    isDone.signal()
+                }
+                isDone.wait()
+            }
+            return try staged.truncate(to: 0, keepingPromise: true)
+        }
+        #expect(try await mount.leftByCrash() == ["a": pattern(100)])
+        mount.fileSystem.release(handle)
     }
 
     @Test(

@@ -70,6 +70,17 @@ struct LostCompletionTests {
         #expect(mount.remote.tree == ["b"] && mount.remote.bytes(of: "b") == pattern(100))
     }
 
+    @Test("A file that the service completed after it was listed is no conflict for what is renamed over it")
+    func replaced() async throws {
+        let mount = try await self.completedLate()
+        try await mount.put("t", pattern(30))
+        try await mount.rename("t", "a")
+        mount.faulty.heal()
+        mount.clock.advance(by: FileSystem.standingAge)
+        while !(await mount.fileSystem.drain()).isEmpty {}
+        #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(30))
+    }
+
     @Test("While the service cannot tell whether it has a file after all, the file keeps its name")
     func awayAgain() async throws {
         let mount = try await self.completedLate()

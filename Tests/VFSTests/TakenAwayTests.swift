@@ -39,6 +39,7 @@ struct TakenAwayTests {
         try await mount.fileSystem.modify(content) { staged throws(Errno) in
             mount.fileSystem.giveUp(content, staged, "a test")
             try staged.write(one.bytes, at: 1)
+            return true
         }
         var expected = Self.old
         expected[1] = 7

@@ -34,7 +34,7 @@ def binary(name="tetherfs-server"):
     return str(pathlib.Path(folder) / name)
 
 
-def poll(condition, timeout=10.0, what="condition"):
+def poll(condition, timeout=30.0, what="condition"):
     """Calls `condition` until it gives something true, and returns that; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

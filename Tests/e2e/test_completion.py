@@ -78,10 +78,10 @@ class Shell:
         # Away with what is typed, as Ctrl-U does; a mark says where this one begins.
         mark = uuid.uuid4().hex
         self.type(f"\x15echo {mark[:16]}''{mark[16:]}\n")
-        poll(lambda: re.search(mark + r"\s.*>\s*$", self.read(), re.DOTALL), 10, f"prompt: {self.screen!r}")
+        poll(lambda: re.search(mark + r"\s.*>\s*$", self.read(), re.DOTALL), what=f"prompt: {self.screen!r}")
         self.screen = self.screen.split(mark)[-1]
         self.type(line + "\t" * presses)
-        poll(lambda: all(word in self.read() for word in expected), 10, f"{expected} for {line!r}: {self.screen!r}")
+        poll(lambda: all(word in self.read() for word in expected), what=f"{expected} for {line!r}: {self.screen!r}")
         return self.read()
 
     def close(self):

@@ -41,15 +41,22 @@ def forgetting():
         forgetting.result()
 
 
+def unmount(mount):
+    """Unmounts, and checks that nothing waits to be uploaded then, or was set aside."""
+    result = mount.unmount()
+    must_be((result.returncode, result.stderr), (0, ""), "unmount")
+    must_be([path.name for path in mount.cache_dir.rglob("*dirty-*")], [], "what is left to be uploaded")
+
+
 def remounting(mount):
     """What is done between rounds: from the middle on, caches are dropped or the mount is made anew."""
     def between(number):
         if number >= 5:
             drop_caches()
         if number > 5:
-            for command in (mount.unmount, mount.mount):
-                result = command()
-                must_be((result.returncode, result.stderr), (0, ""), command.__name__)
+            unmount(mount)
+            result = mount.mount()
+            must_be((result.returncode, result.stderr), (0, ""), "mount")
     return between
 
 
@@ -64,8 +71,7 @@ def pairs(folder, local, count=TESTERS, **options):
 def same_everywhere(mount, expected):
     """Asserts that there is just this tree: on the mount, for the server's API, and for another mount."""
     assert tree(mount.path) == expected
-    result = mount.unmount()
-    assert (result.returncode, result.stderr) == (0, "")
+    unmount(mount)
     calls = Calls(mount.server, mount.filesystem)
     for name, data in expected.items():
         if data is not None:

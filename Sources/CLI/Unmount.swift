@@ -112,8 +112,10 @@ struct Unmount {
         Terminal.clearProgress()
         let mountPoint = try MountPoint(self.mountPoint)
         // A driver that ended just now leaves the mount dead a moment later.
+        let isDead = mountPoint.state(within: .seconds(5)) == .dead
+        // Its watcher takes that away, perhaps while it is looked at.
         let isGone = try MountTable.current().mount(at: self.mountPoint) == nil
-        if isGone || mountPoint.state(within: .seconds(5)) == .dead {
+        if isGone || isDead {
             if !isGone { try mountPoint.clearDeadMount() }
             if wasThere {
                 throw UserError(

@@ -133,6 +133,10 @@ extension FileSystem {
             if wasCopied(size), let size { return size }
             // What waits here goes to the old name first: then the copy is of one known version.
             try await self.uploadHoldingTransfer(content)
+            // It may have found somebody else's file there, and gone beside it: that one has the name then.
+            guard self.namespace.known(file.name, in: directory)?.inode == file.inode else {
+                throw .changedOnServer
+            }
             // If a writer outruns the first copy, the second is of what the service has; what was written goes to the
             // new place with its own upload.
             for _ in 0..<2 {
@@ -164,7 +168,8 @@ extension FileSystem {
             source,
             to: target,
             in: directory,
-            previousSize: source.size
+            previousSize: source.size,
+            beforeComplete: { () throws(FileSystemError) in try await self.checkSource(source, of: content) }
         ) {
             snapshot == nil || content.staged?.snapshot == snapshot
         }
@@ -176,7 +181,8 @@ extension FileSystem {
     /// others put there meanwhile.
     ///
     /// What has not the size any more that it had when it was copied is left too: somebody else has written to it. And
-    /// where it is taken back, what the old place has not any more: the copy may be all that there is.
+    /// where it is taken back, what the old place has not any more: the copy may be all that there is. So is, at the old
+    /// place, what the new one has not any more when a later mount goes on.
     func deleteCopied(
         _ copied: CopiedDirectory,
         at place: KeyPath<CopiedDirectory, RemotePath>,
@@ -193,6 +199,10 @@ extension FileSystem {
             if isTakenBack {
                 guard let original = try await self.listing(of: copied.from) else { return }
                 there.formIntersection(original.entries.filter { $0.kind == .file }.map(\.name))
+            }
+            if move?.isResumed == true {
+                let copies = try await self.listing(of: copied.to)?.entries ?? []
+                there.formIntersection(copies.filter { $0.kind == .file }.map(\.name))
             }
             let files = copied.files.filter { there.contains($0.name) }.map {
                 (path.appending($0.name), $0.size)

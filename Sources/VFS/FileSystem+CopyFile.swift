@@ -134,7 +134,7 @@ extension FileSystem {
 
     /// Makes sure that bytes which came from the service were all of one version, as far as its size tells: where others
     /// of the file are here alone, or where it took its time, so that somebody may have replaced it meanwhile.
-    private func checkSource(
+    func checkSource(
         _ source: Uploader.Source,
         of content: FileContent
     ) async throws(FileSystemError) {

@@ -38,9 +38,15 @@ extension FileSystem {
             if !targetIsThere { move.willMake(to) }
             try await move.commit()
             if !targetIsThere {
-                try await self.fail { () throws(RemoteError) in try await self.remote.makeDirectory(to) }
                 // Nobody goes in before it is the directory that moves: a listing would show it as another one.
                 self.namespace.hide(new.name, in: new.parent)
+                do throws(RemoteError) {
+                    try await self.remote.makeDirectory(to)
+                } catch {
+                    self.namespace.unhide(new.name, in: new.parent)
+                    self.namespace.expireListing(new.parent)
+                    throw FileSystemError(error)
+                }
             }
             let root = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
             try await self.carryOut(move, root, old, new)

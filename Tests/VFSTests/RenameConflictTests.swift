@@ -104,20 +104,34 @@ struct RenameConflictTests {
         try? await mount.close(handle)
     }
 
-    @Test("A large file that others replaced while it was copied is not put together from both")
-    func replacedDuringCopy() async throws {
+    @Test(
+        "A large file that others replaced while it was copied is not put together from both",
+        arguments: [("f", "f", "g"), ("d/f", "d", "x")]
+    )
+    func replacedDuringCopy(file: String, old: String, new: String) async throws {
         let mount = try Mount(lanes: UploadLanes(maximumCount: 1, partSize: 100_000))
-        mount.remote.put("f", pattern(300_000))
-        _ = try await mount.size("f")
+        mount.remote.put(file, pattern(300_000))
+        _ = try await mount.size(file)
+        let before = mount.remote.tree
         let hold = mount.remote.hold(.putPart)
         let renaming = Task {
-            await failure { () throws(FileSystemError) in try await mount.rename("f", "g") }
+            await failure { () throws(FileSystemError) in try await mount.rename(old, new) }
         }
         await hold.reached()
-        mount.remote.put("f", pattern(400_000, from: 7))
+        mount.remote.put(file, pattern(400_000, from: 7))
         hold.release()
         #expect(await renaming.value == .changedOnServer)
-        #expect(mount.remote.tree == ["f"] && mount.remote.bytes(of: "f") == pattern(400_000, from: 7))
+        #expect(mount.remote.tree == before && mount.remote.bytes(of: file) == pattern(400_000, from: 7))
+    }
+
+    @Test("What others made in the place of a file that waits is not deleted by the rename of its directory")
+    func conflictBelow() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.makeDirectory("d")
+        try await mount.put("d/a", pattern(20))
+        mount.remote.put("d/a", pattern(20, from: 7))
+        _ = await failure { () throws(FileSystemError) in try await mount.rename("d", "x") }
+        #expect(mount.remote.tree.contains { mount.remote.bytes(of: $0) == pattern(20, from: 7) })
     }
 
     @Test("Who has a file open that a rename may have replaced mixes it with nothing")

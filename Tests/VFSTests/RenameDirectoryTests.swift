@@ -359,6 +359,23 @@ struct RenameDirectoryTests {
         #expect(mount.remote.bytes(of: "e/new") == [7])
     }
 
+    @Test("What is made in a directory's copy before that is known to be one does not lose its place")
+    func createdBeforeTheAnswer() async throws {
+        let mount = try Mount(writes: .waiting)
+        mount.remote.put("d/f", [1])
+        _ = try await mount.list()
+        let hold = mount.remote.hold(.makeDirectory, .beforeAnswering)
+        let renaming = Task { try await mount.rename("d", "e") }
+        await hold.reached()
+        mount.expire()
+        let refused = await failure { () throws(FileSystemError) in try await mount.put("e/new", [7]) }
+        hold.release()
+        try await renaming.value
+        _ = await mount.fileSystem.drain()
+        #expect(refused == .noSuchFile || mount.remote.bytes(of: "e/new") == [7])
+        #expect(mount.recovered.isEmpty)
+    }
+
     @Test(
         "What waits below a directory that is renamed takes no place of uploads meanwhile, and goes up then"
     )

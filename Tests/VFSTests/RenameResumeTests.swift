@@ -28,6 +28,19 @@ struct RenameResumeTests {
         while try await !self.journal(mount).moves().isEmpty { await Task.yield() }
     }
 
+    @Test("What somebody has deleted at the new place since is not deleted at the old one")
+    func deletedSince() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.remote.put("d/b", pattern(20))
+        mount.remote.put("x/b", pattern(20))
+        self.note(mount, from: "d", to: "x", .deleting, ["x": nil, "x/a": 10, "x/b": 20])
+        try await mount.fileSystem.recover()
+        try await mount.fileSystem.begin(isReadOnly: false)
+        try await self.untilOver(mount)
+        #expect(mount.remote.bytes(of: "d/a") == pattern(10) && mount.remote.bytes(of: "d/b") == nil)
+    }
+
     @Test(
         "A mount whose service cannot say where a directory is that was being renamed fails; the next goes on",
         arguments: [

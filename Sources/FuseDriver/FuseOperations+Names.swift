@@ -119,11 +119,18 @@ extension FuseOperations {
                 "setattr",
                 changes: true,
                 { () throws(FileSystemError) in
-                    try await self.fileSystem.truncate(inode, to: size, through: handle, by: process)
-                    try self.fileSystem.setattr(inode, change)
-                    return try await self.fileSystem.getattr(inode)
+                    do throws(FileSystemError) {
+                        try await self.fileSystem.truncate(inode, to: size, through: handle, by: process)
+                        try self.fileSystem.setattr(inode, change)
+                        return try await self.fileSystem.getattr(inode)
+                    } catch {
+                        // It may have been cut before that failed. Who appends does so at the end that the kernel knows.
+                        self.notifier.invalidate(inode)
+                        throw error
+                    }
                 },
-                reply: { Self.replyAttributes($0, $1.0, $1.validFor) }
+                reply: { Self.replyAttributes($0, $1.0, $1.validFor) },
+                undo: { _ in self.notifier.invalidate(inode) }
             )
         }
     }
@@ -170,13 +177,20 @@ extension FuseOperations {
             return
         }
         self.changeNames(request, "rename", [old, new]) { () throws(FileSystemError) in
-            try await self.fileSystem.rename(
-                old.parent,
-                old.name,
-                to: new.parent,
-                new.name,
-                replaces: flags & 1 == 0
-            )
+            do throws(FileSystemError) {
+                try await self.fileSystem.rename(
+                    old.parent,
+                    old.name,
+                    to: new.parent,
+                    new.name,
+                    replaces: flags & 1 == 0
+                )
+            } catch {
+                // The kernel takes the names for what they were before. Where only the old one could not be deleted, it is
+                // another file than the one that was renamed: what is written to it must not go to that.
+                self.forgetNames([old, new])
+                throw error
+            }
         }
     }
 

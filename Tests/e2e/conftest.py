@@ -33,8 +33,9 @@ def pytest_configure(config):
 
 # The files that take longest, to begin with them: the processes that share the tests come to their end together then.
 LONGEST = [
-    "crash", "faults", "mount_model", "mount_disk_cache", "mount_forgotten_names", "mount_interrupts", "mount_read_ahead",
-    "server_limits", "package", "mount_names", "mount_rename_crash", "mount_write_back", "mount_replaced", "tools_stress",
+    "crash", "faults", "mount_model", "mount_disk_cache", "mount_forgotten_names", "mount_interrupts",
+    "mount_read_ahead", "server_limits", "package", "mount_names", "mount_rename_crash", "mount_write_back",
+    "mount_replaced", "tools_stress",
 ]
 
 

@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+import faultplan
 from mountkit import EXCHANGE, NOREPLACE, Mount, check, counting, fails, read, renameat2, write
 from servercalls import pattern
+from serverkit import poll
 
 
 def names(mount, directory=""):
@@ -143,6 +145,20 @@ def test_an_exchange_is_refused(server, content, mount):
         fails(errno.EINVAL, renameat2, mount / "f", mount / "g", EXCHANGE)
     assert not {"delete", "post", "put"} & set(seen.calls)
     assert content.tree() == {"f": b"hello", "g": b"x"}
+
+
+def test_after_a_deletion_that_failed_each_name_is_its_own_file(deployed, request):
+    filesystem = deployed.create_filesystem(request.node.name)
+    content = deployed.content(filesystem)
+    content.write("f", b"old")
+    with Mount(deployed, filesystem, "--metadata-ttl", 600) as mount:
+        deployed.faults.add("delete", faultplan.status(403), times=None)
+        fails(errno.EACCES, os.rename, mount / "f", mount / "g")
+        deployed.faults.clear()
+        # The kernel hears it some moments after the program did.
+        poll(lambda: os.stat(mount / "f").st_ino != os.stat(mount / "g").st_ino, what="another file under the old name")
+        write(mount / "f", b"new!")
+        assert content.tree() == {"f": b"new!", "g": b"old"}
 
 
 # Directories.

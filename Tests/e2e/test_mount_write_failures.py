@@ -9,6 +9,7 @@ import pytest
 import faultplan
 from mountkit import UPLOAD, Mount, await_end, check, counting, fails, read, run, without_uploads, write
 from servercalls import pattern
+from serverkit import poll
 
 OLD, NEW = pattern(100_000), pattern(120_000, start=9)
 
@@ -85,9 +86,13 @@ def test_a_failed_upload_is_fsyncs_error(server, content, impatient):
 
 
 def test_a_failed_upload_is_truncates_error(server, content, impatient):
+    assert read(impatient / "f") == OLD
     server.faults.add("begin", faultplan.status(503), times=None)
     fails(errno.EIO, os.truncate, impatient / "f", 10)
     assert content.read("f") == OLD
+    # Here it is cut, which the kernel hears some moments after the program was told.
+    poll(lambda: os.stat(impatient / "f").st_size == 10, timeout=5, what="the new size")
+    assert read(impatient / "f") == OLD[:10]
     server.faults.clear()
     os.truncate(impatient / "f", 10)
     assert content.read("f") == OLD[:10]

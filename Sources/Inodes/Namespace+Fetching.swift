@@ -157,6 +157,11 @@ extension Namespace {
                 state.detachReplaced(entry)
                 if entry.isOnServer { self.whenOutdated(path.appending(name), entry.kind) }
             }
+            // Where bytes wait the name stays; what the service had under it is gone all the same.
+            for (name, entry) in old.others where entry.isHeld && entry.isOnServer {
+                guard let now = directory[name], now.inode == entry.inode, !now.isOnServer else { continue }
+                self.whenOutdated(path.appending(name), .file)
+            }
             state.use(inode)
             state.evict()
             defer { if listing.refusedNameCount > 0 { state.refusedNamesWereLogged = true } }

@@ -111,6 +111,19 @@ struct SizeTests {
         #expect(try await fixture.namespace.version(of: file).size == 7)
     }
 
+    @Test("A file that was deleted on the service while bytes of it wait is outdated there")
+    func deletedWhileHeld() async throws {
+        let fixture = Fixture()
+        fixture.remote.put("a", pattern(7))
+        let file = try await fixture.inode("a")
+        _ = try await fixture.namespace.version(of: file)
+        fixture.namespace.didWrite(file, size: 7, at: Fixture.time)
+        fixture.remote.remove("a")
+        fixture.expire()
+        try await fixture.namespace.refresh(.root)
+        #expect(fixture.outdated.all == ["a"])
+    }
+
     @Test("A version that was seen to be outdated is another one after that, though its size is the same")
     func ended() async throws {
         let fixture = Fixture()

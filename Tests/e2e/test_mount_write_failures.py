@@ -90,10 +90,13 @@ def test_a_failed_upload_is_truncates_error(server, content, impatient):
     server.faults.add("begin", faultplan.status(503), times=None)
     fails(errno.EIO, os.truncate, impatient / "f", 10)
     assert content.read("f") == OLD
-    # Here it is cut, which the kernel hears some moments after the program was told.
-    poll(lambda: os.stat(impatient / "f").st_size == 10, timeout=5, what="the new size")
-    assert read(impatient / "f") == OLD[:10]
+    # Here it is cut, which the kernel hears some moments after the program was told: who appends does so at the end.
+    descriptor = os.open(impatient / "f", os.O_WRONLY | os.O_APPEND)
+    poll(lambda: os.lseek(descriptor, 0, os.SEEK_END) == 10, timeout=5, what="the new size")
+    os.write(descriptor, b"more")
     server.faults.clear()
+    os.close(descriptor)
+    assert content.read("f") == OLD[:10] + b"more"
     os.truncate(impatient / "f", 10)
     assert content.read("f") == OLD[:10]
 

@@ -9,7 +9,7 @@ PYTHON ?= python3
 # Where `make install` puts things, and below which folder.
 PREFIX ?= /usr/local
 DESTDIR ?=
-# How many processes share the tests that mount: they wait as much as they compute. 0: none but pytest's own.
+# How many processes share the tests that mount: much of their time is waiting. 0: none but pytest's own.
 PYTEST_JOBS ?= 3
 # More for pytest, such as: make test-e2e PYTEST_ARGS="-k demo -x"
 PYTEST_ARGS ?=

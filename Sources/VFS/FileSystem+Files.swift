@@ -238,8 +238,7 @@ extension FileSystem {
         while true {
             try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
-            let mustStay = { emptied && staged.holdsPromise && !content.isUnlinked }
-            if mustStay() {
+            if emptied, staged.holdsPromise, !content.isUnlinked {
                 try await self.stageAnew(content, after: staged)
                 continue
             }

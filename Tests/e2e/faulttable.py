@@ -19,8 +19,8 @@ from faultoperations import CommandFailed
 from mountkit import UPLOAD, Mount, counting, read, tetherfs, without_uploads
 from serverkit import poll
 
-# Seconds, and times.
-TIMEOUT, RETRIES, OUTAGE_RETRIES = 1, 2, 25
+# Seconds, and times. Who is answered at once needs time only where the machine is busy.
+TIMEOUT_OF_SILENCE, TIMEOUT, RETRIES, OUTAGE_RETRIES = 1, 15, 2, 25
 # What a fault that stays may end in: a service that says nothing is told from one that fails.
 FAILURES = {"EIO"}
 SILENCE = {"EIO", "ETIMEDOUT"}
@@ -102,7 +102,8 @@ class Cell:
                     self.put(f"{index}", self.operation.before)
                 # An outage takes as many retries as fit into it.
                 retries = OUTAGE_RETRIES if self.fault in PASSING else RETRIES
-                options = ["--request-timeout", TIMEOUT, "--retries", retries]
+                timeout = TIMEOUT_OF_SILENCE if FAULTS[self.fault][1] == SILENCE else TIMEOUT
+                options = ["--request-timeout", timeout, "--retries", retries]
                 if self.mode != "sync":
                     options += ["--writes", self.mode]
                 # Its end uploads what is still here, and asserts that it can.
@@ -276,8 +277,9 @@ Written by `make faults`; `Tests/e2e/test_faults.py` fails if it sees anything e
 - The cells say what happens when the fault **stays**: for all requests of one kind, for each kind in turn, and then for
   all requests. Where several results stand in a cell it depends on which kind it is; `ok` is a success all the same.
   An outage passes, and what comes after a whole answer does no harm: there the cells say what happened at once.
-- With `--request-timeout {TIMEOUT} --retries {RETRIES}`; for outages, in which all is down from the first request of a
-  kind on, with `--retries {OUTAGE_RETRIES}`. The one of 30 s begins in the midst of copying.
+- With `--request-timeout {TIMEOUT} --retries {RETRIES}`; where nothing comes any more with
+  `--request-timeout {TIMEOUT_OF_SILENCE}`; for outages, in which all is down from the first request of a kind on, with
+  `--retries {OUTAGE_RETRIES}`. The one of 30 s begins in the midst of copying.
 - No operation hung. What was reported as done was on the server, whole; after a reported failure each file was there as
   before or as after, whole. Bytes whose upload failed went up when the fault was over, at the latest at the unmount.
 - `cp -r` and `rsync -a` copy a tree with two directories and three files; their errno is the one they print.

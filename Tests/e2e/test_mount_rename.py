@@ -155,7 +155,8 @@ def test_after_a_deletion_that_failed_each_name_is_its_own_file(deployed, reques
         deployed.faults.add("delete", faultplan.status(403), times=None)
         fails(errno.EACCES, os.rename, mount / "f", mount / "g")
         deployed.faults.clear()
-        # The kernel hears it some moments after the program did.
+        # The kernel hears it some moments after the program did: until then it has no g, or takes f for that.
+        poll(lambda: os.path.exists(mount / "g"), what="new name")
         poll(lambda: os.stat(mount / "f").st_ino != os.stat(mount / "g").st_ino, what="another file under the old name")
         write(mount / "f", b"new!")
         assert content.tree() == {"f": b"new!", "g": b"old"}

@@ -176,11 +176,22 @@ final class CopiedDirectory {
     let to: RemotePath
     /// Whether it was made at the new place: one that was there and empty stays when all is taken back.
     let isMade: Bool
+    /// The one that was there; see ``FileSystem/hideCopies(_:in:)``.
+    let replaced: InodeNumber?
+    /// The names that are hidden in that.
+    var hiddenNames: Set<FileName> = []
     var files: [(name: FileName, size: UInt64)] = []
     var directories: [CopiedDirectory] = []
 
-    init(_ inode: InodeNumber?, from: RemotePath, to: RemotePath, isMade: Bool) {
+    init(
+        _ inode: InodeNumber?,
+        from: RemotePath,
+        to: RemotePath,
+        isMade: Bool,
+        replacing replaced: InodeNumber? = nil
+    ) {
         self.inode = inode
+        self.replaced = replaced
         self.from = from
         self.to = to
         self.isMade = isMade

@@ -217,6 +217,8 @@ extension FileSystem {
         self.incidents.withLock { $0.didKeep(file) }
         if !isFormer {
             self.namespace.setHeld(content.inode, false)
+            // The kernel has pages of what is given up: who opens the file next must not be shown them.
+            self.namespace.forgetVersion(of: content.inode)
             self.letGo(content)
         }
         self.logger.error(

@@ -28,6 +28,7 @@ extension FileSystem {
         defer { self.namespace.unpin(directory) }
         try await self.fail { () throws(RemoteError) in try await self.namespace.ensureListed(directory) }
         let children = self.namespace.snapshot(directory)
+        self.hideCopies(children.lazy.map(\.name), in: copied)
         // What is there already, if an earlier attempt began.
         let there: Set<FileName>
         do throws(RemoteError) {
@@ -39,10 +40,10 @@ extension FileSystem {
             throw FileSystemError(error)
         }
         let files = children.filter { $0.kind == .file && self.namespace.isOnServer($0, in: directory) }
-        let to = copied.to
+        let (to, listed) = (copied.to, copied.replaced ?? directory)
         try await self.eight(files) { file throws(FileSystemError) in
             let target = to.appending(file.name)
-            let size = try await self.copyFile(file, in: directory, to: target) { size in
+            let size = try await self.copyFile(file, in: directory, to: target, listedIn: listed) { size in
                 if let size, there.contains(file.name), move.wasCopied(target, size: size) { return true }
                 move.willCopyAnew(target)
                 return false
@@ -113,6 +114,7 @@ extension FileSystem {
     ///   - file: The file.
     ///   - directory: Where it is.
     ///   - target: Where it goes.
+    ///   - listed: The directory whose listing may show the upload under way.
     ///   - wasCopied: Asked with its size in bytes, nothing if bytes of it wait here, before anything is uploaded.
     /// - Returns: Its size in bytes.
     /// - Throws: Why it is not copied.
@@ -120,6 +122,7 @@ extension FileSystem {
         _ file: Namespace.Dirent,
         in directory: InodeNumber,
         to target: RemotePath,
+        listedIn listed: InodeNumber,
         unless wasCopied: @Sendable (UInt64?) -> Bool
     ) async throws(FileSystemError) -> UInt64 {
         guard self.namespace.known(file.name, in: directory)?.inode == file.inode,
@@ -140,7 +143,7 @@ extension FileSystem {
             // If a writer outruns the first copy, the second is of what the service has; what was written goes to the
             // new place with its own upload.
             for _ in 0..<2 {
-                if let size = try await self.copyUnlessOutrun(content, in: directory, to: target) {
+                if let size = try await self.copyUnlessOutrun(content, to: target, listedIn: listed) {
                     return size
                 }
             }
@@ -150,24 +153,25 @@ extension FileSystem {
 
     private func copyUnlessOutrun(
         _ content: FileContent,
-        in directory: InodeNumber,
-        to target: RemotePath
+        to target: RemotePath,
+        listedIn listed: InodeNumber
     ) async throws(FileSystemError) -> UInt64? {
         let version = try await self.fail { () throws(RemoteError) in
             try await self.namespace.version(of: content.inode)
         }
         let staged = content.isDirty ? nil : content.currentStaged(known: version)
         let snapshot = staged?.file.snapshot
-        let source = Uploader.Source(
-            staged: staged?.file,
-            base: staged?.base ?? version,
+        let source = self.source(
+            of: content,
+            staged?.file,
+            over: staged?.base ?? version,
             size: snapshot?.size ?? version.size
-        ) { self.namespace.path(of: content.inode) }
+        )
         // An older copy may be there, of an earlier mount or of the round before: the size alone proves nothing.
         let isDone = try await self.uploader.upload(
             source,
             to: target,
-            in: directory,
+            in: listed,
             previousSize: source.size,
             beforeComplete: { () throws(FileSystemError) in try await self.checkSource(source, of: content) }
         ) {

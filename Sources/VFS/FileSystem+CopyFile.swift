@@ -71,9 +71,7 @@ extension FileSystem {
         let staged = content.currentStaged(known: version)
         let snapshot = staged?.file.snapshot
         guard let size = snapshot?.size ?? version?.size else { throw .stale }
-        let source = Uploader.Source(staged: staged?.file, base: staged?.base ?? version, size: size) {
-            self.namespace.path(of: content.inode)
-        }
+        let source = self.source(of: content, staged?.file, over: staged?.base ?? version, size: size)
         // Of that size, or seen long ago, it would prove nothing.
         let replaced = target.flatMap { target in
             self.sizeOnServer(target, otherwise: size).map { self.isFresh($0, of: target) ? $0 : size }
@@ -140,7 +138,7 @@ extension FileSystem {
     ) async throws(FileSystemError) {
         guard let base = source.base, source.staged?.isWhole != true,
             source.staged != nil || source.size > self.uploader.lanes.plan(size: source.size).partSize,
-            let path = source.path()
+            let path = base.path()
         else { return }
         let size = try await self.fail { () throws(RemoteError) in try await self.remote.size(of: path) }
         // An upload of ours may have come there, though nobody has heard of it.

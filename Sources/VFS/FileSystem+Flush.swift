@@ -211,9 +211,7 @@ extension FileSystem {
                 throw self.noting(.stale, of: staged)
             }
             let snapshot = staged.snapshot
-            let source = Uploader.Source(staged: staged, base: base, size: snapshot.size) {
-                self.namespace.path(of: content.inode)
-            }
+            let source = self.source(of: content, staged, over: base, size: snapshot.size)
             let bytes = StagedBytes(staged, snapshot)
             let othersInDoubt = content.state.withLock { $0.doubtsOthers(than: bytes) }
             let check = self.startCheck(of: content, staged, at: path, in: parent)

@@ -204,6 +204,23 @@ extension FileSystem {
         self.namespace.mustBeForgotten(inode)
     }
 
+    /// A file's bytes, wherever they are.
+    ///
+    /// - Parameters:
+    ///   - content: The file's.
+    ///   - staged: What was written here, if anything was.
+    ///   - base: The version on the service that has the rest, if any has.
+    ///   - size: How many they are.
+    /// - Returns: What can be read, or uploaded.
+    func source(
+        of content: FileContent,
+        _ staged: StagedFile?,
+        over base: FileVersion?,
+        size: UInt64
+    ) -> Uploader.Source {
+        Uploader.Source(staged: staged, base: base.map { self.blockSource(content, $0) }, size: size)
+    }
+
     private func blockSource(_ content: FileContent, _ version: FileVersion) -> BlockSource {
         BlockSource(
             content: version.content,
@@ -237,9 +254,7 @@ extension FileSystem {
         _ range: Range<UInt64>,
         _ isDirect: Bool
     ) async -> Result<[ByteSlice], FileSystemError> {
-        let source = Uploader.Source(staged: staged, base: base, size: staged.size) {
-            self.namespace.path(of: content.inode)
-        }
+        let source = self.source(of: content, staged, over: base, size: staged.size)
         do throws(FileSystemError) {
             return .success(try await self.uploader.slices(of: range, source))
         } catch {

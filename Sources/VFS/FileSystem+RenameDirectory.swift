@@ -14,14 +14,14 @@ extension FileSystem {
         _ new: Place,
         replaces: Bool
     ) async throws(FileSystemError) {
-        var targetIsThere = false
+        var replaced: InodeNumber?
         if case .present(let target, let kind, _) = try await self.state(of: new.name, in: new.parent) {
             guard target != inode else { return }
             guard replaces else { throw .exists }
             guard kind == .directory else { throw .notDirectory }
             try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(target) }
             guard self.namespace.isKnownEmpty(target) else { throw .notEmpty }
-            targetIsThere = true
+            replaced = target
         }
         guard let from = self.namespace.path(of: inode),
             let to = self.namespace.path(of: new.parent)?.appending(new.name)
@@ -35,9 +35,9 @@ extension FileSystem {
             tell: self.showRename
         )
         try await move.ending { () throws(FileSystemError) in
-            if !targetIsThere { move.willMake(to) }
+            if replaced == nil { move.willMake(to) }
             try await move.commit()
-            if !targetIsThere {
+            if replaced == nil {
                 // Nobody goes in before it is the directory that moves: a listing would show it as another one.
                 self.namespace.hide(new.name, in: new.parent)
                 do throws(RemoteError) {
@@ -48,7 +48,8 @@ extension FileSystem {
                     throw FileSystemError(error)
                 }
             }
-            let root = CopiedDirectory(inode, from: from, to: to, isMade: !targetIsThere)
+            let isMade = replaced == nil
+            let root = CopiedDirectory(inode, from: from, to: to, isMade: isMade, replacing: replaced)
             try await self.carryOut(move, root, old, new)
         }
     }
@@ -72,6 +73,7 @@ extension FileSystem {
             }
         } catch {
             await self.takeBack(root, move)
+            self.unhideCopies(in: root)
             self.namespace.expireListing(new.parent)
             throw error
         }
@@ -98,6 +100,23 @@ extension FileSystem {
             self.namespace.expireListing(old.parent)
             throw error
         }
+    }
+
+    /// Hides what is copied into a directory that was there: nobody goes to it before it is the one that moves, by which
+    /// that one goes, with all that is known in it.
+    func hideCopies(_ names: some Sequence<FileName>, in root: CopiedDirectory) {
+        guard let replaced = root.replaced else { return }
+        for name in names where root.hiddenNames.insert(name).inserted {
+            self.namespace.hide(name, in: replaced)
+        }
+    }
+
+    /// Ends ``hideCopies(_:in:)`` where it does not move.
+    func unhideCopies(in root: CopiedDirectory) {
+        guard let replaced = root.replaced else { return }
+        for name in root.hiddenNames { self.namespace.unhide(name, in: replaced) }
+        root.hiddenNames = []
+        self.namespace.expireListing(replaced)
     }
 
     /// Deletes at the new place what was copied there: the original is whole.

@@ -53,7 +53,15 @@ extension FileSystem {
             let isMade = noted.copied[noted.target] != nil
             // It is there if this one or the other name is; whoever looks sees the old one until all is copied.
             if isMade { self.namespace.hide(new.name, in: new.parent) }
-            let root = CopiedDirectory(directory, from: noted.source, to: noted.target, isMade: isMade)
+            let root = CopiedDirectory(
+                directory,
+                from: noted.source,
+                to: noted.target,
+                isMade: isMade,
+                replacing: isMade ? nil : target?.inode
+            )
+            let copies = noted.copied.keys.filter { $0.parent == noted.target }
+            self.hideCopies(copies.compactMap(\.name), in: root)
             let move = DirectoryMove(
                 self.staging.journal,
                 resuming: noted,
@@ -69,6 +77,7 @@ extension FileSystem {
                     }
                 } catch {
                     await self.takeBack(root, move)
+                    self.unhideCopies(in: root)
                     if isMade { self.namespace.unhide(new.name, in: new.parent) }
                     throw error
                 }

@@ -51,13 +51,10 @@ extension FileSystem {
         guard !ranges.isEmpty else { return }
         let (isPresent, base) = content.state.withLock { ($0.staged === staged, $0.base) }
         guard isPresent else { return }
-        let source = Uploader.Source(staged: staged, base: base, size: staged.size) {
-            self.namespace.path(of: content.inode)
-        }
+        let source = self.source(of: content, staged, over: base, size: staged.size)
         if ranges.count > 1, let base = source.base {
             // All at once, not one after the other.
-            let version = BlockSource(content: base.content, size: base.size, path: source.path)
-            for range in ranges { self.cache.readAhead(version, range) }
+            for range in ranges { self.cache.readAhead(base, range) }
         }
         let step: UInt64 = 4 << 20
         for range in ranges {

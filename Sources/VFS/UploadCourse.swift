@@ -99,7 +99,7 @@ final class UploadCourse: UploadSource {
         return MixedBodyReader(
             range,
             staged: self.source.staged,
-            base: BlockSource(content: base.content, size: base.size, path: self.source.path),
+            base: base,
             cache: self.uploader.cache
         ) { [weak self] error in
             self?.cause.withLock { $0 = $0 ?? error }

@@ -40,10 +40,8 @@ struct Uploader: Sendable {
     /// The bytes to upload: what was written here over the version on the service.
     struct Source: Sendable {
         let staged: StagedFile?
-        let base: FileVersion?
+        let base: BlockSource?
         let size: UInt64
-        /// Where the base is read from.
-        let path: @Sendable () -> RemotePath?
     }
 
     /// Uploads a file under a path; it appears whole, or not at all.
@@ -184,8 +182,7 @@ struct Uploader: Sendable {
         else {
             return
         }
-        let version = BlockSource(content: base.content, size: base.size, path: source.path)
-        self.cache.readAhead(version, first.lowerBound..<last.upperBound)
+        self.cache.readAhead(base, first.lowerBound..<last.upperBound)
     }
 
     /// Bytes of the version on the service.
@@ -195,13 +192,12 @@ struct Uploader: Sendable {
     ) async throws(FileSystemError) -> [ByteSlice] {
         guard !range.isEmpty else { return [] }
         guard let base = source.base else { throw .stale }
-        let version = BlockSource(content: base.content, size: base.size, path: source.path)
         do throws(BlockError) {
             do throws(BlockError) {
-                return try await self.cache.read(version, range)
+                return try await self.cache.read(base, range)
             } catch .changedOnServer {
                 // That it is shorter is believed when it is met a second time.
-                return try await self.cache.read(version, range)
+                return try await self.cache.read(base, range)
             }
         } catch {
             throw FileSystemError(error)

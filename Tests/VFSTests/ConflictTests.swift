@@ -306,4 +306,22 @@ struct ConflictTests {
         #expect(mount.remote.tree == ["a"] && mount.remote.bytes(of: "a") == pattern(30))
         #expect(mount.fileSystem.uploadStatus.conflictCount == 0)
     }
+
+    @Test("Who opens a file whose bytes were given up is shown nothing of them")
+    func pagesOfWhatWasGivenUp() async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(300_000))
+        let handle = try await mount.open("a", writes: true)
+        #expect(try await mount.read(handle, 0..<10) == pattern(10))
+        try await mount.write(handle, [255], at: 1000)
+        mount.remote.put("a", pattern(400_000, from: 5))
+        let error = await failure { () throws(FileSystemError) in try await mount.close(handle) }
+        #expect(error == .changedOnServer)
+        let mode = OpenMode(reads: true, writes: false)
+        let inode = try await mount.inode("a")
+        let (reader, keepsPages) = try await mount.fileSystem.open(inode, mode, by: Mount.process)
+        #expect(!keepsPages)
+        mount.fileSystem.release(reader)
+        #expect(try await mount.get("a") == pattern(400_000, from: 5))
+    }
 }

@@ -205,4 +205,82 @@ struct RenameConflictTests {
         try await making.value
         #expect(next.remote.tree == ["d/", "x/", "x/a"])
     }
+
+    @Test("Nothing is read any more of a version that a rename met as shorter than it was")
+    func shorterForAMoment() async throws {
+        let mount = try Mount()
+        let block = 131_072
+        mount.remote.put("a", pattern(3 * block))
+        let handle = try await mount.open("a")
+        #expect(try await mount.read(handle, 0..<10) == pattern(10))
+        mount.fileSystem.release(handle)
+        mount.remote.put("a", pattern(2 * block, from: 5))
+        let error = await failure { () throws(FileSystemError) in try await mount.rename("a", "b") }
+        #expect(error == .changedOnServer)
+        mount.remote.put("a", pattern(3 * block, from: 9))
+        mount.expire()
+        #expect(try await mount.get("a") == pattern(3 * block, from: 9))
+    }
+
+    @Test("What is copied into an empty directory that is replaced shows only once that is done")
+    func copiesAreHidden() async throws {
+        let mount = try Mount()
+        for name in ["a", "b"] { mount.remote.put("d/\(name)", pattern(10)) }
+        mount.remote.put("d/s/a", pattern(10))
+        mount.remote.makeDirectory("e")
+        #expect(try await mount.list("e").isEmpty)
+        let copying = mount.remote.hold(.makeDirectory, .beforeAnswering)
+        let deleting = mount.remote.hold(.delete)
+        let renaming = Task { try await mount.rename("d", "e") }
+        await copying.reached()
+        #expect(mount.remote.tree == ["d/", "d/a", "d/b", "d/s/", "d/s/a", "e/", "e/a", "e/b", "e/s/"])
+        mount.expire()
+        #expect(try await mount.list("e").isEmpty)
+        let error = await failure { () throws(FileSystemError) in _ = try await mount.open("e/a") }
+        #expect(error == .noSuchFile)
+        copying.release()
+        await deleting.reached()
+        #expect(try await mount.list("e") == ["a", "b", "s"])
+        deleting.release()
+        try await renaming.value
+        #expect(try await mount.list("e") == ["a", "b", "s"])
+        #expect(try await mount.get("e/a") == pattern(10))
+        #expect(mount.remote.tree == ["e/", "e/a", "e/b", "e/s/", "e/s/a"])
+    }
+
+    @Test("After a rename over an empty directory that failed, that shows what others put there")
+    func copiesAreTakenBack() async throws {
+        let mount = try Mount()
+        for name in ["a", "b"] { mount.remote.put("d/\(name)", pattern(10)) }
+        mount.remote.put("d/s/a", pattern(10))
+        mount.remote.makeDirectory("e")
+        mount.faulty.fail(.makeDirectory, with: .rejected(status: 403, message: "no"))
+        #expect(await failure { () throws(FileSystemError) in try await mount.rename("d", "e") } != nil)
+        #expect(mount.remote.tree == ["d/", "d/a", "d/b", "d/s/", "d/s/a", "e/"])
+        mount.remote.put("e/a", pattern(20))
+        mount.expire()
+        #expect(try await mount.list("e") == ["a"])
+        #expect(try await mount.get("e/a") == pattern(20))
+    }
+
+    @Test("Nor does what an earlier mount copied show before its rename is done")
+    func earlierCopiesAreHidden() async throws {
+        let mount = try Mount()
+        for name in ["a", "b"] { mount.remote.put("d/\(name)", pattern(10)) }
+        mount.remote.put("e/a", pattern(10))
+        let journal = mount.fileSystem.staging.journal
+        let id = journal.addMove(.directory, from: path("d"), to: path("e"))
+        journal.noteCopied(path("e/a"), size: 10, in: id)
+        await journal.written()
+        let next = try Mount(over: mount.remote, in: mount.directory.copy())
+        let copying = next.remote.hold(.beginUpload)
+        try await next.fileSystem.recover()
+        try await next.fileSystem.begin(isReadOnly: false)
+        await copying.reached()
+        #expect(try await next.list("e").isEmpty)
+        copying.release()
+        // Once the first rename has ended.
+        try await next.rename("e", "f")
+        #expect(try await next.list("f") == ["a", "b"])
+    }
 }

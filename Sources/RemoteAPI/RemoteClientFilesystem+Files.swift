@@ -32,6 +32,7 @@ extension RemoteClientFilesystem {
         // The end of a body that nothing marked as its end: believed when it is met there a second time.
         var unmarkedEnd: UInt64?
         while delivered < count {
+            if delivered > 0 { sink.willJoin() }
             let rest = range.lowerBound + delivered..<range.upperBound
             let call = self.readCall(file, rest)
             let body = SharedBody(sink, limit: UInt64(rest.count))

@@ -96,6 +96,7 @@ final class SharedBody: Sendable {
             guard UInt64(bytes.count) > known else { return (true, false) }
             let overtakesNow = self.isSecond && !state.isOvertaken
             if overtakesNow { state.isOvertaken = true }
+            if overtakesNow, state.delivered > 0 { self.body.sink.willJoin() }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[Int(known)...])
             guard UInt64(rest.count) <= self.body.limit - state.delivered else {
                 state.hasOverflowed = true

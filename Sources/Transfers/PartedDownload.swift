@@ -74,21 +74,24 @@ public struct PartedDownload<Target: DownloadTarget>: Sendable {
     /// - Throws: The first failure, after which the other parts are stopped.
     public func run(having received: Set<Int> = []) async throws(DownloadError<Target.Failure>) {
         let missing = self.plan.indices.filter { !received.contains($0) }
+        // The beginnings of those parts that more than one response brought.
+        let joined = Mutex<[Range<UInt64>]>([])
         try await PartCrew(missing, workerCount: Self.partsAtOnce).run {
             (part) async throws(DownloadError<Target.Failure>) in
             do { try await self.lanes.acquire() } catch { throw .remote(.cancelled) }
             defer { self.lanes.release() }
-            try await self.fetch(part)
+            if try await self.fetch(part) { joined.withLock { $0.append(self.plan[part].beginning) } }
         }
-        // What a single request brings is of one version. Several need another look.
-        guard self.plan.count > 1 else { return }
+        // What a single response brings is of one version. Several need another look.
+        let beginnings = joined.withLock(\.self)
+        guard self.plan.count > 1 || !beginnings.isEmpty else { return }
         let target = self.target
         let isUnchanged: Bool
         do throws(RemoteError) {
             isUnchanged = try await self.remote.isUnchanged(
                 self.file,
                 size: self.plan.size,
-                samples: self.plan.map(\.sample)
+                samples: self.plan.map(\.sample) + beginnings
             ) { await target.read($0) == $1 }
         } catch {
             throw .remote(error)
@@ -100,7 +103,9 @@ public struct PartedDownload<Target: DownloadTarget>: Sendable {
     private static var partsAtOnce: Int { 16 }
 
     /// Fetches one part; of the last one also the byte after it, which shows if the file has grown.
-    private func fetch(_ part: Int) async throws(DownloadError<Target.Failure>) {
+    ///
+    /// - Returns: Whether more than one response brought it.
+    private func fetch(_ part: Int) async throws(DownloadError<Target.Failure>) -> Bool {
         let range = self.plan[part]
         let isLast = part == self.plan.indices.last
         let wanted = range.lowerBound..<range.upperBound + (isLast ? 1 : 0)
@@ -115,6 +120,7 @@ public struct PartedDownload<Target: DownloadTarget>: Sendable {
         }
         guard count == UInt64(range.count) else { throw .changed }
         do { try await self.target.didReceive(part) } catch { throw .local(error) }
+        return sink.isJoined
     }
 }
 
@@ -123,12 +129,18 @@ private final class PartSink<Target: DownloadTarget>: BodySink {
     private let target: Target
     private let end: UInt64
     private let position: Mutex<UInt64>
+    private let joins = Atomic(false)
+
+    /// Whether more than one response brought them.
+    var isJoined: Bool { self.joins.load(ordering: .relaxed) }
 
     init(_ target: Target, _ range: Range<UInt64>) {
         self.target = target
         self.end = range.upperBound
         self.position = Mutex(range.lowerBound)
     }
+
+    func willJoin() { self.joins.store(true, ordering: .relaxed) }
 
     func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let offset = self.position.withLock { position in

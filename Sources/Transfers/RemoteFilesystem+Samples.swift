@@ -6,8 +6,15 @@ import WireFormat
 extension Range<UInt64> {
     /// What is looked at of a part's bytes to tell whether they are still the same: its end, 64 KiB at most.
     public var sample: Range<UInt64> {
-        self.upperBound - UInt64(Swift.min(self.count, 64 << 10))..<self.upperBound
+        self.upperBound - Self.sampleByteCount(of: self.count)..<self.upperBound
     }
+
+    /// As ``sample``, of its beginning.
+    public var beginning: Range<UInt64> {
+        self.lowerBound..<self.lowerBound + Self.sampleByteCount(of: self.count)
+    }
+
+    private static func sampleByteCount(of count: Int) -> UInt64 { UInt64(Swift.min(count, 64 << 10)) }
 }
 
 extension RemoteFilesystem {

@@ -118,6 +118,9 @@ public protocol BodySink: AnyObject, Sendable {
     /// - Returns: Whether it is wanted; `false` ends the transfer with ``TransportError/refusedBySink``.
     func begin(_ count: UInt64) -> Bool
 
+    /// The next bytes are another response's: the file may have been replaced since those before them.
+    func willJoin()
+
     /// Takes the next bytes, which are valid only during the call.
     ///
     /// - Returns: Whether all were taken; `false` ends the transfer with ``TransportError/refusedBySink``.
@@ -127,6 +130,9 @@ public protocol BodySink: AnyObject, Sendable {
 extension BodySink {
     /// A body of any length is wanted.
     public func begin(_ count: UInt64) -> Bool { true }
+
+    /// It makes no difference.
+    public func willJoin() {}
 }
 
 /// What is sent as a body.

@@ -11,7 +11,7 @@ struct ReadTests {
         _ steps: [Step],
         retries: Int = 2,
         sink: CollectingSink = CollectingSink()
-    ) async throws -> (result: Result<UInt64, RemoteError>, bytes: [UInt8], ranges: [String]) {
+    ) async throws -> (result: Result<UInt64, RemoteError>, bytes: [UInt8], joins: [Int], ranges: [String]) {
         let service = try ScriptedService(steps, retries: retries)
         let result: Result<UInt64, RemoteError>
         do throws(RemoteError) {
@@ -19,7 +19,7 @@ struct ReadTests {
         } catch {
             result = .failure(error)
         }
-        return (result, sink.bytes, service.ranges)
+        return (result, sink.bytes, sink.joins, service.ranges)
     }
 
     @Test("A read past the file's end gives what is before it, with one request")
@@ -49,6 +49,7 @@ struct ReadTests {
         #expect(read.result == .success(50_000))
         #expect(read.bytes == pattern(50_000, from: 100))
         #expect(read.ranges == ["100-50100", "20100-50100", "20107-50100"])
+        #expect(read.joins == [20_000, 20_007])
     }
 
     @Test("An error between two attempts leaves what was delivered")

@@ -29,6 +29,7 @@ public func uploadID(_ text: String) -> UploadID {
 /// Keeps what it receives, up to a limit.
 public final class CollectingSink: BodySink {
     private let collected = Mutex<[UInt8]>([])
+    private let joinedAt = Mutex<[Int]>([])
     private let limit: Int
 
     /// Takes at most so many bytes.
@@ -36,6 +37,12 @@ public final class CollectingSink: BodySink {
 
     /// What came.
     public var bytes: [UInt8] { self.collected.withLock { $0 } }
+
+    /// Before which bytes another response began.
+    public var joins: [Int] { self.joinedAt.withLock { $0 } }
+
+    /// Notes where another response begins.
+    public func willJoin() { self.joinedAt.withLock { $0.append(self.bytes.count) } }
 
     /// Takes bytes, unless they are more than the limit allows.
     public func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {

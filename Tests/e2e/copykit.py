@@ -25,12 +25,12 @@ def cp(server, filesystem, tmp_path):
 
 @pytest.fixture
 def faulty(deployed, tmp_path):
-    """The server that fails on demand, what its filesystem holds, and cp, which repeats nothing."""
+    """The server that fails on demand, what its filesystem holds, and cp, which repeats nothing unless told."""
     filesystem = deployed.create_filesystem("faulty")
 
-    def cp(*arguments, **options):
+    def cp(*arguments, retries=0, **options):
         return tetherfs(
-            "cp", "--retries", "0", *named(filesystem, arguments), server=deployed, cwd=tmp_path, **options
+            "cp", "--retries", retries, *named(filesystem, arguments), server=deployed, cwd=tmp_path, **options
         )
     yield deployed, deployed.content(filesystem), cp
     deployed.faults.clear()

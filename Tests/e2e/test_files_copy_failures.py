@@ -76,6 +76,21 @@ def test_a_file_that_is_replaced_while_it_comes_is_not_kept(faulty, tmp_path, si
     assert local_tree(tmp_path) == {} and without_uploads(content) == {"f": pattern(size)}
 
 
+@pytest.mark.parametrize("size", [MIB, 60_000])
+@pytest.mark.parametrize("target", ["g", ":/g"])
+def test_a_small_file_that_is_replaced_while_it_is_taken_up_again_is_not_kept(faulty, tmp_path, size, target):
+    server, content, cp = faulty
+    content.write("f", bytes(size))
+
+    def replace(exchange):
+        broken(exchange)
+        content.write("f", pattern(size))
+    broken = faultplan.cut(size // 2)
+    server.faults.add("read", replace)
+    fails_with_summary(cp(":/f", target, retries=2), "/f: it was changed while it was copied")
+    assert local_tree(tmp_path) == {} and without_uploads(content) == {"f": pattern(size)}
+
+
 def test_a_server_that_shows_another_size_after_the_upload_is_not_believed(faulty, tmp_path):
     server, content, cp = faulty
     make(tmp_path, {"f": b"12345"})

@@ -14,6 +14,8 @@ final class RemoteUploadSource: UploadSource {
     private let progress: CopyProgress
     /// What was seen of each part, as numbers: the parts themselves are gone from memory when they are sent.
     private let samples = Mutex<[Range<UInt64>: Int]>([:])
+    /// Whether more than one response brought a part.
+    private let isJoined = Atomic(false)
 
     init(file: RemotePath, size: UInt64, remote: any RemoteFilesystem, progress: CopyProgress) {
         self.file = file
@@ -34,8 +36,13 @@ final class RemoteUploadSource: UploadSource {
         }
         guard count == UInt64(range.count) else { throw .changed }
         self.progress.add(bytes: count)
-        let sample = Self.number(part.suffix(range.sample.count))
-        self.samples.withLock { $0[range.sample] = sample }
+        let seen = part.isJoined ? [range.sample, range.beginning] : [range.sample]
+        for sample in seen {
+            let start = sample.lowerBound - range.lowerBound
+            let number = Self.number(part[start..<start + UInt64(sample.count)])
+            self.samples.withLock { $0[sample] = number }
+        }
+        if part.isJoined { self.isJoined.store(true, ordering: .relaxed) }
         return part
     }
 
@@ -45,13 +52,14 @@ final class RemoteUploadSource: UploadSource {
 
     func willComplete(_ upload: UploadID) async throws(CopyFailure) {
         let samples = self.samples.withLock(\.self)
+        let isSingle = samples.count <= 1 && !self.isJoined.load(ordering: .relaxed)
         let isUnchanged: Bool
         do throws(RemoteError) {
             isUnchanged = try await self.remote.isUnchanged(
                 self.file,
                 size: self.size,
-                // What a single request brings is of one version.
-                samples: samples.count > 1 ? Array(samples.keys) : []
+                // What a single response brings is of one version.
+                samples: isSingle ? [] : Array(samples.keys)
             ) { Self.number($1) == samples[$0] }
         } catch {
             throw .service(error)
@@ -78,8 +86,17 @@ final class RemoteUploadSource: UploadSource {
             self.bytes = Mutex(bytes)
         }
 
-        /// Its last bytes.
-        func suffix(_ count: Int) -> [UInt8] { self.bytes.withLock { Array($0.suffix(count)) } }
+        private let joins = Atomic(false)
+
+        /// Whether more than one response brought it.
+        var isJoined: Bool { self.joins.load(ordering: .relaxed) }
+
+        /// Some of its bytes.
+        subscript(range: Range<UInt64>) -> [UInt8] {
+            self.bytes.withLock { Array($0[Int(range.lowerBound)..<Int(range.upperBound)]) }
+        }
+
+        func willJoin() { self.joins.store(true, ordering: .relaxed) }
 
         func receive(_ bytes: UnsafeRawBufferPointer) -> Bool {
             self.bytes.withLock { $0.append(contentsOf: bytes) }

@@ -66,6 +66,7 @@ extension DiskCache {
             let isNew = block.file.enqueue(block.seal, block.buffer)
             return (true, isNew ? state.queue.append(block, limit: limit) : nil)
         }
+        if call != nil { self.pace.expect() }
         switch call {
         case .now: self.writer.async { self.drain() }
         case .soon:

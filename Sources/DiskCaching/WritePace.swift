@@ -24,6 +24,9 @@ final class WritePace: Sendable {
         }
     }
 
+    /// Something waits to be written: a disk that has never taken anything counts from now on as one that takes none.
+    func expect() { self.state.withLock { $0.last = $0.last ?? .now } }
+
     /// Blocks are going to be written.
     func begin() {
         let now = ContinuousClock.now

@@ -26,10 +26,10 @@ extension FuseOperations {
             let isDirect = cfuse_is_direct(info) != 0
             driver.read(request, InodeNumber(inode), OpenFile.at(info.pointee.fh), range, isDirect)
         }
-        table.write = { request, _, bytes, size, offset, info in
+        table.write = { request, inode, bytes, size, offset, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
             let bytes = UnsafeRawBufferPointer(start: bytes, count: size)
-            driver.write(request, bytes, UInt64(offset), info)
+            driver.write(request, InodeNumber(inode), bytes, UInt64(offset), info)
         }
         table.flush = { request, inode, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
@@ -44,9 +44,10 @@ extension FuseOperations {
             if let file = OpenFile.taking(info.pointee.fh) { driver.fileSystem.release(file.handle) }
             fuse_reply_err(request, 0)
         }
-        table.fallocate = { request, _, mode, offset, length, info in
+        table.fallocate = { request, inode, mode, offset, length, info in
             guard let request, let info, let driver = FuseOperations.driver(of: request) else { return }
-            driver.fallocate(request, OpenFile.at(info.pointee.fh), mode, UInt64(offset), UInt64(length))
+            let file = OpenFile.at(info.pointee.fh)
+            driver.fallocate(request, InodeNumber(inode), file, mode, UInt64(offset), UInt64(length))
         }
     }
 
@@ -213,6 +214,7 @@ extension FuseOperations {
 
     private func write(
         _ request: fuse_req_t,
+        _ inode: InodeNumber,
         _ bytes: UnsafeRawBufferPointer,
         _ offset: UInt64,
         _ info: UnsafeMutablePointer<fuse_file_info>
@@ -233,16 +235,22 @@ extension FuseOperations {
             }
             // libfuse's buffer lives only as long as this call.
             let held = try self.fileSystem.hold(bytes)
+            self.fileSystem.beginWork(on: file.handle)
             self.later(
                 request,
                 "write",
                 changes: true,
                 { () throws(FileSystemError) in
-                    defer { announced.end() }
+                    defer {
+                        announced.end()
+                        self.fileSystem.endWork(on: file.handle)
+                    }
                     try await self.fileSystem.write(file.handle, held, at: offset, by: process)
                     self.activity.didWrite(count)
                 },
-                reply: { request, _ in fuse_reply_write(request, count) }
+                reply: { request, _ in fuse_reply_write(request, count) },
+                // The kernel takes the file to end where it did, and would append there.
+                undo: { _ in self.notifier.invalidate(inode) }
             )
         }
     }
@@ -280,6 +288,7 @@ extension FuseOperations {
 
     private func fallocate(
         _ request: fuse_req_t,
+        _ inode: InodeNumber,
         _ file: OpenFile?,
         _ mode: Int32,
         _ offset: UInt64,
@@ -294,13 +303,23 @@ extension FuseOperations {
             guard !overflow else { throw .fileTooLarge }
             let process = file.process(ofWriter: Self.thread(request))
             let size = keepsSize ? IntendedSize.of(roomUpTo: end, by: Self.thread(request)) : end
-            self.later(request, "fallocate", changes: true, blocks: true) { () throws(FileSystemError) in
-                if keepsSize {
-                    try await self.fileSystem.reserve(file.handle, offset..<end, expecting: size)
-                } else {
-                    try await self.fileSystem.allocate(file.handle, offset..<end, by: process)
-                }
-            }
+            self.fileSystem.beginWork(on: file.handle)
+            self.later(
+                request,
+                "fallocate",
+                changes: true,
+                blocks: true,
+                { () throws(FileSystemError) in
+                    defer { self.fileSystem.endWork(on: file.handle) }
+                    if keepsSize {
+                        try await self.fileSystem.reserve(file.handle, offset..<end, expecting: size)
+                    } else {
+                        try await self.fileSystem.allocate(file.handle, offset..<end, by: process)
+                    }
+                },
+                reply: { request, _ in fuse_reply_err(request, 0) },
+                undo: { _ in self.notifier.invalidate(inode) }
+            )
         }
     }
 

@@ -20,7 +20,7 @@ public final class Journal: Sendable {
         /// Whether something was written that a power failure could take, by this process or the last one.
         var isUnsynced = true
         /// How many records were removed that a power failure brings back, and of how many of them it does not any more.
-        var removals: (count: Int, syncedCount: Int) = (0, 0)
+        var withdrawals: (count: Int, syncedCount: Int) = (0, 0)
         var isFailing = false
         var isRetrying = false
         var pathChangeCount = 0
@@ -161,7 +161,6 @@ public final class Journal: Sendable {
         self.work.withLock { state in
             switch change {
             case .move: state.pathChangeCount += 1
-            case .removeRecord(_, wasSynced: true): state.removals.count += 1
             default: break
             }
             state.queue.append(change)
@@ -252,8 +251,26 @@ public final class Journal: Sendable {
     /// How many extents were written, for tests.
     var writtenExtentCount: Int { self.writtenExtents.load(ordering: .relaxed) }
 
+    /// What is queued by now takes back what it said was safe of a file: until that is durable, the next mount after a
+    /// power failure would upload what is still there of it.
+    ///
+    /// - Returns: What to ask ``mayBringBack(_:)`` for.
+    func withdraw() -> Int {
+        self.work.withLock { state in
+            state.withdrawals.count += 1
+            return state.withdrawals.count
+        }
+    }
+
+    /// Whether a power failure could bring back what was taken back by ``withdraw()``.
+    func mayBringBack(_ withdrawal: Int) -> Bool {
+        self.work.withLock { $0.withdrawals.syncedCount < withdrawal }
+    }
+
     /// Whether a power failure could bring back what was promised of a file that was uploaded, or deleted, since.
-    public var mayBringBack: Bool { self.work.withLock { $0.removals.count != $0.removals.syncedCount } }
+    public var mayBringBack: Bool {
+        self.work.withLock { $0.withdrawals.count != $0.withdrawals.syncedCount }
+    }
 
     // MARK: On the journal's thread
 
@@ -272,13 +289,13 @@ public final class Journal: Sendable {
     }
 
     private func drain() {
-        let (changes, waiters, isUnsynced, removalCount) = self.grouping.withLock { _ in
+        let (changes, waiters, isUnsynced, withdrawalCount) = self.grouping.withLock { _ in
             self.work.withLock { state in
                 defer {
                     state.isScheduled = false
                     state.waiters = []
                 }
-                return (state.queue.take(), state.waiters, state.isUnsynced, state.removals.count)
+                return (state.queue.take(), state.waiters, state.isUnsynced, state.withdrawals.count)
             }
         }
         let isAwaited = !waiters.isEmpty
@@ -290,7 +307,7 @@ public final class Journal: Sendable {
             }
             self.didWrite(changes, isSynced: isAwaited, failure)
             if isAwaited, failure == nil {
-                self.work.withLock { $0.removals.syncedCount = removalCount }
+                self.work.withLock { $0.withdrawals.syncedCount = withdrawalCount }
             }
         }
         for waiter in waiters { waiter(failure) }

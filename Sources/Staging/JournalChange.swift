@@ -7,8 +7,8 @@ enum JournalChange: Sendable {
     /// A record's file was written to: its size, and bytes that are here beside those of the record. Small where the
     /// record is large.
     case grown(UInt64, Journal.Content)
-    /// Removes a record; `wasSynced` where the next mount after a power failure would upload what is still there of it.
-    case removeRecord(UInt64, wasSynced: Bool = false)
+    /// Removes a record.
+    case removeRecord(UInt64)
     case beginUpload(UInt64, Journal.Upload)
     case sentPart(UInt64, UploadID, Int)
     case endUpload(UInt64)
@@ -70,7 +70,7 @@ struct JournalQueue: Sendable {
                 return
             }
             self.records[number] = self.changes.count
-        case .removeRecord(let number, _):
+        case .removeRecord(let number):
             self.records[number] = nil
         case .attributes(let path, _):
             if let index = self.attributes[path] {

@@ -16,7 +16,7 @@ extension JournalDatabase {
                 "INSERT OR REPLACE INTO grown VALUES (?, ?, ?)",
                 [Int64(number), Int64(more.size), self.data(more.extents)]
             )
-        case .removeRecord(let number, _):
+        case .removeRecord(let number):
             try run("DELETE FROM records WHERE number = ?", [Int64(number)])
             try run("DELETE FROM grown WHERE number = ?", [Int64(number)])
             try run("DELETE FROM parts WHERE number = ?", [Int64(number)])

@@ -85,7 +85,8 @@ extension StagedFile {
             throw error
         }
         self.state.withLock { state in
-            if state.isPromised, state.syncedCount == before.changeCount { state.isConfirmed = true }
+            guard state.isPromised, state.syncedCount >= before.changeCount else { return }
+            state.confirmedCount = max(before.changeCount, state.confirmedCount ?? 0)
         }
     }
 
@@ -93,8 +94,14 @@ extension StagedFile {
     ///
     /// - Throws: Why it is not: ENOSPC if the disk is full.
     public func confirmPromise() async throws(Errno) {
-        let isUnconfirmed = self.state.withLock { $0.holdsPromise && !$0.isConfirmed }
-        if isUnconfirmed { try await self.store.journal.commit() }
+        if self.isBeingPromised { try await self.store.journal.commit() }
+    }
+
+    /// Whether bytes are reported as safe that the journal does not have for good yet.
+    public var isBeingPromised: Bool {
+        self.state.withLock { state in
+            state.holdsPromise && state.confirmedCount.map { $0 < state.syncedCount } ?? true
+        }
     }
 
     /// There is no place on the service where the bytes could go: they are put where a person finds them.
@@ -150,6 +157,27 @@ extension StagedFile {
             }
         } catch {
             return error
+        }
+    }
+
+    /// Why the local disk may not have what was written here; nothing if it never said so.
+    ///
+    /// Linux drops pages that it could not write back, and reads them anew from the disk, as zeros or what was there
+    /// before. It says so to who waits for any range to be written back (sync_file_range(2)): one behind the file's end takes
+    /// no time.
+    public func diskFailure() -> Errno? {
+        self.state.withLock { state in
+            if state.syncFailure != nil { return state.syncFailure }
+            do throws(Errno) {
+                let descriptor = try self.open(&state)
+                guard self.store.checkFile(descriptor.rawValue) != 0 else { return nil }
+                let failure = Errno(rawValue: errno)
+                // Of another one the disk says nothing.
+                if [.ioError, .noSpace, .diskQuotaExceeded].contains(failure) { state.syncFailure = failure }
+                return state.syncFailure
+            } catch {
+                return error
+            }
         }
     }
 
@@ -242,7 +270,7 @@ extension StagedFile {
 
     func becomeClean(_ state: inout State) {
         self.store.markClean(state.name)
-        self.removeRecord(state)
+        self.removeRecord(&state)
         state.stage = nil
         state.synced = nil
         state.isPromised = false
@@ -251,8 +279,14 @@ extension StagedFile {
         state.upload = nil
     }
 
-    func removeRecord(_ state: State) {
-        self.store.journal.queue(.removeRecord(self.number, wasSynced: state.synced != nil))
+    func removeRecord(_ state: inout State) {
+        self.store.journal.queue(.removeRecord(self.number))
+        if state.synced != nil { state.withdrawal = self.store.journal.withdraw() }
+    }
+
+    /// Whether a power failure could bring back bytes that were safe here and are uploaded by now, as what is here then.
+    func mayComeBack(_ state: State) -> Bool {
+        state.withdrawal.map(self.store.journal.mayBringBack) ?? false
     }
 
     func forgetUpload(_ state: inout State) {

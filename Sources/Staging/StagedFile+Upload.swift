@@ -57,8 +57,8 @@ extension StagedFile {
         }
     }
 
-    /// Takes an upload out of the journal, durably, so that nothing of it is mixed with what is written after this; and
-    /// has the journal know of a cut before it is made, so that no byte is said to be here that was cut away.
+    /// Takes an upload out of the journal, durably, and what was safe here before one, so that nothing of it is mixed with
+    /// what is written after this; and has the journal know of a cut before it is made, so that no byte is said to be here that was cut away.
     ///
     /// Who does not call it before a change has the change wait for the disk, blocking.
     ///
@@ -69,6 +69,8 @@ extension StagedFile {
             self.store.journal.queue(.endUpload(self.number))
             try await self.store.journal.commit()
             self.didEnd(upload)
+        } else if self.state.withLock({ self.mayComeBack($0) }) {
+            try await self.store.journal.commit()
         }
         guard let size else { return }
         let isCut = self.state.withLock { state in
@@ -97,7 +99,7 @@ extension StagedFile {
     /// ``prepareToChange(cuttingTo:)``, ``didChange()`` and ``gapsToFill``.
     public func takesQuickly(_ range: Range<UInt64>) -> Bool {
         self.state.withLock { state in
-            guard state.upload == nil else { return false }
+            guard state.upload == nil, !self.mayComeBack(state) else { return false }
             let isRoom = state.extents.extents.count < self.store.extentLimit
             if isRoom, !state.holdsPromise || state.isWhole { return true }
             return state.extents.pieces(of: range).allSatisfy(\.isHere)
@@ -196,7 +198,7 @@ extension StagedFile {
     public func leaveJournal() {
         self.state.withLock { state in
             guard state.isDirty else { return }
-            self.removeRecord(state)
+            self.removeRecord(&state)
             // It counts once as what a power failure could bring back.
             state.synced = nil
         }
@@ -204,25 +206,31 @@ extension StagedFile {
 
     /// The service has what was here at a snapshot.
     ///
-    /// - Returns: Whether nothing was changed since, so that no bytes wait here any more.
-    public func didUpload(_ snapshot: Snapshot) -> Bool {
+    /// - Returns: Whether nothing was changed since, so that no bytes wait here any more; and whether other bytes than
+    ///   those were safe here, which a power failure could bring back over them until the journal is committed.
+    public func didUpload(_ snapshot: Snapshot) -> (isAll: Bool, othersMayComeBack: Bool) {
         self.state.withLock { state in
+            let isOlder = state.synced != nil && state.syncedCount < snapshot.changeCount
             state.baseSize = snapshot.size
             state.replacesUnknown = false
             state.completingSize = nil
             state.uploadedCount = snapshot.changeCount
-            guard state.isDirty else { return state.changeCount == snapshot.changeCount }
+            guard state.isDirty else { return (state.changeCount == snapshot.changeCount, false) }
             guard state.changeCount == snapshot.changeCount else {
                 // What was safe here is safe there, unless a later close or fsync came meanwhile.
-                if state.syncedCount <= snapshot.changeCount {
-                    state.synced = nil
-                    state.isPromised = false
+                guard state.syncedCount <= snapshot.changeCount else {
+                    self.record(state)
+                    return (false, false)
                 }
+                let wasSynced = state.synced != nil
+                state.synced = nil
+                state.isPromised = false
                 self.record(state)
-                return false
+                if wasSynced { state.withdrawal = self.store.journal.withdraw() }
+                return (false, wasSynced)
             }
             self.becomeClean(&state)
-            return true
+            return (true, isOlder)
         }
     }
 }

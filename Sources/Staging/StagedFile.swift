@@ -37,13 +37,16 @@ public final class StagedFile: Sendable {
         var synced: Journal.Content?
         /// The changes that `synced` has in it.
         var syncedCount: UInt64 = 0
+        /// When the journal last took back what was `synced`; see ``Journal/withdraw()``. Nothing changes here before it
+        /// has done so for good: else a power failure would bring that back with other bytes.
+        var withdrawal: Int?
         /// The changes that the service has; nothing if it has none.
         var uploadedCount: UInt64?
         var isPromised = false {
-            didSet { if !self.isPromised { self.isConfirmed = false } }
+            didSet { if !self.isPromised { self.confirmedCount = nil } }
         }
-        /// Whether that is in the journal for good.
-        var isConfirmed = false
+        /// As `syncedCount`, of what the journal has for good; nothing while nothing is promised.
+        var confirmedCount: UInt64?
         var reason: String?
         var time: Int64 = 0
         /// The upload that the journal knows.
@@ -314,9 +317,11 @@ public final class StagedFile: Sendable {
                 self.store.journal.queue(.endUpload(self.number))
                 try self.store.journal.commitBlocking()
                 self.didEnd(upload)
+            } else if self.state.withLock({ self.mayComeBack($0) }) {
+                try self.store.journal.commitBlocking()
             }
             let isDone: Bool? = try self.withState(needing: byteCount) { state throws(Errno) in
-                guard state.upload == nil else { return nil }
+                guard state.upload == nil, !self.mayComeBack(state) else { return nil }
                 if mustStay(state) { return false }
                 try self.willChange(&state, cuttingTo: size)
                 // Counted before, so that an upload that runs beside a failing write looks again too.

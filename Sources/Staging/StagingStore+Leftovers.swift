@@ -23,6 +23,15 @@ extension StagingStore {
             let record = records.removeValue(forKey: staging.number)
             let (state, content) = self.judge(name, record)
             if let state, var record {
+                // Before the record is of this start of the machine: what a power failure left beyond the end was not
+                // safe, which a mount that is killed from here on would leave to be taken for what was written since.
+                guard truncate(self.path(name), off_t(content.size)) == 0 else {
+                    logger.error(
+                        "bytes that an earlier mount did not upload cannot be cut to their size; they are left there",
+                        metadata: ["file": "\(name)", "cause": "\(Errno(rawValue: errno))"]
+                    )
+                    continue
+                }
                 record.state = state
                 record.content = content
                 if let upload = record.upload, let place = self.journal.initialUploads[upload.id],

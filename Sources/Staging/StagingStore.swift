@@ -1,3 +1,4 @@
+import CLinux
 import Dispatch
 import Glibc
 import Logging
@@ -22,6 +23,8 @@ public final class StagingStore: Sendable {
     private let spareBytes = Mutex<(@Sendable (Int) -> Bool)?>(nil)
     /// fdatasync(2).
     let syncFile: @Sendable (Int32) -> Int32
+    /// See ``StagedFile/diskFailure()``.
+    let checkFile: @Sendable (Int32) -> Int32
     /// What earlier mounts left to be uploaded, until it is taken.
     private let leftovers = Mutex<[Journal.Record]>([])
     /// The uploads that earlier mounts began, and where to, as far as they are not known to be over; none where this
@@ -70,6 +73,7 @@ public final class StagingStore: Sendable {
         makeRoom: @escaping @Sendable (Int) -> Bool,
         boot: String,
         syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
+        checkFile: @escaping @Sendable (Int32) -> Int32 = { csystem_tell_lost_writes($0) },
         extentLimit: Int = 16_384,
         logger: Logger
     ) throws(CacheDirectoryError) {
@@ -77,6 +81,7 @@ public final class StagingStore: Sendable {
         self.makeRoomOutside = makeRoom
         self.recovers = recovers
         self.syncFile = syncFile
+        self.checkFile = checkFile
         self.directory = try cache.makeSubdirectory("staging")
         self.recoveryDirectory = try cache.makeSubdirectory("recovered")
         self.journal = try Journal(
@@ -222,7 +227,7 @@ public final class StagingStore: Sendable {
         // Of this start of the machine it may have been changed since it was synced.
         if record.boot == self.journal.boot, record.upload?.isSynced != true { state.changeCount = 1 }
         state.isPromised = record.isPromised
-        state.isConfirmed = record.isPromised
+        state.confirmedCount = record.isPromised ? 0 : nil
         state.reason = record.reason
         state.time = record.time
         state.upload = record.upload?.id

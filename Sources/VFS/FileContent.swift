@@ -89,6 +89,9 @@ final class FileContent: Sendable {
     let transfer = AsyncGate()
     /// Shared by writers for the time of a write; held alone by an upload that writers have outrun before.
     let writers = AsyncGate()
+    /// Held alone by a write that has to wait, in the order in which they came: the kernel sends the next one also where
+    /// a signal has ended the wait for one.
+    let laterWrites = AsyncGate()
     /// Writes that are not among its bytes yet.
     let pendingWrites = PendingWrites()
     /// What goes up of it while it is written.
@@ -118,6 +121,9 @@ final class FileContent: Sendable {
         case .pending, .uploading, .unverified, .kept: true
         }
     }
+
+    /// As ``isCovered``, and what that says is on the disk for good, so that a close has nothing to wait for.
+    var isSafe: Bool { self.isCovered && self.staged?.isBeingPromised == false }
 
     var isUnlinked: Bool { self.state.withLock { $0.isUnlinked } }
 

@@ -130,12 +130,14 @@ extension FileSystem {
         }
     }
 
-    /// Makes sure that bytes which came from the service were all of one version, as far as its size tells: where others
+    /// Makes sure that the local disk has not failed what is here of a file, and that bytes which came from the service
+    /// were all of one version, as far as its size tells: where others
     /// of the file are here alone, or where it took its time, so that somebody may have replaced it meanwhile.
     func checkSource(
         _ source: Uploader.Source,
         of content: FileContent
     ) async throws(FileSystemError) {
+        if let failure = source.staged?.diskFailure() { throw .local(failure) }
         guard let base = source.base, source.staged?.isWhole != true,
             source.staged != nil || source.size > self.uploader.lanes.plan(size: source.size).partSize,
             let path = base.path()

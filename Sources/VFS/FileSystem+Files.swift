@@ -315,6 +315,8 @@ extension FileSystem {
     ) throws(FileSystemError) -> Bool {
         try self.checkEnd(offset, bytes.count)
         let content = handle.content
+        guard content.laterWrites.tryEnterShared() else { return false }
+        defer { content.laterWrites.leaveShared() }
         guard content.writers.tryEnterShared() else { return false }
         defer { content.writers.leaveShared() }
         // The first write must not go over a version that is long past.
@@ -366,9 +368,11 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) {
         try self.checkEnd(offset, bytes.count)
-        try await self.modify(handle.content) { staged throws(Errno) in
-            try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
-            return true
+        try await handle.content.laterWrites.alone { () throws(FileSystemError) in
+            try await self.modify(handle.content) { staged throws(Errno) in
+                try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
+                return true
+            }
         }
         handle.writers.withLock { $0.insert(process) }
         self.didWrite(offset..<offset + UInt64(bytes.count), to: handle.content, by: process)
@@ -378,6 +382,12 @@ extension FileSystem {
         let (end, overflow) = offset.addingReportingOverflow(UInt64(count))
         guard !overflow, end <= self.maximumFileByteCount else { throw .fileTooLarge }
     }
+
+    /// Keeps a handle's file in use for work that may go on when the handle is closed, as a signal ended the wait for it.
+    public func beginWork(on handle: FileHandle) { _ = self.use(handle.content.inode) }
+
+    /// Ends ``beginWork(on:)``.
+    public func endWork(on handle: FileHandle) { self.endUse(handle.content) }
 
     /// Closes a handle of which the kernel did not hear.
     public func takeBack(_ handle: FileHandle) {

@@ -14,7 +14,7 @@ extension FileSystem {
         guard isWriters else { return false }
         if content.state.withLock({ $0.untold != nil }) { return true }
         guard content.isDirty else { return false }
-        return !self.isWrittenBack(content) || !content.isCovered
+        return !self.isWrittenBack(content) || !content.isSafe
     }
 
     /// Whether nothing was written through a handle since it was opened or last flushed: at most it made or emptied its
@@ -40,7 +40,7 @@ extension FileSystem {
             && !writers.contains(0)
         if isBystander { return }
         try await self.save(handle.content)
-        if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isCovered {
+        if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isSafe {
             handle.writers.withLock { $0.removeAll(asOf: changeCount) }
         }
     }
@@ -245,6 +245,7 @@ extension FileSystem {
                         isToldBySize: !othersInDoubt
                     ),
                     beforeComplete: { () throws(FileSystemError) in
+                        if let failure = staged.diskFailure() { throw .local(failure) }
                         if let check, try await check.value.get() != .asExpected { throw .changedOnServer }
                         if check != nil, isLong || self.namespace.instant > staleFrom {
                             let standing = try await self.fail { () async throws(RemoteError) in
@@ -285,9 +286,14 @@ extension FileSystem {
                     continue
                 }
                 self.noteDoubt(about: content, bytes)
+                if let failure = staged.diskFailure() {
+                    // What of it can still be read is not known, nor whether that is what was written.
+                    self.giveUp(content, staged, "the local disk failed: \(failure)")
+                    throw .local(failure)
+                }
                 throw self.noting(error, of: staged)
             }
-            self.didUpload(content, staged, snapshot)
+            if self.didUpload(content, staged, snapshot) { try? await self.commitJournal() }
             return true
         }
     }
@@ -324,7 +330,13 @@ extension FileSystem {
     }
 
     /// The service has a snapshot of a staged file under the file's name.
-    func didUpload(_ content: FileContent, _ staged: StagedFile, _ snapshot: StagedFile.Snapshot) {
+    ///
+    /// - Returns: Whether a power failure could bring back older bytes over it until the journal is committed.
+    func didUpload(
+        _ content: FileContent,
+        _ staged: StagedFile,
+        _ snapshot: StagedFile.Snapshot
+    ) -> Bool {
         // The new base first and clean last: in between the staged file is still the one to read and write.
         let version = FileVersion(
             content: self.namespace.didUpload(content.inode, size: snapshot.size, isHeld: true),
@@ -332,26 +344,29 @@ extension FileSystem {
             validFor: .zero
         )
         // In one step: who empties the file meanwhile passes on what its staged file replaces.
-        let isDone = content.state.withLock { state in
+        let (isDone, olderMayComeBack) = content.state.withLock { state in
             state.lastError = nil
             state.sizeInDoubt = nil
             state.isRecovered = false
             guard state.staged === staged else {
-                _ = staged.didUpload(snapshot)
+                let olderMayComeBack = staged.didUpload(snapshot).othersMayComeBack
                 state.former?.staged.didReplace(size: snapshot.size)
                 state.staged?.didReplace(size: snapshot.size)
                 if state.former?.staged === staged { state.keepFormer(over: version) }
-                return false
+                return (false, olderMayComeBack)
             }
             state.isUnsaved = false
             state.base = version
             // Gone before what is newer is: a later mount must not take it for that.
+            let hadFormer = state.former != nil
             state.discardFormer()
-            return staged.didUpload(snapshot)
+            let (isAll, othersMayComeBack) = staged.didUpload(snapshot)
+            return (isAll, hadFormer || othersMayComeBack)
         }
-        guard isDone, content.staged === staged else { return }
+        guard isDone, content.staged === staged else { return olderMayComeBack }
         self.namespace.setHeld(content.inode, false)
         // What is written by now, there or in a file that took its place.
         if content.isDirty { self.namespace.setHeld(content.inode, true) }
+        return olderMayComeBack
     }
 }

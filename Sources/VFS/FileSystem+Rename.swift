@@ -194,6 +194,8 @@ extension FileSystem {
             }
             await self.staging.journal.written()
             try await self.deleteOldName(path, old, isListed: isListed, size: sizeToCheck)
+        } else if mayComeBack {
+            try? await self.commitJournal()
         }
     }
 
@@ -255,7 +257,8 @@ extension FileSystem {
             }
             return
         }
-        self.didUpload(content, staged, snapshot)
+        // The caller commits the journal.
+        _ = self.didUpload(content, staged, snapshot)
     }
 
     /// The size in bytes that the service has to have of a file still that was copied to another name; nothing if that

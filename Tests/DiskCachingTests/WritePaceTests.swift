@@ -12,4 +12,12 @@ struct WritePaceTests {
         #expect(pace.bytesPerSecond() == .infinity)
         #expect(pace.bytesPerSecond(at: .now + .seconds(3)) == 0)
     }
+
+    @Test("So does one that hangs before anything is written to it, once something waits for it")
+    func hangsBefore() {
+        let pace = WritePace()
+        pace.expect()
+        #expect(pace.bytesPerSecond() == .infinity)
+        #expect(pace.bytesPerSecond(at: .now + .seconds(3)) == 0)
+    }
 }

@@ -201,7 +201,7 @@ struct LeftoverTests {
             try first.written("a").recordPending()
             let sent = try first.written("b")
             sent.recordPending()
-            #expect(sent.didUpload(sent.snapshot))
+            #expect(sent.didUpload(sent.snapshot).isAll)
         }
         let next = try StoreFixture(in: directory)
         #expect(next.leftovers().map(\.record.path) == [path("a")])
@@ -226,7 +226,7 @@ struct LeftoverTests {
         let next = try self.fixture.crashed()
         var left = next.leftovers()
         let file = try #require(left.first?.file)
-        #expect(file.didUpload(file.snapshot))
+        #expect(file.didUpload(file.snapshot).isAll)
         left = []
         #expect(try await next.records().isEmpty)
         #expect(next.staged.allSatisfy { $0.hasPrefix("clean-") })
@@ -320,5 +320,20 @@ struct LeftoverTests {
         let error = #expect(throws: CacheDirectoryError.self) { try StoreFixture(in: disk) }
         #expect(error?.description.contains("later version") == true)
         #expect(disk.bytes(of: name) == bytes)
+    }
+
+    @Test(
+        "What a power failure left behind the end of what was safe is gone, also if the next mount is killed"
+    )
+    func tailAfterPowerFailure() async throws {
+        let file = try self.fixture.written()
+        try await file.makeDurable()
+        try write(file, pattern(20), at: 100)
+        let second = try self.fixture.crashed(boot: "second")
+        self.fixture.keep(second)
+        let third = try second.crashed(boot: "second")
+        self.fixture.keep(third)
+        let left = try #require(third.leftovers().first)
+        #expect(try content(left.file) == pattern(100))
     }
 }

@@ -184,7 +184,7 @@ struct StagedFileTests {
         try self.write(file, [1], at: 0)
         #expect(self.staged.count == 1)
         #expect(self.staged.allSatisfy { $0.hasPrefix("dirty-") && $0.hasSuffix("-some%20dir%2Ffile") })
-        #expect(file.didUpload(file.snapshot))
+        #expect(file.didUpload(file.snapshot).isAll)
         #expect(self.staged.count == 1 && self.staged.allSatisfy { $0.hasPrefix("clean-") })
         #expect(!file.isDirty)
     }
@@ -195,7 +195,7 @@ struct StagedFileTests {
         try self.write(file, [1], at: 0)
         let snapshot = file.snapshot
         try self.write(file, [2], at: 0)
-        #expect(!file.didUpload(snapshot))
+        #expect(!file.didUpload(snapshot).isAll)
         #expect(file.isDirty)
         #expect(self.staged.allSatisfy { $0.hasPrefix("dirty-") })
     }

@@ -25,12 +25,14 @@ final class StoreFixture {
     ///   - boot: Names the start of the machine.
     ///   - recovers: Whether it looks at what was left.
     ///   - syncFile: What fdatasync(2) does.
+    ///   - checkFile: What says whether the disk failed to take something.
     /// - Throws: If there can be none.
     init(
         in directory: TemporaryDirectory = TemporaryDirectory(),
         boot: String = "first",
         recovers: Bool = true,
-        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) }
+        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
+        checkFile: @escaping @Sendable (Int32) -> Int32 = { _ in 0 }
     ) throws {
         self.directory = directory
         self.store = try StagingStore(
@@ -42,6 +44,7 @@ final class StoreFixture {
             makeRoom: { _ in false },
             boot: boot,
             syncFile: syncFile,
+            checkFile: checkFile,
             logger: self.log.logger
         )
     }

@@ -39,7 +39,8 @@ final class Mount: Sendable {
         extentLimit: Int = 16_384,
         blockBudget: Int = 64 << 20,
         blockTime: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
-        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) }
+        syncFile: @escaping @Sendable (Int32) -> Int32 = { fdatasync($0) },
+        checkFile: @escaping @Sendable (Int32) -> Int32 = { _ in 0 }
     ) throws {
         self.remote = remote ?? InMemoryRemote(behaviour)
         self.faulty = FaultyRemote(self.remote)
@@ -54,6 +55,7 @@ final class Mount: Sendable {
             makeRoom: { _ in false },
             boot: boot,
             syncFile: syncFile,
+            checkFile: checkFile,
             extentLimit: extentLimit,
             logger: self.log.logger
         )

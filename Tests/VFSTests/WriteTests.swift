@@ -327,4 +327,23 @@ struct WriteTests {
         #expect(try await mount.read(handle) == pattern(10))
         mount.fileSystem.release(handle)
     }
+
+    @Test("Writes that wait for the service are done in the order in which they came")
+    func order() async throws {
+        for _ in 0..<20 {
+            let mount = try Mount()
+            mount.remote.put("f", pattern(100))
+            let handles = [try await mount.open("f", writes: true), try await mount.open("f", writes: true)]
+            mount.expire()
+            let hold = mount.remote.hold(.size)
+            let first = Task.immediate { try await mount.write(handles[0], [1]) }
+            await hold.reached()
+            let second = Task.immediate { try await mount.write(handles[1], [2]) }
+            hold.release()
+            try await first.value
+            try await second.value
+            #expect(try await mount.read(handles[0], 0..<1) == [2])
+            for handle in handles { mount.fileSystem.release(handle) }
+        }
+    }
 }

@@ -97,6 +97,30 @@ def test_a_close_that_ctrl_c_ends_does_not_end_the_upload(server, content, files
         poll(lambda: without_uploads(content).get("new") == wanted, what="upload")
 
 
+def test_a_write_that_a_signal_ends_is_done_when_the_server_answers(server, content, filesystem):
+    code = """
+descriptor = os.open(sys.argv[1], os.O_WRONLY)
+print(flush=True)
+sys.stdin.readline()
+os.pwrite(descriptor, b"changed", 0)
+"""
+    with Mount(server, filesystem, "--request-timeout", 100, "--metadata-ttl", 0) as mount:
+        command = [sys.executable, "-c", "import os, sys\n" + code, mount / "d/f"]
+        writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        writer.stdout.readline()
+        rule = server.faults.add("size", faultplan.stall(), path="/?d/f", times=None)
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+        rule.wait()
+        writer.kill()
+        # The kernel closes the file: nothing of the write is there yet, for which that would wait.
+        writer.communicate(timeout=30)
+        server.faults.clear()
+        poll(lambda: content.read("d/f") == b"changed" + FILE[7:], what="upload")
+        content.write("d/f", b"shorter")
+        assert read(mount / "d/f") == b"shorter"
+
+
 def test_a_timers_signal_does_not_end_a_close_early(server, content, filesystem):
     code = """
 import signal

@@ -26,6 +26,11 @@ int csystem_open_direct(void);
 /// Returns 0, or -1 with errno set.
 int csystem_reserve(int descriptor, int keeps_size, int64_t offset, int64_t length);
 
+/// Whether the disk failed to take what was written to a file, as far as no call on this open file has told yet:
+/// sync_file_range(2), behind _GNU_SOURCE, of a range that no file here reaches, so that it waits for nothing. Returns 0, or
+/// -1 with errno set.
+int csystem_tell_lost_writes(int descriptor);
+
 /// f_type of statfs(2), which the Glibc module does not have. Returns 0, or -1 with errno set.
 int csystem_filesystem_type(const char *_Nonnull path, uint64_t *_Nonnull type);
 

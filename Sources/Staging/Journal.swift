@@ -306,9 +306,10 @@ public final class Journal: Sendable {
                 failure = self.write(changes, isSynced: isAwaited)
             }
             self.didWrite(changes, isSynced: isAwaited, failure)
-            if isAwaited, failure == nil {
-                self.work.withLock { $0.withdrawals.syncedCount = withdrawalCount }
-            }
+        }
+        // Also with nothing left to write: what is counted may have been written, and synced, before it was counted.
+        if isAwaited, failure == nil {
+            self.work.withLock { $0.withdrawals.syncedCount = withdrawalCount }
         }
         for waiter in waiters { waiter(failure) }
     }

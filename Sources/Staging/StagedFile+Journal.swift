@@ -176,7 +176,8 @@ extension StagedFile {
                 if [.ioError, .noSpace, .diskQuotaExceeded].contains(failure) { state.syncFailure = failure }
                 return state.syncFailure
             } catch {
-                return error
+                // Nor does it where there is no descriptor to be had: then nothing can be read either.
+                return nil
             }
         }
     }
@@ -285,8 +286,11 @@ extension StagedFile {
     }
 
     /// Whether a power failure could bring back bytes that were safe here and are uploaded by now, as what is here then.
-    func mayComeBack(_ state: State) -> Bool {
-        state.withdrawal.map(self.store.journal.mayBringBack) ?? false
+    func mayComeBack(_ state: inout State) -> Bool {
+        guard let withdrawal = state.withdrawal else { return false }
+        if self.store.journal.mayBringBack(withdrawal) { return true }
+        state.withdrawal = nil
+        return false
     }
 
     func forgetUpload(_ state: inout State) {

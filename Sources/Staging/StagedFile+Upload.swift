@@ -69,7 +69,7 @@ extension StagedFile {
             self.store.journal.queue(.endUpload(self.number))
             try await self.store.journal.commit()
             self.didEnd(upload)
-        } else if self.state.withLock({ self.mayComeBack($0) }) {
+        } else if self.state.withLock({ self.mayComeBack(&$0) }) {
             try await self.store.journal.commit()
         }
         guard let size else { return }
@@ -99,7 +99,7 @@ extension StagedFile {
     /// ``prepareToChange(cuttingTo:)``, ``didChange()`` and ``gapsToFill``.
     public func takesQuickly(_ range: Range<UInt64>) -> Bool {
         self.state.withLock { state in
-            guard state.upload == nil, !self.mayComeBack(state) else { return false }
+            guard state.upload == nil, !self.mayComeBack(&state) else { return false }
             let isRoom = state.extents.extents.count < self.store.extentLimit
             if isRoom, !state.holdsPromise || state.isWhole { return true }
             return state.extents.pieces(of: range).allSatisfy(\.isHere)

@@ -312,16 +312,15 @@ public final class StagedFile: Sendable {
         _ body: (inout State) throws(Errno) -> Void
     ) throws(Errno) -> Bool {
         while true {
-            if let upload = self.state.withLock({ $0.upload }) {
+            let (upload, mayComeBack) = self.state.withLock { ($0.upload, self.mayComeBack(&$0)) }
+            if upload != nil || mayComeBack {
                 // Where nobody has seen to it before: see `prepareToChange`.
-                self.store.journal.queue(.endUpload(self.number))
+                if upload != nil { self.store.journal.queue(.endUpload(self.number)) }
                 try self.store.journal.commitBlocking()
-                self.didEnd(upload)
-            } else if self.state.withLock({ self.mayComeBack($0) }) {
-                try self.store.journal.commitBlocking()
+                if let upload { self.didEnd(upload) }
             }
             let isDone: Bool? = try self.withState(needing: byteCount) { state throws(Errno) in
-                guard state.upload == nil, !self.mayComeBack(state) else { return nil }
+                guard state.upload == nil, !self.mayComeBack(&state) else { return nil }
                 if mustStay(state) { return false }
                 try self.willChange(&state, cuttingTo: size)
                 // Counted before, so that an upload that runs beside a failing write looks again too.

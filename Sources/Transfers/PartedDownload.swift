@@ -74,8 +74,8 @@ public struct PartedDownload<Target: DownloadTarget>: Sendable {
     /// - Throws: The first failure, after which the other parts are stopped.
     public func run(having received: Set<Int> = []) async throws(DownloadError<Target.Failure>) {
         let missing = self.plan.indices.filter { !received.contains($0) }
-        // The beginnings of those parts that more than one response brought.
-        let joined = Mutex<[Range<UInt64>]>([])
+        // The beginnings of those parts that more than one response brought, or may have.
+        let joined = Mutex(received.sorted().map { self.plan[$0].beginning })
         try await PartCrew(missing, workerCount: Self.partsAtOnce).run {
             (part) async throws(DownloadError<Target.Failure>) in
             do { try await self.lanes.acquire() } catch { throw .remote(.cancelled) }

@@ -89,8 +89,8 @@ final class FileContent: Sendable {
     let transfer = AsyncGate()
     /// Shared by writers for the time of a write; held alone by an upload that writers have outrun before.
     let writers = AsyncGate()
-    /// Held alone by a write that has to wait, in the order in which they came: the kernel sends the next one also where
-    /// a signal has ended the wait for one.
+    /// Held alone by a write, or a cut, that has to wait, in the order in which they came: the kernel sends the next one
+    /// also where a signal has ended the wait for one.
     let laterWrites = AsyncGate()
     /// Writes that are not among its bytes yet.
     let pendingWrites = PendingWrites()

@@ -156,6 +156,7 @@ extension FileSystem {
         to target: RemotePath,
         listedIn listed: InodeNumber
     ) async throws(FileSystemError) -> UInt64? {
+        if let staged = content.staged, !staged.isDirty { try self.wasLost(staged, of: content) }
         let version = try await self.fail { () throws(RemoteError) in
             try await self.namespace.version(of: content.inode)
         }

@@ -67,6 +67,7 @@ extension FileSystem {
         isRepeated: Bool
     ) async throws(FileSystemError) -> Copied? {
         guard let path = self.namespace.path(of: new.parent)?.appending(new.name) else { throw .noSuchFile }
+        if let staged = content.staged { try self.wasLost(staged, of: content) }
         let version = try await self.versionUnlessDirty(content)
         let staged = content.currentStaged(known: version)
         let snapshot = staged?.file.snapshot

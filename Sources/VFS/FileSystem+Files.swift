@@ -221,7 +221,7 @@ extension FileSystem {
         return try self.stage(content, base: try await self.version(of: content.inode))
     }
 
-    /// Changes a file's bytes here, waiting for an upload that holds them still.
+    /// Changes a file's bytes here, after the changes that came before, waiting for an upload that holds them still.
     ///
     /// - Parameters:
     ///   - content: The file's.
@@ -236,6 +236,21 @@ extension FileSystem {
         cuttingTo cutSize: UInt64? = nil,
         _ change: @Sendable (StagedFile) throws(Errno) -> Bool
     ) async throws(FileSystemError) {
+        let staged = try await content.laterWrites.alone { () throws(FileSystemError) in
+            try await self.modifyInTurn(content, emptied: emptied, cuttingTo: cutSize, change)
+        }
+        await staged.didChange()
+    }
+
+    /// As ``modify(_:emptied:cuttingTo:_:)``, for who holds ``FileContent/laterWrites``.
+    ///
+    /// - Returns: What was changed.
+    private func modifyInTurn(
+        _ content: FileContent,
+        emptied: Bool,
+        cuttingTo cutSize: UInt64?,
+        _ change: @Sendable (StagedFile) throws(Errno) -> Bool
+    ) async throws(FileSystemError) -> StagedFile {
         while true {
             try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
@@ -259,9 +274,7 @@ extension FileSystem {
                     return .failure(error)
                 }
             }
-            guard try result.get() else { continue }
-            await staged.didChange()
-            return
+            if try result.get() { return staged }
         }
     }
 
@@ -368,11 +381,9 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) {
         try self.checkEnd(offset, bytes.count)
-        try await handle.content.laterWrites.alone { () throws(FileSystemError) in
-            try await self.modify(handle.content) { staged throws(Errno) in
-                try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
-                return true
-            }
+        try await self.modify(handle.content) { staged throws(Errno) in
+            try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
+            return true
         }
         handle.writers.withLock { $0.insert(process) }
         self.didWrite(offset..<offset + UInt64(bytes.count), to: handle.content, by: process)

@@ -70,7 +70,8 @@ extension FileSystem {
             known != nil || staged.isDirty || content.isOnItsOwn
         {
             if staged.pieces(of: range).allSatisfy(\.isHere) {
-                return .ready(try self.readStaged(staged, range))
+                let slices = try self.readStaged(staged, range)
+                if try !self.wasLost(staged, of: content) { return .ready(slices) }
             }
             // A clean one is the service's file: what it lacks need not be put together.
             if staged.isDirty || content.isOnItsOwn {
@@ -233,6 +234,17 @@ extension FileSystem {
         )
     }
 
+    /// Whether the disk lost some of what is here: of a copy of what the service has nothing is believed any more then.
+    ///
+    /// - Throws: The disk's error, where nobody else has the bytes.
+    @discardableResult
+    func wasLost(_ staged: StagedFile, of content: FileContent) throws(FileSystemError) -> Bool {
+        guard let failure = staged.diskFailure() else { return false }
+        guard !staged.isDirty, !content.isOnItsOwn else { throw .local(failure) }
+        self.forgetVersion(of: content)
+        return true
+    }
+
     private func readStaged(
         _ staged: StagedFile,
         _ range: Range<UInt64>
@@ -256,7 +268,9 @@ extension FileSystem {
     ) async -> Result<[ByteSlice], FileSystemError> {
         let source = self.source(of: content, staged, over: base, size: staged.size)
         do throws(FileSystemError) {
-            return .success(try await self.uploader.slices(of: range, source))
+            let slices = try await self.uploader.slices(of: range, source)
+            if let failure = staged.diskFailure() { throw .local(failure) }
+            return .success(slices)
         } catch {
             guard [.changedOnServer, .stale, .remote(.notFound)].contains(error) else {
                 return .failure(error)

@@ -227,6 +227,8 @@ extension FileSystem {
         do throws(Errno) {
             try await self.makeDurable(staged, of: content)
         } catch {
+            // Its own close has still to do it.
+            content.state.withLock { $0.isUnsaved = true }
             throw .local(error)
         }
     }

@@ -78,6 +78,11 @@ extension FileSystem {
             throw error
         }
         // The new place is whole: whoever reads goes there from now on, and so does what waits here.
+        if let replaced = root.replaced, let directory = root.inode {
+            // Uploads to it that were given up show there as before.
+            let staging = self.namespace.hiddenNames(in: replaced).subtracting(root.hiddenNames)
+            for name in staging { self.namespace.hide(name, in: directory) }
+        }
         self.staging.journal.together {
             move.willDelete()
             self.namespace.move(old.name, in: old.parent, to: new.name, in: new.parent, at: .now())

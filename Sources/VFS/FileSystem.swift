@@ -13,7 +13,7 @@ import WireFormat
 ///
 /// What can be answered from memory is a plain function and answers at once; what may wait for the service is `async`
 /// (or, for reads, takes a completion). Locks are taken in this order: `gates`, `names`, a file's `transfer` (a renamed
-/// file's after that of the file it replaces), its `writers`; the mutexes inside are held for no call out.
+/// file's after that of the file it replaces), its `laterWrites`, its `writers`; the mutexes inside are held for no call out.
 public final class FileSystem: Sendable {
     let remote: any RemoteFilesystem
     /// Names, sizes and attributes.

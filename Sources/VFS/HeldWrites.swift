@@ -64,6 +64,7 @@ public final class HeldWrite: Sendable {
             let buffer = ByteBuffer(count: self.count)
             let count = try file.read(into: buffer.uninitialized, at: 0)
             guard count == self.count else { throw .ioError }
+            if let failure = file.diskFailure() { throw failure }
             try body(buffer.bytes)
         }
     }

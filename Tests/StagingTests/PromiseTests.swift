@@ -34,4 +34,25 @@ struct PromiseTests {
         try await file.makeDurable()
         #expect(file.stage == .pending && file.holdsPromise)
     }
+
+    @Test("What is taken back right after it was written for good comes back no more once that is asked for")
+    func withdrawnLate() async throws {
+        let fixture = try StoreFixture()
+        _ = try fixture.written()
+        try await fixture.journal.commit()
+        let withdrawal = fixture.journal.withdraw()
+        #expect(fixture.journal.mayBringBack(withdrawal))
+        try await fixture.journal.commit()
+        #expect(!fixture.journal.mayBringBack(withdrawal))
+    }
+
+    @Test("A file that cannot be opened says nothing of what the disk has lost")
+    func unopened() throws {
+        let fixture = try StoreFixture(checkFile: { _ in 0 })
+        let file = try fixture.written()
+        file.recordPending()
+        file.closeUntilUsed()
+        fixture.directory.removeAll()
+        #expect(file.diskFailure() == nil)
+    }
 }

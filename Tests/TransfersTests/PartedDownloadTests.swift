@@ -108,6 +108,31 @@ struct PartedDownloadTests {
         }
     }
 
+    @Test("Parts that are here are looked at from both sides: two responses may have brought them")
+    func continuedFromTwo() async throws {
+        // As large as what is looked at at each side, and a byte that lies in one alone.
+        let size: UInt64 = 2 << 17
+        self.remote.put("f", pattern(Int(size)))
+        let target = MemoryTarget(size: size)
+        var bytes = pattern(Int(size / 2))
+        bytes[0] = 255
+        #expect(bytes.withUnsafeBytes { target.write($0, at: 0) })
+        let download = PartedDownload(
+            from: path("f"),
+            plan: PartPlan(size: size, partSize: size / 2),
+            remote: self.remote,
+            lanes: AsyncSemaphore(4),
+            target: target
+        )
+        let error = await #expect(throws: DownloadError<OwnFailure>.self) {
+            try await download.run(having: [0])
+        }
+        guard case .changed? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
     @Test("A file in whose place another one of the same size has come is told")
     func replaced() async {
         self.remote.put("f", pattern(25))

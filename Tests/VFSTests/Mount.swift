@@ -90,11 +90,11 @@ final class Mount: Sendable {
         while self.fileSystem.unsent.fileCount > 0 { await Task.yield() }
     }
 
-    /// Waits until something is so, 20 s at most.
+    /// Waits until something is so, 120 s at most: all tests share two threads on a small machine.
     ///
     /// - Returns: Whether it is.
     func comes(_ isSo: () -> Bool) async -> Bool {
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(120)
         while !isSo(), ContinuousClock.now < deadline { await Task.yield() }
         return isSo()
     }

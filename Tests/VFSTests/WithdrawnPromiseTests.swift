@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import Synchronization
 import TestKit
 import Testing
 
@@ -106,5 +107,69 @@ struct WithdrawnPromiseTests {
         #expect(mount.remote.bytes(of: "a") == pattern(10))
         #expect(await mount.comes { mount.recovered.count == 1 })
         #expect(try await mount.get("a") == pattern(10))
+    }
+
+    @Test(
+        "A file whose rename could not make it safe is made so by its close",
+        .enabled(if: geteuid() == 0, "mounting a small disk takes root")
+    )
+    func closeAfterFailedRename() async throws {
+        let directory = TemporaryDirectory()
+        #expect(Glibc.mount("none", directory.path, "tmpfs", 0, "size=8m") == 0)
+        defer { umount2(directory.path, 2 /* MNT_DETACH */) }
+        let mount = try Mount(writes: .waiting, in: directory)
+        try await mount.put("b", pattern(100))
+        let handle = try await mount.create("a")
+        try await mount.write(handle, pattern(30))
+        let filler = Glibc.open(directory.path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        let block = [UInt8](repeating: 1, count: 4096)
+        while Glibc.write(filler, block, block.count) > 0 {}
+        Glibc.close(filler)
+        let journal = mount.fileSystem.staging.journal
+        for index in 0..<8 {
+            journal.setMeta("key \(index)", to: String(repeating: "x", count: 100_000))
+        }
+        await #expect(throws: FileSystemError.local(.noSpace)) { try await mount.rename("a", "b") }
+        #expect(mount.fileSystem.needsFlush(handle))
+        unlink(directory.path + "/filler")
+        try await mount.close(handle)
+        #expect(try await mount.leftByCrash() == ["a": pattern(30), "b": pattern(100)])
+    }
+
+    @Test("Of a copy of what the service has nothing is believed once the local disk lost some of it")
+    func lostCopy() async throws {
+        let disk = FailingDisk()
+        let mount = try Mount(checkFile: disk.check)
+        try await mount.mkdir("d")
+        for name in ["a", "d/a"] { try await mount.put(name, pattern(100)) }
+        disk.hasFailed.store(true, ordering: .relaxed)
+        // What the disk has in their place.
+        for name in mount.staged {
+            let path = mount.directory.path + "/cache/f-1/staging/" + name
+            #expect(truncate(path, 0) == 0 && truncate(path, 100) == 0)
+        }
+        #expect(try await mount.get("a") == pattern(100))
+        try await mount.rename("a", "b")
+        try await mount.rename("d", "e")
+        #expect(mount.remote.bytes(of: "b") == pattern(100) && mount.remote.bytes(of: "e/a") == pattern(100))
+        // What nobody else has is not made up.
+        let handle = try await mount.open("b", writes: true, truncates: true)
+        try await mount.write(handle, pattern(50))
+        let error = await failure { () throws(FileSystemError) in try await mount.read(handle) }
+        #expect(error == .local(.ioError))
+        mount.fileSystem.release(handle)
+    }
+}
+
+/// A disk that fails to take what is written from some moment on.
+private final class FailingDisk: Sendable {
+    let hasFailed = Atomic(false)
+
+    var check: @Sendable (Int32) -> Int32 {
+        { _ in
+            guard self.hasFailed.load(ordering: .relaxed) else { return 0 }
+            errno = EIO
+            return -1
+        }
     }
 }

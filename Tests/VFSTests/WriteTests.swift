@@ -328,6 +328,27 @@ struct WriteTests {
         mount.fileSystem.release(handle)
     }
 
+    @Test("A file that is emptied while a write to it waits has nothing of that write")
+    func cutAfterWrite() async throws {
+        let mount = try Mount()
+        mount.remote.put("f", pattern(100))
+        let handle = try await mount.open("f", writes: true)
+        mount.expire()
+        let hold = mount.remote.hold(.size)
+        let writing = Task.immediate { try await mount.write(handle, pattern(50)) }
+        await hold.reached()
+        let inode = handle.content.inode
+        let cutting = Task.immediate {
+            try await mount.fileSystem.truncate(inode, to: 0, through: handle)
+            try await mount.write(handle, [1, 2])
+        }
+        hold.release()
+        try await writing.value
+        try await cutting.value
+        try await mount.close(handle)
+        #expect(mount.remote.bytes(of: "f") == [1, 2])
+    }
+
     @Test("Writes that wait for the service are done in the order in which they came")
     func order() async throws {
         for _ in 0..<20 {

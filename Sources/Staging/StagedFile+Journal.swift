@@ -171,9 +171,10 @@ extension StagedFile {
             do throws(Errno) {
                 let descriptor = try self.open(&state)
                 guard self.store.checkFile(descriptor.rawValue) != 0 else { return nil }
-                let failure = Errno(rawValue: errno)
-                // Of another one the disk says nothing.
-                if [.ioError, .noSpace, .diskQuotaExceeded].contains(failure) { state.syncFailure = failure }
+                let failure = errno
+                // These are about the call. Block devices have many of their own, and each is told once.
+                let isOfCall = [EBADF, EINVAL, ESPIPE, ENOSYS, EOPNOTSUPP, EPERM].contains(failure)
+                if !isOfCall { state.syncFailure = Errno(rawValue: failure) }
                 return state.syncFailure
             } catch {
                 // Nor does it where there is no descriptor to be had: then nothing can be read either.

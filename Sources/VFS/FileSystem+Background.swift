@@ -26,8 +26,9 @@ extension FileSystem {
     ///
     /// - Throws: Why it is not there; or, once, why an earlier upload in the background failed.
     func save(_ content: FileContent) async throws(FileSystemError) {
-        if content.isDirty {
-            guard self.isWrittenBack(content) else { return try await self.upload(content) }
+        if content.isDirty, !self.isWrittenBack(content) {
+            try await self.upload(content)
+        } else if content.isDirty {
             if let staged = content.staged {
                 // Made durable with the bytes' record.
                 self.namespace.saveAttributes(of: content.inode, size: staged.size)

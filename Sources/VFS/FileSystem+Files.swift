@@ -214,7 +214,8 @@ extension FileSystem {
         {
             _ = try await self.version(of: content.inode)
         }
-        let staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file
+        var staged = content.currentStaged(known: self.namespace.knownVersion(of: content.inode))?.file
+        if let copy = staged, !copy.isDirty, try self.wasLost(copy, of: content) { staged = nil }
         if let staged, emptied || staged.isDirty || content.isOnItsOwn { return staged }
         if emptied { return try self.stageEmpty(content) }
         // What is here and clean may be of a version that is long past.
@@ -338,6 +339,7 @@ extension FileSystem {
         if let current = content.currentStaged(known: known)?.file,
             current.isDirty || content.isOnItsOwn || known != nil
         {
+            if !current.isDirty, try self.wasLost(current, of: content) { return false }
             staged = current
         } else if let known {
             staged = try self.stage(content, base: known)

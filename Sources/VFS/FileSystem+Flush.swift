@@ -289,8 +289,8 @@ extension FileSystem {
                 if let failure = staged.diskFailure() {
                     // What of it can still be read is not known, nor whether that is what was written.
                     self.giveUp(content, staged, "the local disk failed: \(failure)")
-                    // Told by this.
-                    content.state.withLock { $0.untold = nil }
+                    // Who is told by this may not be who wrote.
+                    content.state.withLock { $0.untold = .local(failure) }
                     throw .local(failure)
                 }
                 throw self.noting(error, of: staged)

@@ -182,7 +182,7 @@ extension FileSystem {
         guard size <= self.maximumFileByteCount else { throw .fileTooLarge }
         let content = self.use(inode)
         defer { self.endUse(content) }
-        if !content.isDirty, !content.isUnlinked, self.namespace.freshVersion(of: inode)?.size == size {
+        if self.isNow(content, size) {
             // Nothing to upload: `> FILE` on an empty one, say.
             self.namespace.touch(inode, at: .now())
             self.namespace.tell(inode, size: size)
@@ -195,6 +195,14 @@ extension FileSystem {
         self.namespace.tell(inode, size: size)
         if let process { handle?.writers.withLock { $0.insert(process) } }
         if handle == nil { try await self.save(content) }
+    }
+
+    /// Whether a file is so long, and no write to it waits.
+    private func isNow(_ content: FileContent, _ size: UInt64) -> Bool {
+        guard content.laterWrites.tryEnterShared() else { return false }
+        defer { content.laterWrites.leaveShared() }
+        return !content.isDirty && !content.isUnlinked
+            && self.namespace.freshVersion(of: content.inode)?.size == size
     }
 
     /// The kernel forgets what it was told so many times.

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import SystemPackage
 import TestKit
 import Testing
 
@@ -54,5 +55,16 @@ struct PromiseTests {
         file.closeUntilUsed()
         fixture.directory.removeAll()
         #expect(file.diskFailure() == nil)
+    }
+
+    @Test("Whatever the disk says of what it lost is remembered, as it says so once")
+    func lossOfAnyKind() async throws {
+        let fixture = try StoreFixture(checkFile: { _ in
+            errno = ENODATA
+            return -1
+        })
+        let file = try fixture.written()
+        #expect(file.diskFailure() == Errno(rawValue: ENODATA))
+        await #expect(throws: Errno(rawValue: ENODATA)) { try await file.makeDurable() }
     }
 }

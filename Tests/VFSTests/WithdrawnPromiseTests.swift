@@ -136,13 +136,47 @@ struct WithdrawnPromiseTests {
         #expect(try await mount.leftByCrash() == ["a": pattern(30), "b": pattern(100)])
     }
 
+    @Test("A copy that the local disk lost does not spoil what is written next", arguments: [true, false])
+    func writtenOverLostCopy(isEmptied: Bool) async throws {
+        let disk = FailingDisk()
+        let mount = try Mount(checkFile: disk.check)
+        try await mount.put("a", pattern(100))
+        disk.failures.store(1, ordering: .relaxed)
+        let handle = try await mount.open("a", writes: true, truncates: isEmptied)
+        try await mount.write(handle, [255], at: 10)
+        try await mount.close(handle)
+        let rest = isEmptied ? [UInt8](repeating: 0, count: 10) : Array(pattern(10))
+        let end = isEmptied ? [] : pattern(100)[11...]
+        #expect(mount.remote.bytes(of: "a") == rest + [255] + end)
+    }
+
+    @Test("All who close a file are told that the local disk lost what was written to it")
+    func toldToAll() async throws {
+        let disk = FailingDisk()
+        let mount = try Mount(checkFile: disk.check)
+        let handles = [try await mount.create("a"), try await mount.open("a", writes: true, by: 7)]
+        try await mount.write(handles[0], [1])
+        try await mount.write(handles[1], [2], at: 1, by: 7)
+        disk.failures.store(1, ordering: .relaxed)
+        let hold = mount.remote.hold(.putPart)
+        let first = Task.immediate { try await mount.fileSystem.flush(handles[0], by: Mount.process) }
+        await hold.reached()
+        let second = Task.immediate { try await mount.fileSystem.flush(handles[1], by: 7) }
+        hold.release()
+        for closing in [first, second] {
+            await #expect(throws: FileSystemError.local(.ioError)) { try await closing.value }
+        }
+        for handle in handles { mount.fileSystem.release(handle) }
+        #expect(mount.recovered.count == 1 && mount.remote.tree.isEmpty)
+    }
+
     @Test("Of a copy of what the service has nothing is believed once the local disk lost some of it")
     func lostCopy() async throws {
         let disk = FailingDisk()
         let mount = try Mount(checkFile: disk.check)
         try await mount.mkdir("d")
         for name in ["a", "d/a"] { try await mount.put(name, pattern(100)) }
-        disk.hasFailed.store(true, ordering: .relaxed)
+        disk.failures.store(.max, ordering: .relaxed)
         // What the disk has in their place.
         for name in mount.staged {
             let path = mount.directory.path + "/cache/f-1/staging/" + name
@@ -161,13 +195,15 @@ struct WithdrawnPromiseTests {
     }
 }
 
-/// A disk that fails to take what is written from some moment on.
+/// A disk that fails to take what was written, and says so to the next who ask.
 private final class FailingDisk: Sendable {
-    let hasFailed = Atomic(false)
+    /// So many are told.
+    let failures = Atomic(0)
 
     var check: @Sendable (Int32) -> Int32 {
         { _ in
-            guard self.hasFailed.load(ordering: .relaxed) else { return 0 }
+            guard self.failures.load(ordering: .relaxed) > 0 else { return 0 }
+            self.failures.subtract(1, ordering: .relaxed)
             errno = EIO
             return -1
         }

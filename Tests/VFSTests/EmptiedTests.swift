@@ -221,27 +221,19 @@ struct EmptiedTests {
         .enabled(if: geteuid() == 0, "mounting a small disk takes root")
     )
     func fullDisk() async throws {
-        let directory = TemporaryDirectory()
-        #expect(Glibc.mount("none", directory.path, "tmpfs", 0, "size=8m") == 0)
-        defer { umount2(directory.path, 2 /* MNT_DETACH */) }
-        let mount = try Mount(writes: .waiting, in: directory)
+        let disk = try #require(SmallDisk())
+        defer { disk.unmount() }
+        let mount = try Mount(writes: .waiting, in: disk.directory)
         try await mount.put("a", pattern(100))
         let handle = try await mount.open("a", writes: true, truncates: true)
         try await mount.write(handle, pattern(30, from: 7))
-        let filler = open(directory.path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
-        let block = [UInt8](repeating: 1, count: 4096)
-        while Glibc.write(filler, block, block.count) > 0 {}
-        close(filler)
-        let journal = mount.fileSystem.staging.journal
-        for index in 0..<8 {
-            journal.setMeta("key \(index)", to: String(repeating: "x", count: 100_000))
-        }
+        disk.fill(for: mount)
         await #expect(throws: FileSystemError.local(.noSpace)) {
             try await mount.fileSystem.flush(handle, by: Mount.process)
         }
         try await mount.fileSystem.truncate(handle.content.inode, to: 0, through: handle)
         #expect(try await mount.leftByCrash() == ["a": pattern(100)])
-        unlink(directory.path + "/filler")
+        disk.clear()
         try await mount.close(handle)
         #expect(try await mount.leftByCrash() == ["a": []])
     }

@@ -114,24 +114,16 @@ struct WithdrawnPromiseTests {
         .enabled(if: geteuid() == 0, "mounting a small disk takes root")
     )
     func closeAfterFailedRename() async throws {
-        let directory = TemporaryDirectory()
-        #expect(Glibc.mount("none", directory.path, "tmpfs", 0, "size=8m") == 0)
-        defer { umount2(directory.path, 2 /* MNT_DETACH */) }
-        let mount = try Mount(writes: .waiting, in: directory)
+        let disk = try #require(SmallDisk())
+        defer { disk.unmount() }
+        let mount = try Mount(writes: .waiting, in: disk.directory)
         try await mount.put("b", pattern(100))
         let handle = try await mount.create("a")
         try await mount.write(handle, pattern(30))
-        let filler = Glibc.open(directory.path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
-        let block = [UInt8](repeating: 1, count: 4096)
-        while Glibc.write(filler, block, block.count) > 0 {}
-        Glibc.close(filler)
-        let journal = mount.fileSystem.staging.journal
-        for index in 0..<8 {
-            journal.setMeta("key \(index)", to: String(repeating: "x", count: 100_000))
-        }
+        disk.fill(for: mount)
         await #expect(throws: FileSystemError.local(.noSpace)) { try await mount.rename("a", "b") }
         #expect(mount.fileSystem.needsFlush(handle))
-        unlink(directory.path + "/filler")
+        disk.clear()
         try await mount.close(handle)
         #expect(try await mount.leftByCrash() == ["a": pattern(30), "b": pattern(100)])
     }

@@ -35,13 +35,16 @@ def test_a_file_read_again_does_not_reach_the_driver(server, filesystem, content
     content.write("f", DATA)
     with Mount(server, filesystem, "--metadata-ttl", ttl) as mount:
         assert read(mount / "f") == DATA
-        before = reads(mount)
-        assert before > 0
-        for _ in range(4):
+        assert reads(mount) > 0
+
+        def nothing_is_asked():
+            before = reads(mount)
             check(["cmp", mount / "f", mount / "f"])
             assert read(mount / "f") == DATA
-        # The machine may have dropped pages meanwhile: once at most, where the file was read 12 times.
-        assert reads(mount) < 2 * before
+            return reads(mount) == before
+
+        # Not each time where a test that runs beside this one has the kernel drop its pages.
+        poll(nothing_is_asked, what="a file that is read again from memory")
 
 
 def test_a_file_that_is_another_one_reaches_the_driver(server, filesystem, content):

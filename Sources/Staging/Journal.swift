@@ -17,7 +17,7 @@ public final class Journal: Sendable {
         var isScheduled = false
         /// What brings records up to date some time later.
         var notes: [@Sendable () -> Void] = []
-        /// Whether something was written that a power failure could take, by this process or the last one.
+        /// Whether something was written that a power failure could take.
         var isUnsynced = true
         /// How many records were removed that a power failure brings back, and of how many of them it does not any more.
         var withdrawals: (count: Int, syncedCount: Int) = (0, 0)
@@ -98,6 +98,12 @@ public final class Journal: Sendable {
         }
         self.work = Mutex(Work(nextMove: start.lastMove + 1))
         self.thread.setSpecific(key: Self.threadKey, value: ObjectIdentifier(self))
+        // What the last process took back may be in memory alone: nothing is to change before it is gone for good.
+        let isSafe = self.write([], isSynced: true) == nil
+        self.work.withLock { state in
+            state.isUnsynced = !isSafe
+            if !isSafe { state.withdrawals.count = 1 }
+        }
     }
 
     deinit {

@@ -113,6 +113,9 @@ extension StagedFile {
             guard state.isDirty else { return "" }
             state.stage = .kept
             state.reason = reason
+            // A cut that waits is not made any more.
+            state.cutSize = nil
+            state.isKept = true
             self.forgetUpload(&state)
             let kept = self.store.keep(state.name.dirty)
             self.record(state)
@@ -187,6 +190,7 @@ extension StagedFile {
 
     /// Notes that bytes are about to change: the name on disk says first that there is something to keep.
     func willChange(_ state: inout State, cuttingTo size: UInt64?) throws(Errno) {
+        guard !state.isKept else { throw .noSuchFileOrDirectory }
         guard state.isDirty else {
             try self.becomeDirty(&state, cuttingTo: size)
             return self.noteSoon(&state)

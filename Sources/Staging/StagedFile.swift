@@ -42,6 +42,8 @@ public final class StagedFile: Sendable {
         var withdrawal: Int?
         /// The changes that the service has; nothing if it has none.
         var uploadedCount: UInt64?
+        /// Whether its local file is where a person finds it, and nothing changes it any more.
+        var isKept = false
         var isPromised = false {
             didSet { if !self.isPromised { self.confirmedCount = nil } }
         }

@@ -29,6 +29,9 @@ final class FileContent: Sendable {
         var lastError: FileSystemError?
         /// A failure in the background that no close or fsync was told yet.
         var untold: FileSystemError?
+        /// How often what was written to it was given up, and why the last time. A handle from before is not written
+        /// through any more: its program takes what it wrote for being there.
+        var loss: (count: Int, error: FileSystemError) = (0, .stale)
         /// Whether the last close or fsync could not make it durable.
         var isUnsaved = false
         /// Whether the call that makes an upload the file is on its way: it is not stopped then.
@@ -183,12 +186,13 @@ final class FileContent: Sendable {
 
     /// Counts a handle that is being opened.
     ///
-    /// - Returns: Whether it may be; not while the name is about to go.
-    func admit(_ mode: OpenMode) -> Bool {
+    /// - Returns: How often what was written to the file was given up by then; nothing while its name is about to go,
+    ///   when nobody may open it.
+    func admit(_ mode: OpenMode) -> Int? {
         self.state.withLock { state in
-            guard !state.isLeaving else { return false }
+            guard !state.isLeaving else { return nil }
             if mode.reads { state.readerCount += 1 }
-            return true
+            return state.loss.count
         }
     }
 
@@ -257,6 +261,8 @@ public final class FileHandle: Sendable {
     }
 
     let content: FileContent
+    /// How often what was written to the file had been given up when it was opened.
+    private let lossCount: Int
     /// The process that opened it; 0 if it is not known.
     let opener: Int32
     let isReadable: Bool
@@ -268,12 +274,19 @@ public final class FileHandle: Sendable {
 
     /// Takes a content that is in use for it (``FileSystem/use(_:)``); nothing while its file's name is about to go.
     init?(_ content: FileContent, _ mode: OpenMode, opener: Int32, reader: BlockReader) {
-        guard content.admit(mode) else { return nil }
+        guard let lossCount = content.admit(mode) else { return nil }
         self.content = content
+        self.lossCount = lossCount
         self.reader = reader
         self.opener = opener
         self.isReadable = mode.reads
         self.isWritable = mode.writes
+    }
+
+    /// Throws why what was written to the file since it was opened was given up, if it was.
+    func checkLoss() throws(FileSystemError) {
+        let loss = self.content.state.withLock(\.loss)
+        if loss.count != self.lossCount { throw loss.error }
     }
 
     /// Whether nothing was read through it.

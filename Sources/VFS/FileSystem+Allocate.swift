@@ -17,7 +17,7 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) {
         guard range.upperBound <= self.maximumFileByteCount else { throw .fileTooLarge }
-        try await self.modify(handle.content) { staged throws(Errno) in
+        try await self.modify(handle.content, through: handle) { staged throws(Errno) in
             try staged.allocate(range)
             return true
         }

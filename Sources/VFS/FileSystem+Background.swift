@@ -200,20 +200,36 @@ extension FileSystem {
     }
 
     /// Bytes that can never be uploaded are put where a person finds them.
-    func giveUp(_ content: FileContent, _ staged: StagedFile, _ reason: String) {
-        guard staged.isDirty, !content.isUnlinked else { return }
+    ///
+    /// - Parameters:
+    ///   - content: Of which file.
+    ///   - staged: The bytes.
+    ///   - reason: Why, for that person.
+    ///   - error: Why, for who closes the file, and who goes on to write to it.
+    func giveUp(
+        _ content: FileContent,
+        _ staged: StagedFile,
+        _ reason: String,
+        error: FileSystemError = .stale
+    ) {
         // In one step: who meets it without its local file sees that it is not the content's any more.
-        let (kept, isFormer) = content.state.withLock { state in
-            state.untold = .stale
-            let kept = staged.keepForRecovery(reason)
+        let given: (kept: String, isFormer: Bool)? = content.state.withLock { state in
             let isFormer = state.former?.staged === staged
-            if isFormer { state.former = nil } else if state.staged === staged { state.staged = nil }
-            return (kept, isFormer)
+            guard staged.isDirty, isFormer || state.staged === staged, !state.isUnlinked else { return nil }
+            state.untold = error
+            if isFormer {
+                state.former = nil
+            } else {
+                state.staged = nil
+                state.loss = (state.loss.count + 1, error)
+            }
+            return (staged.keepForRecovery(reason), isFormer)
         }
+        guard let (kept, isFormer) = given else { return }
         let file = UnsentFile(
             place: "what is now in \(kept)",
             byteCount: staged.size,
-            error: .stale
+            error: error
         )
         self.incidents.withLock { $0.didKeep(file) }
         if !isFormer {

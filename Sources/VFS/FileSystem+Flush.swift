@@ -277,6 +277,11 @@ extension FileSystem {
                 }
             } catch {
                 check?.cancel()
+                guard staged.isDirty, content.waiting.contains(where: { $0 === staged }) else {
+                    // Nobody wants it any more: what came in its place has still to go up.
+                    self.noteDoubt(about: content, bytes)
+                    return false
+                }
                 var standing = lateStanding.withLock { $0 }
                 if let check, case .success(let early) = await check.value, early != .asExpected {
                     standing = early
@@ -288,9 +293,8 @@ extension FileSystem {
                 self.noteDoubt(about: content, bytes)
                 if let failure = staged.diskFailure() {
                     // What of it can still be read is not known, nor whether that is what was written.
-                    self.giveUp(content, staged, "the local disk failed: \(failure)")
                     // Who is told by this may not be who wrote.
-                    content.state.withLock { $0.untold = .local(failure) }
+                    self.giveUp(content, staged, "the local disk failed: \(failure)", error: .local(failure))
                     throw .local(failure)
                 }
                 throw self.noting(error, of: staged)

@@ -182,13 +182,15 @@ extension FileSystem {
         guard size <= self.maximumFileByteCount else { throw .fileTooLarge }
         let content = self.use(inode)
         defer { self.endUse(content) }
+        try handle?.checkLoss()
         if self.isNow(content, size) {
             // Nothing to upload: `> FILE` on an empty one, say.
             self.namespace.touch(inode, at: .now())
             self.namespace.tell(inode, size: size)
             return
         }
-        try await self.modify(content, emptied: size == 0, cuttingTo: size) { staged throws(Errno) in
+        try await self.modify(content, through: handle, emptied: size == 0, cuttingTo: size) {
+            staged throws(Errno) in
             try staged.truncate(to: size, keepingPromise: !content.isUnlinked)
         }
         // Also where it was emptied by open(2), which tells the kernel nothing more.

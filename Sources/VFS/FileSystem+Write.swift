@@ -33,6 +33,7 @@ extension FileSystem {
     ///
     /// - Parameters:
     ///   - content: The file's.
+    ///   - handle: Through which handle, if through one.
     ///   - emptied: Whether nothing of the present bytes is wanted.
     ///   - cutSize: To how many bytes it is cut, if it is.
     ///   - change: The change, made again if the staged file was let go meanwhile, or if it returns `false` as what was
@@ -40,30 +41,38 @@ extension FileSystem {
     /// - Throws: Why it was not done.
     func modify(
         _ content: FileContent,
+        through handle: FileHandle?,
         emptied: Bool = false,
         cuttingTo cutSize: UInt64? = nil,
         _ change: @Sendable (StagedFile) throws(Errno) -> Bool
     ) async throws(FileSystemError) {
         let staged = try await content.laterWrites.alone { () throws(FileSystemError) in
-            try await self.modifyInTurn(content, emptied: emptied, cuttingTo: cutSize, change)
+            try await self.modifyInTurn(content, handle, emptied: emptied, cuttingTo: cutSize, change)
         }
         await staged.didChange()
     }
 
-    /// As ``modify(_:emptied:cuttingTo:_:)``, for who holds ``FileContent/laterWrites``.
+    /// As ``modify(_:through:emptied:cuttingTo:_:)``, for who holds ``FileContent/laterWrites``.
     ///
     /// - Returns: What was changed.
     private func modifyInTurn(
         _ content: FileContent,
+        _ handle: FileHandle?,
         emptied: Bool,
         cuttingTo cutSize: UInt64?,
         _ change: @Sendable (StagedFile) throws(Errno) -> Bool
     ) async throws(FileSystemError) -> StagedFile {
+        var isAnew = false
         while true {
             try self.checkPlace(of: content)
             let staged = try await self.stagedForWriting(content, emptied: emptied)
-            if emptied, staged.holdsPromise, !content.isUnlinked {
+            // Not before: what is given up by then would be followed by what is staged now.
+            try handle?.checkLoss()
+            // Of a local file that the disk failed to take once nothing is believed any more.
+            let isSpoiled = emptied && !isAnew && staged.diskFailure() != nil
+            if emptied, staged.holdsPromise || isSpoiled, !content.isUnlinked {
                 try await self.stageAnew(content, after: staged)
+                isAnew = true
                 continue
             }
             if !emptied, !content.isUnlinked {
@@ -153,6 +162,7 @@ extension FileSystem {
         } else {
             return false
         }
+        try handle.checkLoss()
         guard staged.takesQuickly(offset..<offset + UInt64(bytes.count)) else { return false }
         let isDone = try self.apply(
             { staged throws(Errno) in
@@ -190,7 +200,7 @@ extension FileSystem {
         by process: Int32
     ) async throws(FileSystemError) {
         try self.checkEnd(offset, bytes.count)
-        try await self.modify(handle.content) { staged throws(Errno) in
+        try await self.modify(handle.content, through: handle) { staged throws(Errno) in
             try bytes.withBytes { bytes throws(Errno) in try staged.write(bytes, at: offset) }
             return true
         }

@@ -177,7 +177,7 @@ public final class FileSystem: Sendable {
         return self.publish(made, base: nil, in: content)
     }
 
-    /// Gives a content that is emptied a new staged file, empty, and keeps the one it had, of which bytes were promised:
+    /// Gives a content that is emptied a new staged file, empty, and keeps the one it had if bytes of it were promised:
     /// those are not on the service yet.
     ///
     /// - Parameters:
@@ -190,20 +190,28 @@ public final class FileSystem: Sendable {
         let made = try self.makeStaged(content, size: 0, baseSize: nil)
         do throws(Errno) { try made.markDirty() } catch { throw .local(error) }
         // Nobody is in the middle of writing to the former one.
-        await content.writers.alone {
+        let isKept = await content.writers.alone {
             content.state.withLock { state in
-                guard state.staged === former, former.holdsPromise, !state.isUnlinked else {
-                    return made.discard()
+                guard state.staged === former, former.isDirty, !state.isUnlinked else {
+                    made.discard()
+                    return false
                 }
+                defer { (state.staged, state.base) = (made, nil) }
                 made.inherit(from: former)
+                guard former.holdsPromise else {
+                    former.discard()
+                    // What goes up of it is in vain.
+                    if !state.isCompleting { self.queue.stop(content.inode) }
+                    return false
+                }
                 // Of two that were promised the later one counts.
                 state.discardFormer()
                 state.former = (former, state.base)
-                (state.staged, state.base) = (made, nil)
+                return true
             }
         }
         // It may wait there no more, as it was open after its last fsync.
-        self.enqueue(content, isRenewed: false)
+        if isKept { self.enqueue(content, isRenewed: false) }
     }
 
     private func makeStaged(

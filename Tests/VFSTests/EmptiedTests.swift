@@ -201,7 +201,8 @@ struct EmptiedTests {
         let content = handle.content
         try await mount.write(handle, pattern(100))
         let isFirst = Atomic(true)
-        try await mount.fileSystem.modify(content, emptied: true, cuttingTo: 0) { staged throws(Errno) in
+        try await mount.fileSystem.modify(content, through: nil, emptied: true, cuttingTo: 0) {
+            staged throws(Errno) in
             if isFirst.exchange(false, ordering: .relaxed) {
                 let isDone = DispatchSemaphore(value: 0)
                 Task.detached {

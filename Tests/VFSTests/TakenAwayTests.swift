@@ -1,4 +1,6 @@
+import Glibc
 import Primitives
+import Synchronization
 import SystemPackage
 import TestKit
 import Testing
@@ -20,6 +22,15 @@ struct TakenAwayTests {
         return (mount, handle)
     }
 
+    private static func cut(
+        _ mount: Mount,
+        _ handle: FileHandle,
+        to size: UInt64
+    ) async throws(FileSystemError) {
+        let inode = handle.content.inode
+        try await mount.fileSystem.truncate(inode, to: size, through: handle, by: Mount.process)
+    }
+
     @Test("A file is not gone for who needs more of it here, though another process has emptied it since")
     func emptied() async throws {
         let (mount, handle) = try await Self.mount()
@@ -30,13 +41,13 @@ struct TakenAwayTests {
         mount.fileSystem.release(handle)
     }
 
-    @Test("A write is made, though what waits of its file is put where a person finds it in the same moment")
+    @Test("A change by name is made, though what waits of its file is put where a person finds it meanwhile")
     func givenUp() async throws {
         let (mount, handle) = try await Self.mount()
         let content = handle.content
         let one = ByteBuffer(count: 1)
         one.uninitialized.copyBytes(from: [7])
-        try await mount.fileSystem.modify(content) { staged throws(Errno) in
+        try await mount.fileSystem.modify(content, through: nil) { staged throws(Errno) in
             mount.fileSystem.giveUp(content, staged, "a test")
             try staged.write(one.bytes, at: 1)
             return true
@@ -50,5 +61,98 @@ struct TakenAwayTests {
         #expect(met == .stale)
         #expect(await mount.fileSystem.drain(tellsOfKept: false).isEmpty)
         #expect(mount.remote.bytes(of: "f") == expected)
+    }
+
+    @Test(
+        "Nothing is written any more through a handle from before what its program wrote was put there",
+        arguments: [true, false]
+    )
+    func handleFromBefore(inSameMoment: Bool) async throws {
+        let (mount, handle) = try await Self.mount()
+        let (content, staged) = (handle.content, try #require(handle.content.staged))
+        let lost = FileSystemError.local(.ioError)
+        if inSameMoment {
+            await #expect(throws: lost) {
+                try await mount.fileSystem.modify(content, through: handle) { staged throws(Errno) in
+                    mount.fileSystem.giveUp(content, staged, "a test", error: lost)
+                    _ = try staged.truncate(to: 0)
+                    return true
+                }
+            }
+        } else {
+            mount.fileSystem.giveUp(content, staged, "a test", error: lost)
+        }
+        await #expect(throws: lost) { try await mount.write(handle, [7], at: 1) }
+        await #expect(throws: lost) { try await Self.cut(mount, handle, to: 0) }
+        await #expect(throws: lost) { try await Self.cut(mount, handle, to: UInt64(Self.old.count)) }
+        await #expect(throws: lost) { try await mount.fileSystem.allocate(handle, 0..<10, by: Mount.process) }
+        await #expect(throws: lost) { try await mount.close(handle) }
+        let next = try await mount.open("f", writes: true)
+        try await mount.write(next, [7], at: 1)
+        try await mount.close(next)
+        #expect(await mount.fileSystem.drain(tellsOfKept: false).isEmpty)
+        var expected = Self.old
+        expected[1] = 7
+        #expect(mount.remote.bytes(of: "f") == expected)
+        // Nor is what was put there cut.
+        let records = try await mount.fileSystem.staging.journal.records()
+        let record = try #require(records.first { $0.state == .kept })
+        let kept = mount.recovered.map { mount.directory.bytes(of: "cache/f-1/recovered/" + $0) }
+        #expect(kept.map { $0?.count } == [Self.old.count] && kept.map { $0?.first } == [255])
+        #expect(record.content.size == UInt64(Self.old.count))
+    }
+
+    @Test(
+        "A file that the local disk had no room for is written anew once it is emptied",
+        arguments: [true, false]
+    )
+    func emptiedAfterFailure(wasPromised: Bool) async throws {
+        let isFull = Atomic(false)
+        let mount = try Mount(
+            writes: .waiting,
+            syncFile: { _ in
+                errno = ENOSPC
+                return isFull.load(ordering: .relaxed) ? -1 : 0
+            }
+        )
+        let handle = try await mount.create("f")
+        try await mount.write(handle, pattern(100))
+        if wasPromised { try await mount.fileSystem.fsync(handle) }
+        try await mount.write(handle, pattern(200))
+        isFull.store(true, ordering: .relaxed)
+        await #expect(throws: FileSystemError.local(.noSpace)) { try await mount.fileSystem.fsync(handle) }
+        isFull.store(false, ordering: .relaxed)
+        try await Self.cut(mount, handle, to: 0)
+        try await mount.write(handle, pattern(50, from: 7))
+        try await mount.close(handle)
+        #expect(await mount.fileSystem.drain(tellsOfKept: false).isEmpty)
+        #expect(mount.remote.bytes(of: "f") == pattern(50, from: 7))
+    }
+
+    @Test("An upload of what the local disk had no room for fails nobody who has written the file anew since")
+    func uploadOfSpoiled() async throws {
+        let isFull = Atomic(false)
+        let mount = try Mount(
+            writes: .waiting,
+            checkFile: { _ in
+                errno = EIO
+                return isFull.load(ordering: .relaxed) ? -1 : 0
+            }
+        )
+        let handle = try await mount.create("f")
+        try await mount.write(handle, pattern(100))
+        let hold = mount.remote.hold(.putPart)
+        let upload = Task { await mount.fileSystem.uploadNow(handle.content, former: nil, isPatient: false) }
+        await hold.reached()
+        isFull.store(true, ordering: .relaxed)
+        #expect(handle.content.staged?.diskFailure() == .ioError)
+        isFull.store(false, ordering: .relaxed)
+        try await Self.cut(mount, handle, to: 0)
+        try await mount.write(handle, pattern(50, from: 7))
+        hold.release()
+        try await upload.value?.get()
+        try await mount.close(handle)
+        #expect(await mount.fileSystem.drain().isEmpty && mount.recovered.isEmpty)
+        #expect(mount.remote.bytes(of: "f") == pattern(50, from: 7))
     }
 }

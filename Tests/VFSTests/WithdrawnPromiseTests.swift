@@ -31,6 +31,18 @@ struct WithdrawnPromiseTests {
         mount.fileSystem.release(handle)
     }
 
+    @Test("Nothing is changed before what the last process took back is gone for good")
+    func takenBackBefore() async throws {
+        let mount = try Mount(writes: .waiting)
+        try await mount.put("f", pattern(100))
+        #expect(await mount.fileSystem.drain().isEmpty)
+        let journal = mount.fileSystem.staging.journal
+        await journal.written()
+        #expect(journal.mayBringBack)
+        let next = try Mount(writes: .waiting, over: mount.remote.copy(), in: mount.directory.copy())
+        #expect(next.fileSystem.staging.journal.work.withLock { !$0.isUnsynced })
+    }
+
     @Test("Nor is a file on the service before older bytes that were safe here can come back no more")
     func olderPromise() async throws {
         let mount = try Mount(writes: .waiting)

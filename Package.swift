@@ -145,7 +145,8 @@ let package = Package(
         .testTarget(
             name: "FilesystemsServerTests",
             dependencies: [
-                "FilesystemsServer", "WireFormat",
+                "FilesystemsServer", "TestKit", "WireFormat",
+                .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Hummingbird", package: "hummingbird"),
             ],
             swiftSettings: settings

@@ -33,6 +33,10 @@ int csystem_reserve(int descriptor, int keeps_size, int64_t offset, int64_t leng
     return fallocate(descriptor, keeps_size ? FALLOC_FL_KEEP_SIZE : 0, offset, length);
 }
 
+int64_t csystem_seek_hole(int descriptor, int64_t offset) { return lseek(descriptor, offset, SEEK_HOLE); }
+
+int64_t csystem_seek_data(int descriptor, int64_t offset) { return lseek(descriptor, offset, SEEK_DATA); }
+
 int csystem_tell_lost_writes(int descriptor) {
     return sync_file_range(descriptor, (off64_t)1 << 50, 4096, SYNC_FILE_RANGE_WAIT_BEFORE);
 }

@@ -4,6 +4,7 @@ import Synchronization
 /// Runs ``TreeRemover`` behind the answers, one at a time.
 final class BackgroundRemoval: Sendable {
     private let remover: TreeRemover
+    private let catalogue: Catalogue
     private let disk: DiskPool
     private let logger: Logger
     private let state = Mutex(State.idle)
@@ -15,8 +16,9 @@ final class BackgroundRemoval: Sendable {
         case runningAgain
     }
 
-    init(remover: TreeRemover, disk: DiskPool, logger: Logger) {
+    init(remover: TreeRemover, catalogue: Catalogue, disk: DiskPool, logger: Logger) {
         self.remover = remover
+        self.catalogue = catalogue
         self.disk = disk
         self.logger = logger
     }
@@ -31,9 +33,14 @@ final class BackgroundRemoval: Sendable {
         Task { await self.run() }
     }
 
+    private func removeAll() async throws -> [FolderError] {
+        let known = Set(try await self.catalogue.snapshot(.checked).filesystems.keys.map(\.rawValue))
+        return try await self.disk.run { self.remover.removeAll(leaving: known) }
+    }
+
     private func run() async {
         while true {
-            let failures = (try? await self.disk.run { self.remover.removeAll() }) ?? []
+            let failures = (try? await self.removeAll()) ?? []
             for failure in failures {
                 self.logger.warning("cannot remove what was deleted", metadata: ["cause": "\(failure)"])
             }

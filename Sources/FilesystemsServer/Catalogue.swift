@@ -9,7 +9,9 @@ import WireFormat
 /// file beside us: the snapshot is compared with the file when it is older than ``maximumAge``, and at once
 /// when something is not in it.
 final class Catalogue: Sendable {
-    private let database: DatabaseQueue
+    let database: DatabaseQueue
+    /// A second connection: whoever asks who may do what does not wait for a change that waits for the disk.
+    private let reader: DatabaseQueue
     private let state: Mutex<State>
 
     private struct State {
@@ -27,20 +29,29 @@ final class Catalogue: Sendable {
     /// - Throws: `DatabaseError` if it is no database or cannot be written.
     init(path: String) throws {
         var configuration = Configuration()
-        configuration.journalMode = .wal
         // A `user` command holds the lock for milliseconds.
         configuration.busyMode = .timeout(10)
         configuration.foreignKeysEnabled = true
         configuration.prepareDatabase { database in
-            // A user or a filesystem that was reported as made stays, also after a power failure.
+            // A user or a filesystem that was reported as made stays, also after a power failure. GRDB's own switch to this
+            // mode comes later, and has SQLite sync less.
+            try database.execute(sql: "PRAGMA journal_mode = WAL")
             try database.execute(sql: "PRAGMA synchronous = FULL")
         }
         self.database = try DatabaseQueue(path: path, configuration: configuration)
+        try self.database.write { database in try database.execute(sql: Self.schema) }
+        var reading = Configuration()
+        reading.readonly = true
+        reading.busyMode = .timeout(10)
+        self.reader = try DatabaseQueue(path: path, configuration: reading)
         self.state = Mutex(State(checked: .now))
-        try self.database.write { database in
-            try database.execute(sql: Self.schema)
-            try self.load(database)
-        }
+        try self.reader.read { database in try self.load(database) }
+    }
+
+    deinit {
+        // In this order: the last one folds the log into the file, so that whoever copies or replaces that has all of it.
+        try? self.reader.close()
+        try? self.database.close()
     }
 
     // WITHOUT ROWID would save nothing here: the tables are small and read whole.
@@ -81,7 +92,7 @@ final class Catalogue: Sendable {
             }
             if let known { return known }
         }
-        return try await self.database.read { database in
+        return try await self.reader.read { database in
             let version = try Int.fetchOne(database, sql: "PRAGMA data_version") ?? 0
             // The queue runs one at a time, so no older snapshot can be put over a newer one.
             if self.state.withLock({ $0.snapshot.version != version }) { try self.load(database) }
@@ -116,16 +127,14 @@ final class Catalogue: Sendable {
     private func change<Result: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Result
     ) async throws -> Result {
-        try await self.database.write { database in
-            let result = try body(database)
-            // Inside the transaction. Should its commit fail, the next check must not trust what was read here.
-            database.afterNextTransaction(
-                onCommit: { _ in },
-                onRollback: { _ in self.state.withLock { $0.snapshot.version = -1 } }
-            )
-            try self.load(database)
-            return result
+        let result = try await self.database.write(body)
+        // It is done, also where it cannot be read now; who reads next compares.
+        do {
+            _ = try await self.snapshot(.checked)
+        } catch {
+            self.state.withLock { $0.checked = .now - Self.maximumAge }
         }
+        return result
     }
 
     /// Adds a user.

@@ -98,6 +98,29 @@ final class Descriptor: Sendable {
         return count
     }
 
+    /// Which parts of some ranges nothing was ever written to, or are beyond the end; lseek(2), SEEK_HOLE.
+    ///
+    /// - Parameter ranges: Offsets in bytes, ends exclusive.
+    /// - Returns: The same; none where the file system cannot tell.
+    /// - Throws: What fstat(2) says.
+    func holes(in ranges: [Range<UInt64>]) throws(FolderError) -> [Range<UInt64>] {
+        let end = UInt64(try self.status().st_size)
+        var holes: [Range<UInt64>] = []
+        for range in ranges {
+            var start = range.lowerBound
+            while start < min(range.upperBound, end) {
+                let hole = csystem_seek_hole(self.number, Int64(start))
+                guard hole >= 0, hole < min(range.upperBound, end) else { break }
+                let data = csystem_seek_data(self.number, hole)
+                let next = data < 0 ? end : UInt64(data)
+                holes.append(UInt64(hole)..<min(next, range.upperBound))
+                start = next
+            }
+            if range.upperBound > end { holes.append(max(range.lowerBound, end)..<range.upperBound) }
+        }
+        return holes
+    }
+
     /// Writes all the bytes at an offset.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(FolderError) {
         var count = 0

@@ -12,7 +12,8 @@ struct DiskPool: Sendable {
         self.pool.start()
     }
 
-    /// For calls that take no longer than bytes or names need: enough that small reads pass large ones.
+    /// For calls that take no longer than bytes or names need: enough that small reads pass large ones. Those that write
+    /// have one of their own, as a disk that cannot keep up makes them wait.
     static func forBytes() -> DiskPool { DiskPool(threadCount: 16) }
 
     /// For calls that wait until something is on the disk, which of a large file may take minutes: however many there are,

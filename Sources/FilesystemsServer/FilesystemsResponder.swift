@@ -96,7 +96,8 @@ struct FilesystemsResponder: HTTPResponder {
                 body: ResponseBody(byteBuffer: body)
             )
         case .text(let status, let line):
-            let body = ByteBuffer(string: line + "\n")
+            // An answer to HEAD has no body, whatever its head says (RFC 9110, 9.3.2): the next one would begin there.
+            let body = ByteBuffer(string: request.method == .head ? "" : line + "\n")
             self.accessLog.record(request, status: status, byteCount: body.readableBytes)
             return Response(
                 status: status,

@@ -79,7 +79,7 @@ extension Routes {
         if let length = request.headers[.contentLength], UInt64(length) != UInt64(range.count) {
             throw UploadError.lengthMismatch(expected: UInt64(range.count))
         }
-        try await PartWriter(store: self.uploads, upload: upload, range: range, disk: self.disk)
+        try await PartWriter(store: self.uploads, upload: upload, range: range, disk: self.writing)
             .write(request.body)
         return .empty
     }

@@ -41,9 +41,10 @@ extension Routes {
         try await self.requireOwner(of: id, user)
         // Out of sight first: after a crash between the two the next start finishes it (`Recovery`).
         try await self.synchronizing.run { try self.folders.takeAway(id) }
+        // Also where the disk is too full for the rest: it frees room, and who asks again then is done.
+        defer { self.removal.start() }
         await self.uploads.forget(id)
         try await self.catalogue.removeFilesystem(id)
-        self.removal.start()
         return .empty
     }
 

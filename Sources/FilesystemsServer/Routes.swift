@@ -10,8 +10,10 @@ struct Routes: Sendable {
     let folders: FolderStore
     let uploads: UploadStore
     let removal: BackgroundRemoval
-    /// For all calls but those of ``synchronizing``.
+    /// For all other calls.
     let disk: DiskPool
+    /// For bytes of parts.
+    let writing: DiskPool
     /// For calls that end when what they did is on the disk.
     let synchronizing: DiskPool
     let answerMemory = AnswerMemory()

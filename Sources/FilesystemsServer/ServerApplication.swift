@@ -50,7 +50,12 @@ struct ServerApplication: Sendable {
         try await Recovery(catalogue: catalogue, folders: folders).run()
         let owners = try await catalogue.snapshot().filesystems.mapValues(\.owner)
         try await disk.run { try uploads.recover(owners: owners, logger: log) }
-        let removal = BackgroundRemoval(remover: try TreeRemover(directory), disk: disk, logger: logger)
+        let removal = BackgroundRemoval(
+            remover: try TreeRemover(directory),
+            catalogue: catalogue,
+            disk: disk,
+            logger: logger
+        )
         removal.start()
         let accessLog: AccessLog
         do {
@@ -64,6 +69,7 @@ struct ServerApplication: Sendable {
             uploads: uploads,
             removal: removal,
             disk: disk,
+            writing: .forBytes(),
             synchronizing: .forSynchronizing(),
             logger: logger
         )

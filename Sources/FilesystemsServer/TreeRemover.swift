@@ -14,22 +14,26 @@ struct TreeRemover: Sendable {
     /// Directories inside are moved up first, so that the deepest tree needs neither a deep stack nor a
     /// descriptor for each level.
     ///
+    /// - Parameter known: Names of folders that are emptied only: the catalogue still has those filesystems, as their
+    ///   deletion was cut off, and the next start tells by the folder that they are to go.
     /// - Returns: What could not be deleted, for the log.
-    func removeAll() -> [FolderError] {
+    func removeAll(leaving known: Set<String>) -> [FolderError] {
         var failures: [FolderError] = []
-        var failed: Set<[UInt8]> = []
+        var left: Set<[UInt8]> = []
         while true {
             do throws(FolderError) {
-                let waiting = try self.removed.entries().filter { !failed.contains($0.name) }
+                let waiting = try self.removed.entries().filter { !left.contains($0.name) }
                 if waiting.isEmpty { return failures }
                 for entry in waiting {
                     do throws(FolderError) {
-                        try self.remove(entry.name, isDirectory: entry.kind == UInt8(DT_DIR))
+                        let isLeft = known.contains(String(decoding: entry.name, as: UTF8.self))
+                        if isLeft { left.insert(entry.name) }
+                        try self.remove(entry.name, isDirectory: entry.kind == UInt8(DT_DIR), isLeft: isLeft)
                     } catch .missing {
                         // Another process, a `user remove` beside the server, was there first.
                     } catch {
                         failures.append(error)
-                        failed.insert(entry.name)
+                        left.insert(entry.name)
                     }
                 }
             } catch {
@@ -38,7 +42,7 @@ struct TreeRemover: Sendable {
         }
     }
 
-    private func remove(_ name: [UInt8], isDirectory: Bool) throws(FolderError) {
+    private func remove(_ name: [UInt8], isDirectory: Bool, isLeft: Bool) throws(FolderError) {
         let text = Self.cString(name)
         if isDirectory {
             let directory = try Descriptor.open(
@@ -57,6 +61,7 @@ struct TreeRemover: Sendable {
                 }
             }
         }
+        if isLeft { return }
         guard unlinkat(self.removed.number, text, isDirectory ? AT_REMOVEDIR : 0) == 0 || errno == ENOENT
         else {
             throw FolderError(call: "unlinkat", errno: errno)

@@ -99,7 +99,11 @@ final class UploadStore: Sendable {
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
         let count = try bytes.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }
         let text = String(decoding: bytes[..<count], as: UTF8.self)
-        guard let journal = UploadJournal(text, bootID: self.bootID) else { return nil }
+        guard var journal = UploadJournal(text, bootID: self.bootID) else { return nil }
+        let noted = journal.received
+        for lost in try Descriptor.open(name, below: staging, flags: O_RDONLY).holes(in: noted.ranges) {
+            journal.received.remove(lost)
+        }
         // Left alone where it can be: its time of change is the upload's last use.
         let header = journal.header(bootID: self.bootID)
         let lastUse = ContinuousClock.now - .seconds(max(0, time(nil) - status.st_mtim.tv_sec))
@@ -110,9 +114,10 @@ final class UploadStore: Sendable {
             journal: journal,
             lastUse: lastUse
         )
-        if text.hasPrefix(header), text.hasSuffix("\n") { return upload }
+        if text.hasPrefix(header), text.hasSuffix("\n"), journal.received == noted { return upload }
         // A journal of an earlier boot becomes one of this boot, with nothing received; in one of this boot a
-        // line that a crash cut off goes. Beside it first: on a full disk it stays as it was.
+        // line that a crash cut off goes, and bytes that the disk has lost since, as one that failed and was mounted
+        // again may. Beside it first: on a full disk it stays as it was.
         let changes = journal.received.ranges.map { UploadJournal.Change.received($0).line }
         let fresh = path + ".new"
         try Descriptor.open(fresh, below: staging, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600)
@@ -200,8 +205,12 @@ final class UploadStore: Sendable {
         on disk: DiskPool
     ) async throws {
         let place = CompletedUploads.Place(filesystem: filesystem, path: path)
-        if self.state.withLock({ $0.completed[id] }) == place { return }
-        let upload = try self.upload(id, of: path, in: filesystem)
+        // In one step: it is completed from one moment to the next.
+        let (upload, completed) = self.state.withLock { ($0.uploads[id], $0.completed[id]) }
+        if completed == place { return }
+        guard let upload, upload.filesystem == filesystem, upload.path == path else {
+            throw UploadError.unknown
+        }
         try await upload.complete {
             try await disk.run {
                 try self.synchronize(upload)

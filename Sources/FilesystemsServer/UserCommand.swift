@@ -116,12 +116,19 @@ struct UserCommand: AsyncParsableCommand {
                 )
             }
             let folders = try FolderStore(directory)
-            for filesystem in owned {
-                try folders.takeAway(filesystem.id)
-                try await catalogue.removeFilesystem(filesystem.id)
+            let remover = try TreeRemover(directory)
+            do {
+                for filesystem in owned {
+                    try folders.takeAway(filesystem.id)
+                    try await catalogue.removeFilesystem(filesystem.id)
+                }
+            } catch {
+                // The disk may be too full for this: it frees room, and who tries again then succeeds.
+                _ = remover.removeAll(leaving: Set(owned.map(\.id.rawValue)))
+                throw error
             }
             try await UserCommand.reporting { try await catalogue.removeUser(id: user.id) }
-            if !owned.isEmpty { _ = try TreeRemover(directory).removeAll() }
+            if !owned.isEmpty { _ = remover.removeAll(leaving: []) }
         }
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import uuid
 
 import pytest
@@ -128,6 +129,15 @@ def test_unknown_calls_are_404_and_wrong_methods_405(server, calls):
     assert requests.get(server.url + "x/filesystems", headers=server.headers).status_code == 404
     for method, path in (("PUT", "/list"), ("GET", "/share"), ("GET", "/mkdir/x"), ("PATCH", "/files/x"), ("POST", "")):
         assert calls.call(method, path).status_code == 405
+
+
+def test_an_answer_to_head_ends_with_its_headers(server, calls):
+    head = [f"HEAD /v1/filesystems/{calls.filesystem}/files/x HTTP/1.1", "Host: x", f"Authorization: {server.api_key}"]
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall("\r\n".join([*head, "Connection: close", "", ""]).encode())
+        with connection.makefile("rb") as answer:
+            text = answer.read()
+    assert text.startswith(b"HTTP/1.1 405 ") and text.index(b"\r\n\r\n") == len(text) - 4
 
 
 # Directories.

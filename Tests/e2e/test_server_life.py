@@ -268,3 +268,48 @@ def test_an_internal_error_has_a_number_that_is_in_the_log():
         assert answer.text == f"internal error {number}\n"
         assert number in server.stderr()
         assert calls.list().status_code == 200
+
+
+def test_nobody_waits_for_who_changes_the_catalogue():
+    with Server() as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with sqlite3.connect(os.path.join(server.data_dir, "catalogue.sqlite")) as database:
+            database.execute("BEGIN IMMEDIATE")
+            change = pool.submit(requests.post, server.url + "/filesystems", json={"filesystem_name": "a"},
+                                 headers=server.headers)
+            filesystems = os.path.join(server.data_dir, "filesystems")
+            poll(lambda: os.listdir(filesystems), what="the folder, which is made before")
+            # Of whom it does not know the server asks the catalogue itself. Some of them after the change waits.
+            for _ in range(200):
+                answer = requests.get(server.url + "/filesystems", headers={"Authorization": "tetherfs_" + "x" * 43})
+                assert answer.status_code == 401 and not change.done()
+            database.execute("ROLLBACK")
+        assert change.result().status_code == 200
+
+
+@pytest.mark.parametrize("asks_again", [True, False])
+def test_a_filesystem_whose_removal_fails_half_way_frees_its_room_and_goes_later(asks_again):
+    with Server() as server:
+        calls = Calls(server, server.create_filesystem("a"))
+        calls.write("f", pattern(1000))
+        with sqlite3.connect(os.path.join(server.data_dir, "catalogue.sqlite")) as database:
+            database.execute("BEGIN IMMEDIATE")
+            assert calls.call("DELETE", "").status_code == 500
+            database.execute("ROLLBACK")
+        removed = os.path.join(server.data_dir, "removed")
+        poll(lambda: not any(files for _, _, files in os.walk(removed)), what="the end of its files")
+        if asks_again:
+            assert calls.call("DELETE", "").status_code == 200
+        else:
+            server.restart()
+        assert requests.get(server.url + "/filesystems", headers=server.headers).json() == []
+        poll(lambda: os.listdir(removed) == [], what="the end of its folder")
+
+
+def test_the_catalogue_is_one_file_once_nobody_uses_it():
+    with Server() as server:
+        server.add_user("joe")
+        server.create_filesystem("a")
+        server.stop()
+        assert [name for name in os.listdir(server.data_dir) if name.startswith("catalogue")] == ["catalogue.sqlite"]
+        server.add_user("jim")
+        assert [name for name in os.listdir(server.data_dir) if name.startswith("catalogue")] == ["catalogue.sqlite"]

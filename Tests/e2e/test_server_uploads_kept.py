@@ -1,6 +1,7 @@
 """Uploads of a server that is killed, begun anew or left alone, and how little memory they take."""
 
 import concurrent.futures
+import os
 import socket
 import time
 import uuid
@@ -8,6 +9,7 @@ import uuid
 import pytest
 import requests
 
+from mountkit import check
 from servercalls import Calls, header, pattern, staging
 from serverkit import Server, poll
 
@@ -58,6 +60,34 @@ def test_after_the_machine_went_down_no_byte_counts(server, calls):
     assert calls.put("f", upload, 0, 10, b"0123456789").status_code == 200
     server.restart()
     assert calls.finish("f", upload).status_code == 200
+
+
+def test_bytes_that_the_disk_has_lost_since_do_not_count(server, calls):
+    """As one that failed, and was mounted again, may have done in the same start of the machine."""
+    data = pattern(1_000_000)
+    uploads = [calls.started(name, len(data)) for name in "fg"]
+    for name, upload in zip("fg", uploads):
+        assert calls.put(name, upload, 0, len(data), data).status_code == 200
+    server.stop()
+    folder = server.tree(calls.filesystem).parent / "staging"
+    os.truncate(folder / uploads[0], 0)
+    check(["fallocate", "--punch-hole", "--offset", "65536", "--length", "131072", folder / uploads[1]])
+    server.start()
+    # Nor do they if somebody sends some of them and breaks off.
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.sendall(header(server, calls, uploads[0], 0, 1_000_000, "Content-Length: 1000000") + b"x" * 900_000)
+    poll(lambda: os.path.getsize(folder / uploads[0]) > 500_000, what="the bytes")
+    server.kill()
+    connection.close()
+    server.start()
+    assert calls.finish("f", uploads[0]).text == "bytes 0-1000000 have not arrived\n"
+    assert calls.finish("g", uploads[1]).text == "bytes 65536-196608 have not arrived\n"
+    assert calls.put("f", uploads[0], 0, len(data), data).status_code == 200
+    assert calls.put("g", uploads[1], 65536, 196608, data[65536:196608]).status_code == 200
+    server.restart()
+    for name, upload in zip("fg", uploads):
+        assert calls.finish(name, upload).status_code == 200
+        assert calls.content(name) == data
 
 
 @pytest.mark.parametrize("journal", [b"", b"tetherfs-upload 1", b"garbage\n", b"\xff\xff\n", b"tetherfs-upload 2 x 1 /f\n"])

@@ -31,6 +31,10 @@ int csystem_reserve(int descriptor, int keeps_size, int64_t offset, int64_t leng
 /// -1 with errno set.
 int csystem_tell_lost_writes(int descriptor);
 
+/// lseek(2) with SEEK_HOLE and SEEK_DATA, behind _GNU_SOURCE. Return an offset, or -1 with errno set.
+int64_t csystem_seek_hole(int descriptor, int64_t offset);
+int64_t csystem_seek_data(int descriptor, int64_t offset);
+
 /// f_type of statfs(2), which the Glibc module does not have. Returns 0, or -1 with errno set.
 int csystem_filesystem_type(const char *_Nonnull path, uint64_t *_Nonnull type);
 

@@ -240,6 +240,7 @@ public final class RemoteClient: Sendable {
                     stallLimit: call.stallLimit ?? self.retry.requestTimeout,
                     sharesConnection: call.sharesConnection,
                     isFirstOfMany: call.isFirstOfMany,
+                    maximumAnswerByteCount: call.maximumAnswerByteCount,
                     handle: handle
                 ),
                 into: sink
@@ -318,6 +319,8 @@ struct RemoteCall: Sendable {
     var sharesConnection = true
     /// See ``HTTPRequest/isFirstOfMany``.
     var isFirstOfMany = false
+    /// See ``HTTPRequest/maximumAnswerByteCount``: 10,000 filesystems take about as much.
+    var maximumAnswerByteCount = 1 << 20
 
     /// The same, being the first of many or not.
     func first(ofMany isFirstOfMany: Bool) -> RemoteCall {

@@ -10,6 +10,8 @@ extension RemoteClientFilesystem {
         var call = RemoteCall(name: "list", method: .get, url: self.url("list", directory))
         // How long it is nobody knows: 30 MB at 100 KB/s have the time. One that stands still is ended as any call.
         call.deadline = self.client.retry.requestTimeout * 10
+        // A million names take some tens of MiB.
+        call.maximumAnswerByteCount = 256 << 20
         return try await self.client.repeating(call, urgency: urgency) { response throws(RemoteError) in
             try RemoteListing(json: response.body)
         }

@@ -175,6 +175,11 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
             }
             // Another length would end up as another file than the caller has.
             guard body.count == UInt64(range.count) else { throw .remote(.unreadableBody) }
+            let waits = body.waitsForRequests
+            if waits {
+                do { try await self.lanes.waitingBodies.acquire() } catch { throw .remote(.cancelled) }
+            }
+            defer { if waits { self.lanes.waitingBodies.release() } }
             do throws(RemoteError) {
                 try await self.remote.putPart(self.file, upload, at: range.lowerBound, body: body)
             } catch {

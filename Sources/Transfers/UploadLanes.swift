@@ -1,3 +1,4 @@
+import Primitives
 import RemoteAPI
 import Synchronization
 
@@ -39,6 +40,8 @@ public final class UploadLanes: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Parts on their way whose bodies wait for other requests: far fewer than there are connections.
+    let waitingBodies = AsyncSemaphore(16)
     /// How many there are at most.
     let maximumCount: Int
     /// Every part's size where it is not planned, in bytes; such parts take lanes.

@@ -38,7 +38,7 @@ final class CurlTransfer: @unchecked Sendable {
     private var hasMoved = false
     /// When the loop last saw that they had.
     private var lastMoved: ContinuousClock.Instant?
-    /// When its time is over, for those whose body is read while it is sent: curl would count the pauses too.
+    /// When its time is over.
     private var end: ContinuousClock.Instant
     /// Since when it waits for its own body.
     private var pauseStart: ContinuousClock.Instant?
@@ -53,14 +53,12 @@ final class CurlTransfer: @unchecked Sendable {
     private var bytesSent: UInt64 = 0
     private let traffic: TrafficCounters
     private let sink: (any BodySink)?
-    private let maximumAnswerByteCount: Int
     private let continuation: Continuation
 
     init(
         id: UInt64,
         request: HTTPRequest,
         sink: (any BodySink)?,
-        maximumAnswerByteCount: Int,
         traffic: TrafficCounters,
         cancellation: CancellationFlag,
         resumption: @escaping @Sendable () -> Void,
@@ -69,7 +67,6 @@ final class CurlTransfer: @unchecked Sendable {
         self.id = id
         self.request = request
         self.sink = sink
-        self.maximumAnswerByteCount = maximumAnswerByteCount
         self.traffic = traffic
         self.cancellation = cancellation
         self.resumption = resumption
@@ -111,12 +108,9 @@ final class CurlTransfer: @unchecked Sendable {
         return now - lastMoved >= self.request.stallLimit
     }
 
-    /// Whether its time is over, less what it waited for its own body. Of those whose body is not read while it is sent,
-    /// curl knows.
-    func isOverdue(_ now: ContinuousClock.Instant) -> Bool {
-        guard case .reader = self.request.body, self.pauseStart == nil else { return false }
-        return now >= self.end
-    }
+    /// Whether its time is over, less what it waited for its own body. curl would count that too, and does not count at
+    /// all, before its version 8.8, while a request waits for a connection.
+    func isOverdue(_ now: ContinuousClock.Instant) -> Bool { self.pauseStart == nil && now >= self.end }
 
     /// Ends a pause, where there is one.
     func endPause(_ now: ContinuousClock.Instant) {
@@ -174,7 +168,8 @@ final class CurlTransfer: @unchecked Sendable {
             return false
         }
         let limit =
-            self.status == 200 ? self.maximumAnswerByteCount : HTTPResponse.maximumCollectedByteCount
+            self.status == 200
+            ? self.request.maximumAnswerByteCount : HTTPResponse.maximumCollectedByteCount
         if self.body.isEmpty, let length = self.headers["content-length"].flatMap({ Int($0) }) {
             self.body.reserveCapacity(min(max(0, length), limit, 16 << 20))
         }

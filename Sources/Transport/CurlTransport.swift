@@ -112,7 +112,6 @@ public final class CurlTransport: HTTPTransport {
                         id: id,
                         request: request,
                         sink: sink,
-                        maximumAnswerByteCount: loop.options.maximumAnswerByteCount,
                         traffic: loop.traffic,
                         cancellation: cancellation,
                         resumption: { loop.resume(id) },

@@ -45,6 +45,8 @@ public struct HTTPRequest: Sendable {
     public var isFirstOfMany: Bool
     /// Whether the response is to tell of the server's certificate; only one that came over a new connection can.
     public var asksForCertificate: Bool
+    /// The largest body of a 200 that is collected in memory for want of a sink, in bytes.
+    public var maximumAnswerByteCount: Int
     /// What its sender sees of it, and ends it by.
     public var handle: TransferHandle?
 
@@ -59,6 +61,7 @@ public struct HTTPRequest: Sendable {
         sharesConnection: Bool = false,
         isFirstOfMany: Bool = false,
         asksForCertificate: Bool = false,
+        maximumAnswerByteCount: Int = 1 << 20,
         handle: TransferHandle? = nil
     ) {
         self.method = method
@@ -70,6 +73,7 @@ public struct HTTPRequest: Sendable {
         self.sharesConnection = sharesConnection
         self.isFirstOfMany = isFirstOfMany
         self.asksForCertificate = asksForCertificate
+        self.maximumAnswerByteCount = maximumAnswerByteCount
         self.handle = handle
     }
 }
@@ -152,6 +156,10 @@ public protocol BodyReader: Sendable {
     /// The body's length in bytes; exactly so many are sent.
     var count: UInt64 { get }
 
+    /// Whether ``isReady(at:_:)`` may say no until the answers of other requests are here: if too many waited at once, they
+    /// would have all connections, and those requests none.
+    var waitsForRequests: Bool { get }
+
     /// Asked before each ``read(at:into:)``. While the answer is no, the request waits, which counts neither for its
     /// deadline nor as standing still.
     ///
@@ -169,6 +177,9 @@ public protocol BodyReader: Sendable {
 }
 
 extension BodyReader {
+    /// What is here already waits for nothing.
+    public var waitsForRequests: Bool { false }
+
     /// What is here already is always ready.
     public func isReady(at offset: UInt64, _ resume: @escaping @Sendable () -> Void) -> Bool { true }
 }

@@ -39,9 +39,6 @@ public struct TransportOptions: Sendable {
     public var tls: TLS
     /// What we call ourselves: `tetherfs/<version>`.
     public var userAgent: String
-    /// The largest body of a 200 that is collected in memory for want of a sink, in bytes: a listing of a million
-    /// names takes some tens of MiB.
-    public var maximumAnswerByteCount: Int
 
     /// The defaults, or other values.
     public init(
@@ -49,14 +46,12 @@ public struct TransportOptions: Sendable {
         spareConnections: Int = 0,
         connectTimeout: Duration = .seconds(10),
         tls: TLS = TLS(),
-        userAgent: String = "tetherfs/0.1",
-        maximumAnswerByteCount: Int = 256 << 20
+        userAgent: String = "tetherfs/0.1"
     ) {
         self.maximumConnections = max(1, maximumConnections)
         self.spareConnections = max(0, spareConnections)
         self.connectTimeout = connectTimeout
         self.tls = tls
         self.userAgent = userAgent
-        self.maximumAnswerByteCount = maximumAnswerByteCount
     }
 }

@@ -21,6 +21,7 @@ final class MixedBodyReader: BodyReader {
     }
 
     let count: UInt64
+    let waitsForRequests = true
     private let range: Range<UInt64>
     private let staged: StagedFile?
     private let base: BlockSource

@@ -107,14 +107,15 @@ struct CurlTransportTests {
 
     @Test("A 200 larger than the bound is not collected without end")
     func endlessAnswer() async throws {
-        let transport = try CurlTransport(TransportOptions(maximumAnswerByteCount: 1000))
         let server = try LoopbackServer { connection in
             _ = connection.readHead()
             connection.answer([UInt8](repeating: 65, count: 1001))
             connection.waitForClose()
         }
         await #expect(throws: TransportError.refusedBySink) {
-            try await transport.send(.get(server.url), into: nil)
+            var request = HTTPRequest.get(server.url)
+            request.maximumAnswerByteCount = 1000
+            return try await self.transport.send(request, into: nil)
         }
     }
 

@@ -127,6 +127,26 @@ struct PausedBodyTests {
         await #expect(throws: TransportError.timedOut) { try await sending.value }
     }
 
+    @Test("A request that gets no connection within its deadline has timed out")
+    func noConnection() async throws {
+        let server = try LoopbackServer { connection in
+            _ = connection.readHead()
+            _ = connection.readBody(1 << 20)
+            connection.answer()
+        }
+        let transport = try CurlTransport(TransportOptions(maximumConnections: 1))
+        let request = self.put(server)
+        let sending = Task { try await transport.send(request, into: nil) }
+        await self.body.pauses.reached(1)
+        let limit = Duration.milliseconds(500)
+        let other = HTTPRequest(method: .get, url: server.url, deadline: limit, stallLimit: limit)
+        await #expect(throws: TransportError.notConnected("Timeout was reached")) {
+            try await transport.send(other, into: nil)
+        }
+        self.body.set(ready: 1 << 20)
+        #expect(try await sending.value.status == 200)
+    }
+
     @Test("A body that turns out not to be had while it is waited for fails the request")
     func broken() async throws {
         let server = try LoopbackServer { connection in

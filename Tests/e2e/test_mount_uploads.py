@@ -39,6 +39,19 @@ copy(1 << 60)
 os.close(target)
 """
 
+# Appends a line to so many files, all of which it closes at once.
+APPEND = """
+import threading
+count = int(sys.argv[2])
+files = [os.open("%s/log.%d" % (sys.argv[1], index), os.O_WRONLY | os.O_APPEND) for index in range(count)]
+for file in files:
+    os.write(file, b"end\\n")
+threads = [threading.Thread(target=os.close, args=(file,)) for file in files]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
 
 # A remote shell, for rsync: it runs the command here, and passes on so many bytes before it waits for a line.
 RELAY = """
@@ -270,3 +283,15 @@ def test_an_upload_that_an_outage_cut_off_goes_on_at_the_next_close(deployed, re
     assert content.read("f") == source.read_bytes()
     # Not begun again: all that is posted is the completion.
     assert seen.calls["post"] == 1 and 3 <= seen.calls["put"] <= 5
+
+
+def test_many_files_of_which_only_the_end_is_here_are_closed_at_once(server, filesystem, content):
+    """Each upload waits for the bytes that the service has: if it keeps its connection meanwhile, none is left for them."""
+    count = 150
+    for index in range(count):
+        content.write(f"log.{index}", pattern(5000, index))
+    with Mount(server, filesystem) as mount:
+        assert len(os.listdir(mount.path)) == count
+        python(APPEND, mount.path, str(count), timeout=120)
+    for index in range(count):
+        assert content.read(f"log.{index}") == pattern(5000, index) + b"end\n"

@@ -100,7 +100,7 @@ struct MemoryTier {
     mutating func insert(_ key: BlockKey, _ buffer: ByteBuffer, aheadOf owner: UInt64?) {
         guard self.slots[key] == nil else { return }
         self.insertionCount += 1
-        self.byteCount += buffer.count
+        self.byteCount += buffer.footprint
         self.enqueue(key, buffer, owner == nil ? .once : .ahead, owner: owner ?? 0, isHeld: false)
         self.shrink(sparing: key)
     }
@@ -161,7 +161,7 @@ struct MemoryTier {
             self.queues[kind.rawValue].entries.append(entry)
         }
         self.queues[kind.rawValue].count += 1
-        self.queues[kind.rawValue].byteCount += buffer.count
+        self.queues[kind.rawValue].byteCount += buffer.footprint
         self.dropStaleEntries(kind)
     }
 
@@ -179,7 +179,7 @@ struct MemoryTier {
     /// Takes a slot out of its class's figures; its queue's entry goes stale.
     private mutating func leave(_ slot: Slot) {
         self.queues[slot.kind.rawValue].count -= 1
-        self.queues[slot.kind.rawValue].byteCount -= slot.buffer.count
+        self.queues[slot.kind.rawValue].byteCount -= slot.buffer.footprint
     }
 
     private mutating func evictOne(sparing newest: BlockKey?) -> Bool {
@@ -188,7 +188,7 @@ struct MemoryTier {
             guard let (key, slot) = self.oldest(kind), key != newest else { continue }
             self.leave(slot)
             self.slots[key] = nil
-            self.byteCount -= slot.buffer.count
+            self.byteCount -= slot.buffer.footprint
             return true
         }
         return false

@@ -29,15 +29,28 @@ enum BufferPool {
 
     private static let free = Mutex(Free())
 
-    /// What was taken out and not given back, in bytes.
+    /// What is noted of a buffer where it is kept, in bytes, about: as much as a small one has of its own.
+    private static let noteByteCount = 320
+
+    /// What a buffer of so many bytes takes, in bytes, with what is noted of it.
+    static func footprint(of byteCount: Int) -> Int {
+        if byteCount == self.pooledByteCount { return byteCount }
+        let granule = self.alignment(of: byteCount)
+        return (max(byteCount, 1) + granule - 1) / granule * granule + self.noteByteCount
+    }
+
+    /// What is as long as a page begins with one, as O_DIRECT wants it; less shares pages with others.
+    private static func alignment(of byteCount: Int) -> Int { byteCount < 4096 ? 16 : 4096 }
+
+    /// What was taken out and not given back, in bytes, as ``footprint(of:)`` counts.
     static var usedByteCount: Int { self.free.withLock { $0.usedByteCount } }
 
-    /// Uninitialised memory of `byteCount` bytes, on a page's boundary, for ``release(_:)``.
+    /// Uninitialised memory of `byteCount` bytes, on a page's boundary if it is a page or more, for ``release(_:)``.
     static func allocate(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
         guard byteCount == self.pooledByteCount else {
             let count = max(byteCount, 1)
-            self.free.withLock { $0.usedByteCount += count }
-            return .allocate(byteCount: count, alignment: 4096)
+            self.free.withLock { $0.usedByteCount += self.footprint(of: count) }
+            return .allocate(byteCount: count, alignment: self.alignment(of: count))
         }
         let pointer = self.free.withLock { free in
             free.usedByteCount += byteCount
@@ -57,7 +70,7 @@ enum BufferPool {
     static func release(_ memory: UnsafeMutableRawBufferPointer) {
         guard memory.count == self.pooledByteCount, let pointer = memory.baseAddress else {
             memory.deallocate()
-            self.free.withLock { $0.usedByteCount -= memory.count }
+            self.free.withLock { $0.usedByteCount -= self.footprint(of: memory.count) }
             return
         }
         let isKept = self.free.withLock { free in

@@ -19,6 +19,9 @@ public final class ByteBuffer: @unchecked Sendable {
     /// The length in bytes.
     public let count: Int
 
+    /// What it takes of memory, in bytes, about, with what is noted of it: of a small one that is most.
+    public var footprint: Int { BufferPool.footprint(of: self.count) }
+
     /// What all buffers take together, whoever has them, in bytes.
     public static var byteCountInUse: Int { BufferPool.usedByteCount }
 

@@ -20,7 +20,15 @@ extension DiskCache {
             }
         }
         self.measure(disk)
-        while self.state.withLock({ $0.table.count > $0.capacity }) && self.evict(disk) {}
+        self.shrink(disk)
+    }
+
+    /// Makes the budget hold, a few segments at once: whoever changes a file waits for the writer.
+    private func shrink(_ disk: Disk) {
+        for _ in 0..<64 {
+            guard self.state.withLock({ $0.table.count > $0.capacity }), self.evict(disk) else { return }
+        }
+        self.writer.async { self.shrink(disk) }
     }
 
     /// The segment to write to.
@@ -85,9 +93,13 @@ extension DiskCache {
         let group = DispatchGroup()
         self.writer.async(group: group) {
             guard let disk = self.state.withLock({ $0.disk }) else { return }
-            while let free = self.environment.freeByteCount(disk.directory.path), free < wanted,
-                self.evict(disk)
+            // Where the disk has that much, it is a quota that is used up: what goes is counted.
+            let isQuota = self.environment.freeByteCount(disk.directory.path).map { $0 >= wanted } ?? false
+            var freed: UInt64 = 0
+            while let free = self.environment.freeByteCount(disk.directory.path),
+                isQuota ? freed < wanted : free < wanted, self.evict(disk)
             {
+                freed += UInt64(self.segmentByteCount)
                 outcome.hasFreed.store(true, ordering: .relaxed)
             }
         }

@@ -375,6 +375,8 @@ public final class DiskCache: Sendable {
                 metadata: ["cause": "\(error)"]
             )
         }
+        // Nothing leads to its blocks any more: others need the room.
+        self.writer.async { ended.segments.removeAll { _ in false } }
     }
 }
 

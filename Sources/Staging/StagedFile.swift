@@ -345,7 +345,9 @@ public final class StagedFile: Sendable {
         do throws(Errno) {
             return try self.withCountedState(body)
         } catch {
-            guard error == .noSpace, self.store.makeRoom(byteCount) else { throw error }
+            guard error == .noSpace || error == .diskQuotaExceeded, self.store.makeRoom(byteCount) else {
+                throw error
+            }
         }
         return try self.withCountedState(body)
     }

@@ -27,11 +27,15 @@ final class FileContent: Sendable {
         var isUnlinked = false
         /// Why the last upload failed, until one succeeds.
         var lastError: FileSystemError?
-        /// A failure in the background that no close or fsync was told yet.
+        /// Why bytes were given up, which no close or fsync was told yet.
         var untold: FileSystemError?
+        /// Why the service refused an upload in the background, if no close or fsync was told yet, until one succeeds.
+        var refusal: FileSystemError?
         /// How often what was written to it was given up, and why the last time. A handle from before is not written
         /// through any more: its program takes what it wrote for being there.
         var loss: (count: Int, error: FileSystemError) = (0, .stale)
+        /// Whether the kernel may have pages of bytes that were given up, in whose place others are staged.
+        var mayHavePagesOfLost = false
         /// Whether the last close or fsync could not make it durable.
         var isUnsaved = false
         /// Whether the call that makes an upload the file is on its way: it is not stopped then.
@@ -176,11 +180,22 @@ final class FileContent: Sendable {
         }
     }
 
+    /// Whether there is something that no close or fsync was told yet.
+    var hasUntold: Bool { self.state.withLock { $0.untold != nil || $0.refusal != nil } }
+
     /// Takes the failure that no close or fsync was told yet.
     func takeUntold() -> FileSystemError? {
         self.state.withLock { state in
-            defer { state.untold = nil }
-            return state.untold
+            defer { (state.untold, state.refusal) = (nil, nil) }
+            return state.untold ?? state.refusal
+        }
+    }
+
+    /// Whether what is here is what the kernel has pages of; if it is not, who opens the file next has them dropped.
+    func servesItsPages() -> Bool {
+        self.state.withLock { state in
+            defer { state.mayHavePagesOfLost = false }
+            return !state.mayHavePagesOfLost && (state.staged?.isDirty == true || state.isUnlinked)
         }
     }
 
@@ -288,6 +303,9 @@ public final class FileHandle: Sendable {
         let loss = self.content.state.withLock(\.loss)
         if loss.count != self.lossCount { throw loss.error }
     }
+
+    /// Whether what was written to the file since it was opened was given up.
+    var isLost: Bool { self.content.state.withLock(\.loss.count) != self.lossCount }
 
     /// Whether nothing was read through it.
     var isUnread: Bool { !self.wasRead.load(ordering: .relaxed) }

@@ -194,7 +194,7 @@ extension FileSystem {
                 return .skipped
             }
             if error.mayPass { return error.isSilence ? .unanswered : .failedForNow }
-            content.state.withLock { $0.untold = error }
+            content.state.withLock { $0.refusal = error }
             return .refused
         }
     }
@@ -213,19 +213,20 @@ extension FileSystem {
         error: FileSystemError = .stale
     ) {
         // In one step: who meets it without its local file sees that it is not the content's any more.
-        let given: (kept: String, isFormer: Bool)? = content.state.withLock { state in
+        let given: (kept: String, isFormer: Bool, restored: StagedFile?)? = content.state.withLock { state in
             let isFormer = state.former?.staged === staged
             guard staged.isDirty, isFormer || state.staged === staged, !state.isUnlinked else { return nil }
             state.untold = error
-            if isFormer {
-                state.former = nil
-            } else {
-                state.staged = nil
+            if !isFormer {
+                // What was promised before is the file again.
+                (state.staged, state.base) = (state.former?.staged, state.former?.base)
+                (state.mayHavePagesOfLost, state.isUnsaved) = (state.former != nil, false)
                 state.loss = (state.loss.count + 1, error)
             }
-            return (staged.keepForRecovery(reason), isFormer)
+            state.former = nil
+            return (staged.keepForRecovery(reason), isFormer, state.staged)
         }
-        guard let (kept, isFormer) = given else { return }
+        guard let (kept, isFormer, restored) = given else { return }
         let file = UnsentFile(
             place: "what is now in \(kept)",
             byteCount: staged.size,
@@ -233,7 +234,12 @@ extension FileSystem {
         )
         self.incidents.withLock { $0.didKeep(file) }
         if !isFormer {
-            self.namespace.setHeld(content.inode, false)
+            if let restored {
+                self.namespace.didWrite(content.inode, size: restored.size, at: .now())
+                self.enqueue(content)
+            } else {
+                self.namespace.setHeld(content.inode, false)
+            }
             // The kernel has pages of what is given up: who opens the file next must not be shown them.
             self.namespace.forgetVersion(of: content.inode)
             self.letGo(content)

@@ -52,7 +52,9 @@ extension FileSystem {
             let handle = try self.makeHandle(inode, mode, by: process)
         else { return nil }
         // Its version may have ended just now: then the kernel has pages of that.
-        guard let version = self.namespace.knownVersion(of: inode), !isLocal else { return (handle, isLocal) }
+        guard let version = self.namespace.knownVersion(of: inode), !isLocal else {
+            return (handle, isLocal && handle.content.servesItsPages())
+        }
         // The kernel does not ask for the bytes of an empty file.
         if mode.reads, version.size == 0, handle.noteRead() {
             self.ahead.didBeginReading(inode, size: 0, at: 0)

@@ -12,7 +12,7 @@ extension FileSystem {
         let content = handle.content
         let isWriters = handle.isWritable || handle.writers.withLock { !$0.processes.isEmpty }
         guard isWriters else { return false }
-        if content.state.withLock({ $0.untold != nil }) { return true }
+        if content.hasUntold || handle.isLost { return true }
         guard content.isDirty else { return false }
         return !self.isWrittenBack(content) || !content.isSafe
     }
@@ -40,6 +40,7 @@ extension FileSystem {
             && !writers.contains(0)
         if isBystander { return }
         try await self.save(handle.content)
+        try self.checkLoss(handle)
         if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isSafe {
             handle.writers.withLock { $0.removeAll(asOf: changeCount) }
         }
@@ -49,6 +50,12 @@ extension FileSystem {
     /// here, it is on the local disk for good.
     public func fsync(_ handle: FileHandle) async throws(FileSystemError) {
         try await self.save(handle.content)
+        try self.checkLoss(handle)
+    }
+
+    /// Throws why what was written through a handle was given up, if it was, also where somebody else was told.
+    private func checkLoss(_ handle: FileHandle) throws(FileSystemError) {
+        if !self.isUnwritten(handle) { try handle.checkLoss() }
     }
 
     /// Nobody uses a file any more: what no flush covered, such as pages of a mapping, is uploaded from here.
@@ -141,7 +148,7 @@ extension FileSystem {
     ) {
         switch result {
         case .success:
-            content.state.withLock { $0.lastError = nil }
+            content.state.withLock { ($0.lastError, $0.refusal) = (nil, nil) }
             self.retain(content)
         case .failure(.interrupted): break
         case .failure(let error):

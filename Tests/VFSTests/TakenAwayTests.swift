@@ -155,4 +155,69 @@ struct TakenAwayTests {
         #expect(await mount.fileSystem.drain().isEmpty && mount.recovered.isEmpty)
         #expect(mount.remote.bytes(of: "f") == pattern(50, from: 7))
     }
+
+    @Test("What was closed before its file was emptied is the file again if what came after is given up")
+    func formerOfLost() async throws {
+        let isFailing = Atomic(false)
+        let mount = try Mount(
+            writes: .waiting,
+            syncFile: { _ in
+                errno = EIO
+                return isFailing.load(ordering: .relaxed) ? -1 : 0
+            }
+        )
+        try await mount.put("f", Self.old)
+        let reader = try await mount.open("f")
+        isFailing.store(true, ordering: .relaxed)
+        let lost = FileSystemError.local(.ioError)
+        await #expect(throws: lost) { try await mount.put("f", pattern(100)) }
+        // It is tried, and given up.
+        _ = await mount.fileSystem.drain()
+        #expect(await mount.comes { mount.recovered.count == 1 })
+        #expect(try await mount.size("f") == Self.old.count)
+        #expect(try await mount.read(reader) == Self.old)
+        let inode = try await mount.inode("f")
+        let mode = OpenMode(reads: true, writes: false)
+        let (handle, keepsPages) = try await mount.fileSystem.open(inode, mode, by: Mount.process)
+        #expect(!keepsPages)
+        for handle in [reader, handle] { mount.fileSystem.release(handle) }
+        #expect(await mount.fileSystem.drain(tellsOfKept: false).isEmpty && mount.recovered.count == 1)
+        #expect(mount.remote.bytes(of: "f") == Self.old)
+        #expect(try await mount.leftByCrash() == ["f": Self.old])
+    }
+
+    @Test(
+        "Who wrote is told that it was given up, also if somebody else was told before",
+        arguments: [true, false]
+    )
+    func toldToWriter(bySync: Bool) async throws {
+        let (mount, handle) = try await Self.mount()
+        let other = try await mount.open("f", writes: true, by: 7)
+        try await mount.write(handle, [2], at: 1)
+        mount.fileSystem.giveUp(handle.content, try #require(handle.content.staged), "a test")
+        await #expect(throws: FileSystemError.stale) { try await mount.fileSystem.flush(other, by: 7) }
+        let error = await failure { () throws(FileSystemError) in
+            if bySync {
+                try await mount.fileSystem.fsync(handle)
+            } else {
+                try await mount.fileSystem.flush(handle, by: Mount.process)
+            }
+        }
+        #expect(error == .stale)
+        // Who only opened it has lost nothing.
+        try await mount.fileSystem.flush(other, by: 7)
+        for handle in [handle, other] { mount.fileSystem.release(handle) }
+    }
+
+    @Test("A close whose own upload succeeds is not told of an earlier one that was refused")
+    func refusedBefore() async throws {
+        let mount = try Mount()
+        mount.faulty.fail(.completeUpload, with: .forbidden, count: .max)
+        let refused = FileSystemError.remote(.forbidden)
+        await #expect(throws: refused) { try await mount.put("f", pattern(10)) }
+        #expect(await mount.fileSystem.drain().count == 1)
+        mount.faulty.heal()
+        try await mount.put("f", pattern(20))
+        #expect(mount.remote.bytes(of: "f") == pattern(20))
+    }
 }

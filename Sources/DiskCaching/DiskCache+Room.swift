@@ -37,9 +37,11 @@ extension DiskCache {
             return tail
         }
         self.measure(disk)
-        while self.state.withLock({ $0.table.count >= $0.capacity }) {
+        // A few: where very many are to go, `shrink` is at it, and others wait for this thread.
+        for _ in 0..<8 where self.state.withLock({ $0.table.count >= $0.capacity }) {
             guard self.evict(disk) else { return nil }
         }
+        guard self.state.withLock({ $0.table.count < $0.capacity }) else { return nil }
         let number = self.state.withLock { $0.table.add() }
         do {
             let tail = Disk.Tail(number: number, file: try disk.segments.create(number), byteCount: 0)

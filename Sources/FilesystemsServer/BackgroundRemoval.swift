@@ -34,7 +34,7 @@ final class BackgroundRemoval: Sendable {
     }
 
     private func removeAll() async throws -> [FolderError] {
-        let known = Set(try await self.catalogue.snapshot(.checked).filesystems.keys.map(\.rawValue))
+        let known = try await self.catalogue.knownNames()
         return try await self.disk.run { self.remover.removeAll(leaving: known) }
     }
 

@@ -103,6 +103,11 @@ final class Catalogue: Sendable {
         }
     }
 
+    /// The names of the folders of all filesystems that there are.
+    func knownNames() async throws -> Set<String> {
+        Set(try await self.snapshot(.checked).filesystems.keys.map(\.rawValue))
+    }
+
     private func load(_ database: Database) throws {
         var snapshot = CatalogueSnapshot()
         snapshot.version = try Int.fetchOne(database, sql: "PRAGMA data_version") ?? 0

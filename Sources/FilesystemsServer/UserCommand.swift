@@ -124,11 +124,11 @@ struct UserCommand: AsyncParsableCommand {
                 }
             } catch {
                 // The disk may be too full for this: it frees room, and who tries again then succeeds.
-                _ = remover.removeAll(leaving: Set(owned.map(\.id.rawValue)))
+                if let known = try? await catalogue.knownNames() { _ = remover.removeAll(leaving: known) }
                 throw error
             }
             try await UserCommand.reporting { try await catalogue.removeUser(id: user.id) }
-            if !owned.isEmpty { _ = remover.removeAll(leaving: []) }
+            if !owned.isEmpty { _ = remover.removeAll(leaving: try await catalogue.knownNames()) }
         }
     }
 

@@ -2,9 +2,13 @@ import Transport
 import WireFormat
 
 extension RemoteClient: FilesystemsService {
+    /// What a list of them may take, in bytes: some 30,000, with the longest names.
+    static let filesystemsByteCount = 16 << 20
+
     /// Those that the key's user owns and those shared with it.
     public func filesystems() async throws(RemoteError) -> [FilesystemBody] {
-        let call = RemoteCall(name: "filesystems", method: .get, url: "\(self.endpoint.url)/filesystems")
+        var call = RemoteCall(name: "filesystems", method: .get, url: "\(self.endpoint.url)/filesystems")
+        call.maximumAnswerByteCount = Self.filesystemsByteCount
         // Not asked again for an answer of another kind: this is a mount's first call, and the endpoint's path is wrong.
         let response = try await self.repeating(call) { $0 }
         return try JSONBody.decode([FilesystemBody].self, response.body)

@@ -37,7 +37,8 @@ extension RemoteClient {
                 deadline: self.retry.requestTimeout,
                 stallLimit: self.retry.requestTimeout,
                 sharesConnection: true,
-                asksForCertificate: true
+                asksForCertificate: true,
+                maximumAnswerByteCount: Self.filesystemsByteCount
             ),
             into: nil
         )

@@ -319,7 +319,7 @@ struct RemoteCall: Sendable {
     var sharesConnection = true
     /// See ``HTTPRequest/isFirstOfMany``.
     var isFirstOfMany = false
-    /// See ``HTTPRequest/maximumAnswerByteCount``: 10,000 filesystems take about as much.
+    /// See ``HTTPRequest/maximumAnswerByteCount``.
     var maximumAnswerByteCount = 1 << 20
 
     /// The same, being the first of many or not.

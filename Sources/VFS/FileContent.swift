@@ -191,11 +191,11 @@ final class FileContent: Sendable {
         }
     }
 
-    /// Whether what is here is what the kernel has pages of; if it is not, who opens the file next has them dropped.
-    func servesItsPages() -> Bool {
+    /// Whether the kernel may have pages of bytes that were given up; asked by who sees to it that it drops them.
+    func takePagesOfLost() -> Bool {
         self.state.withLock { state in
             defer { state.mayHavePagesOfLost = false }
-            return !state.mayHavePagesOfLost && (state.staged?.isDirty == true || state.isUnlinked)
+            return state.mayHavePagesOfLost
         }
     }
 

@@ -236,6 +236,8 @@ extension FileSystem {
         if !isFormer {
             if let restored {
                 self.namespace.didWrite(content.inode, size: restored.size, at: .now())
+                // Nobody writes to it any more, whose close would cover it.
+                restored.recordPending()
                 self.enqueue(content)
             } else {
                 self.namespace.setHeld(content.inode, false)

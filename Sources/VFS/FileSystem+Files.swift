@@ -53,7 +53,7 @@ extension FileSystem {
         else { return nil }
         // Its version may have ended just now: then the kernel has pages of that.
         guard let version = self.namespace.knownVersion(of: inode), !isLocal else {
-            return (handle, isLocal && handle.content.servesItsPages())
+            return (handle, isLocal && !handle.content.takePagesOfLost())
         }
         // The kernel does not ask for the bytes of an empty file.
         if mode.reads, version.size == 0, handle.noteRead() {

@@ -34,23 +34,27 @@ extension FileSystem {
     ///   kept here.
     public func flush(_ handle: FileHandle, by process: Int32) async throws(FileSystemError) {
         guard self.needsFlush(handle) else { return }
-        let (writers, changeCount) = handle.writers.withLock { ($0.processes, $0.changeCount) }
+        let writers = handle.writers.withLock(\.processes)
         let isBystander =
             process != 0 && handle.opener != 0 && process != handle.opener && !writers.contains(process)
             && !writers.contains(0)
         if isBystander { return }
-        try await self.save(handle.content)
-        try self.checkLoss(handle)
-        if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isSafe {
-            handle.writers.withLock { $0.removeAll(asOf: changeCount) }
-        }
+        try await self.saveWritten(handle)
     }
 
     /// What fsync(2) waits for: all that was written to the file is on the service when this returns; where writes wait
     /// here, it is on the local disk for good.
     public func fsync(_ handle: FileHandle) async throws(FileSystemError) {
+        try await self.saveWritten(handle)
+    }
+
+    private func saveWritten(_ handle: FileHandle) async throws(FileSystemError) {
+        let changeCount = handle.writers.withLock(\.changeCount)
         try await self.save(handle.content)
         try self.checkLoss(handle)
+        if !handle.content.isDirty || self.isWrittenBack(handle.content) && handle.content.isSafe {
+            handle.writers.withLock { $0.removeAll(asOf: changeCount) }
+        }
     }
 
     /// Throws why what was written through a handle was given up, if it was, also where somebody else was told.
@@ -356,6 +360,7 @@ extension FileSystem {
             size: snapshot.size,
             validFor: .zero
         )
+        if content.takePagesOfLost() { self.namespace.forgetServed(content.inode) }
         // In one step: who empties the file meanwhile passes on what its staged file replaces.
         let (isDone, olderMayComeBack) = content.state.withLock { state in
             state.lastError = nil

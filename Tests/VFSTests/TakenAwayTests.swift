@@ -156,8 +156,11 @@ struct TakenAwayTests {
         #expect(mount.remote.bytes(of: "f") == pattern(50, from: 7))
     }
 
-    @Test("What was closed before its file was emptied is the file again if what came after is given up")
-    func formerOfLost() async throws {
+    @Test(
+        "What was closed before its file was emptied is the file again if what came after is given up",
+        arguments: [true, false]
+    )
+    func formerOfLost(isOpenedLater: Bool) async throws {
         let isFailing = Atomic(false)
         let mount = try Mount(
             writes: .waiting,
@@ -176,6 +179,7 @@ struct TakenAwayTests {
         #expect(await mount.comes { mount.recovered.count == 1 })
         #expect(try await mount.size("f") == Self.old.count)
         #expect(try await mount.read(reader) == Self.old)
+        if isOpenedLater { _ = await mount.fileSystem.drain() }
         let inode = try await mount.inode("f")
         let mode = OpenMode(reads: true, writes: false)
         let (handle, keepsPages) = try await mount.fileSystem.open(inode, mode, by: Mount.process)
@@ -219,5 +223,45 @@ struct TakenAwayTests {
         mount.faulty.heal()
         try await mount.put("f", pattern(20))
         #expect(mount.remote.bytes(of: "f") == pattern(20))
+    }
+
+    @Test("So it is, and goes up, if it had been written to since it was safe")
+    func openFormerOfLost() async throws {
+        let isFailing = Atomic(false)
+        let mount = try Mount(
+            writes: WriteOptions(mode: .writeBack),
+            syncFile: { _ in
+                errno = EIO
+                return isFailing.load(ordering: .relaxed) ? -1 : 0
+            }
+        )
+        let hold = mount.remote.hold(.beginUpload)
+        let handle = try await mount.create("f")
+        try await mount.write(handle, Self.old)
+        try await mount.fileSystem.fsync(handle)
+        await hold.reached()
+        try await mount.write(handle, [7], at: Self.old.count)
+        let other = try await mount.open("f", writes: true, truncates: true, by: 7)
+        try await mount.write(other, [1], by: 7)
+        isFailing.store(true, ordering: .relaxed)
+        let lost = FileSystemError.local(.ioError)
+        await #expect(throws: lost) { try await mount.fileSystem.flush(other, by: 7) }
+        mount.fileSystem.release(other)
+        mount.fileSystem.release(handle)
+        hold.release()
+        #expect(await mount.comes { mount.remote.bytes(of: "f") == Self.old + [7] })
+        #expect(mount.recovered.count == 1)
+    }
+
+    @Test("Who has synced what was written is not told that others' bytes were given up")
+    func syncedBefore() async throws {
+        let (mount, handle) = try await Self.mount()
+        let other = try await mount.open("f", writes: true, truncates: true, by: 7)
+        try await mount.write(other, [2], by: 7)
+        mount.fileSystem.giveUp(handle.content, try #require(handle.content.staged), "a test")
+        await #expect(throws: FileSystemError.stale) { try await mount.fileSystem.flush(other, by: 7) }
+        try await mount.close(handle)
+        mount.fileSystem.release(other)
+        #expect(try await mount.get("f") == [255] + Self.old.dropFirst())
     }
 }

@@ -71,7 +71,9 @@ def test_status_tells_what_was_read_written_and_asked_for(server, filesystem, co
         assert after["server"]["sentBytes"] - before["server"]["sentBytes"] >= len(DATA)
         assert after["server"]["requests"] > before["server"]["requests"]
         assert after["server"]["latency"]["median"] > 0 and after["server"]["latency"]["count"] > 0
-        assert after["cache"]["fetched"] == -(-len(DATA) // 65536) and after["cache"]["memoryBytes"] == len(DATA)
+        assert after["cache"]["fetched"] == -(-len(DATA) // 65536)
+        # The last block takes whole pages, and what is noted of it.
+        assert len(DATA) <= after["cache"]["memoryBytes"] < len(DATA) + 8192
         assert "lastError" not in after and "lastFailure" not in after["server"]
         assert set(after["throughput"]) == {"read", "written", "received", "sent"}
 

@@ -107,21 +107,15 @@ struct TakenAwayTests {
         arguments: [true, false]
     )
     func emptiedAfterFailure(wasPromised: Bool) async throws {
-        let isFull = Atomic(false)
-        let mount = try Mount(
-            writes: .waiting,
-            syncFile: { _ in
-                errno = ENOSPC
-                return isFull.load(ordering: .relaxed) ? -1 : 0
-            }
-        )
+        let disk = FailingDisk(ENOSPC)
+        let mount = try Mount(writes: .waiting, syncFile: disk.check)
         let handle = try await mount.create("f")
         try await mount.write(handle, pattern(100))
         if wasPromised { try await mount.fileSystem.fsync(handle) }
         try await mount.write(handle, pattern(200))
-        isFull.store(true, ordering: .relaxed)
+        disk.failures.store(.max, ordering: .relaxed)
         await #expect(throws: FileSystemError.local(.noSpace)) { try await mount.fileSystem.fsync(handle) }
-        isFull.store(false, ordering: .relaxed)
+        disk.failures.store(0, ordering: .relaxed)
         try await Self.cut(mount, handle, to: 0)
         try await mount.write(handle, pattern(50, from: 7))
         try await mount.close(handle)
@@ -131,22 +125,16 @@ struct TakenAwayTests {
 
     @Test("An upload of what the local disk had no room for fails nobody who has written the file anew since")
     func uploadOfSpoiled() async throws {
-        let isFull = Atomic(false)
-        let mount = try Mount(
-            writes: .waiting,
-            checkFile: { _ in
-                errno = EIO
-                return isFull.load(ordering: .relaxed) ? -1 : 0
-            }
-        )
+        let disk = FailingDisk()
+        let mount = try Mount(writes: .waiting, checkFile: disk.check)
         let handle = try await mount.create("f")
         try await mount.write(handle, pattern(100))
         let hold = mount.remote.hold(.putPart)
         let upload = Task { await mount.fileSystem.uploadNow(handle.content, former: nil, isPatient: false) }
         await hold.reached()
-        isFull.store(true, ordering: .relaxed)
+        disk.failures.store(.max, ordering: .relaxed)
         #expect(handle.content.staged?.diskFailure() == .ioError)
-        isFull.store(false, ordering: .relaxed)
+        disk.failures.store(0, ordering: .relaxed)
         try await Self.cut(mount, handle, to: 0)
         try await mount.write(handle, pattern(50, from: 7))
         hold.release()
@@ -161,17 +149,11 @@ struct TakenAwayTests {
         arguments: [true, false]
     )
     func formerOfLost(isOpenedLater: Bool) async throws {
-        let isFailing = Atomic(false)
-        let mount = try Mount(
-            writes: .waiting,
-            syncFile: { _ in
-                errno = EIO
-                return isFailing.load(ordering: .relaxed) ? -1 : 0
-            }
-        )
+        let disk = FailingDisk()
+        let mount = try Mount(writes: .waiting, syncFile: disk.check)
         try await mount.put("f", Self.old)
         let reader = try await mount.open("f")
-        isFailing.store(true, ordering: .relaxed)
+        disk.failures.store(.max, ordering: .relaxed)
         let lost = FileSystemError.local(.ioError)
         await #expect(throws: lost) { try await mount.put("f", pattern(100)) }
         // It is tried, and given up.
@@ -227,14 +209,8 @@ struct TakenAwayTests {
 
     @Test("So it is, and goes up, if it had been written to since it was safe")
     func openFormerOfLost() async throws {
-        let isFailing = Atomic(false)
-        let mount = try Mount(
-            writes: WriteOptions(mode: .writeBack),
-            syncFile: { _ in
-                errno = EIO
-                return isFailing.load(ordering: .relaxed) ? -1 : 0
-            }
-        )
+        let disk = FailingDisk()
+        let mount = try Mount(writes: WriteOptions(mode: .writeBack), syncFile: disk.check)
         let hold = mount.remote.hold(.beginUpload)
         let handle = try await mount.create("f")
         try await mount.write(handle, Self.old)
@@ -243,7 +219,7 @@ struct TakenAwayTests {
         try await mount.write(handle, [7], at: Self.old.count)
         let other = try await mount.open("f", writes: true, truncates: true, by: 7)
         try await mount.write(other, [1], by: 7)
-        isFailing.store(true, ordering: .relaxed)
+        disk.failures.store(.max, ordering: .relaxed)
         let lost = FileSystemError.local(.ioError)
         await #expect(throws: lost) { try await mount.fileSystem.flush(other, by: 7) }
         mount.fileSystem.release(other)

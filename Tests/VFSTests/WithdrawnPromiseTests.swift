@@ -198,18 +198,3 @@ struct WithdrawnPromiseTests {
         mount.fileSystem.release(handle)
     }
 }
-
-/// A disk that fails to take what was written, and says so to the next who ask.
-private final class FailingDisk: Sendable {
-    /// So many are told.
-    let failures = Atomic(0)
-
-    var check: @Sendable (Int32) -> Int32 {
-        { _ in
-            guard self.failures.load(ordering: .relaxed) > 0 else { return 0 }
-            self.failures.subtract(1, ordering: .relaxed)
-            errno = EIO
-            return -1
-        }
-    }
-}

@@ -60,7 +60,7 @@ class Shell:
         os.close(terminal)
         self.screen = ""
         self.type(setup.format(script) + "\n" + "echo rea''dy\n")
-        poll(lambda: "ready" in self.read(), 10, f"prompt: {self.screen!r}")
+        self.poll(lambda: "ready" in self.read(), "no prompt")
 
     def read(self):
         while select.select([self.terminal], [], [], 0)[0]:
@@ -78,11 +78,33 @@ class Shell:
         # Away with what is typed, as Ctrl-U does; a mark says where this one begins.
         mark = uuid.uuid4().hex
         self.type(f"\x15echo {mark[:16]}''{mark[16:]}\n")
-        poll(lambda: re.search(mark + r"\s.*>\s*$", self.read(), re.DOTALL), what=f"prompt: {self.screen!r}")
+        self.poll(lambda: re.search(mark + r"\s.*>\s*$", self.read(), re.DOTALL), "no prompt")
         self.screen = self.screen.split(mark)[-1]
-        self.type(line + "\t" * presses)
-        poll(lambda: all(word in self.read() for word in expected), what=f"{expected} for {line!r}: {self.screen!r}")
+        prompt = self.read()
+        self.type(line)
+        # TAB once the shell takes what is typed: a shell that does not is not what is tested. One was seen to show nothing
+        # of a line for half a minute, with its prompt on the screen.
+        self.poll(lambda: self.read() != prompt, f"nothing of {line!r}", lambda: self.type("\x15" + line))
+        self.type("\t" * presses)
+        self.poll(lambda: all(word in self.read() for word in expected), f"no {expected} for {line!r}")
         return self.read()
+
+    def poll(self, condition, trouble, again=lambda: None):
+        """Waits for something to be shown, and calls `again` after each ten seconds without. Fails after thirty, with what
+        is shown, and what the shell and its children wait for."""
+        for _ in range(3):
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                if condition():
+                    return
+                time.sleep(0.02)
+            again()
+        shell = str(self.process.pid)
+        processes = subprocess.run(
+            ["ps", "-o", "pid,pgid,tpgid,stat,wchan:32,args", "-p", shell, "--ppid", shell],
+            capture_output=True, text=True, timeout=30,
+        ).stdout
+        raise TimeoutError(f"{trouble}: {self.screen!r}, ended: {self.process.poll()}\n{processes}")
 
     def close(self):
         self.process.kill()

@@ -1,3 +1,4 @@
+import Primitives
 import RemoteAPI
 import Transport
 import WireFormat
@@ -37,6 +38,11 @@ public protocol UploadSource<Failure>: Sendable {
     /// Told the upload's id before a part of it is sent, such as to write it down; also where an earlier one goes on.
     /// Told a second time if the server refuses that one, so that nothing of it counts.
     func didBegin(_ upload: EarlierUpload) async throws(Failure)
+
+    /// Told that the task was cancelled while an upload began: nothing is sent of it, and ``didBegin(_:)`` is not called.
+    ///
+    /// - Parameter beginning: Its id once the service has answered; nothing if it did not begin.
+    func didAbandon(_ beginning: Task<UploadID?, Never>)
 
     /// Gives the bytes of a range, which must be as many as the range has; called once for each part of an upload, a few
     /// at a time.
@@ -108,22 +114,37 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
         try await self.send(try await self.begin())
     }
 
+    /// In a task of its own: cut off, it might have begun on the service, with an id that nobody knows.
     private func begin() async throws(UploadError<Source.Failure>) -> EarlierUpload {
         let plan = self.lanes.plan(size: self.size)
-        let begin = ContinuousClock.now
-        let upload: UploadID
-        do {
-            upload = try await self.remote.beginUpload(self.file, size: self.size)
-        } catch {
-            throw .remote(error)
+        let answer = OneShot<Result<UploadID, RemoteError>>()
+        let beginning = Task { [remote, file, size, lanes] () -> UploadID? in
+            let begin = ContinuousClock.now
+            do throws(RemoteError) {
+                let upload = try await remote.beginUpload(file, size: size)
+                lanes.noteRoundTrip(.now - begin)
+                answer.resolve(.success(upload))
+                return upload
+            } catch {
+                answer.resolve(.failure(error))
+                return nil
+            }
         }
-        self.lanes.noteRoundTrip(.now - begin)
-        return EarlierUpload(id: upload, partSize: plan.partSize, sentParts: [])
+        switch await answer.wait() {
+        case .success(let upload)?:
+            return EarlierUpload(id: upload, partSize: plan.partSize, sentParts: [])
+        case .failure(let error)?:
+            throw .remote(error)
+        case nil:
+            self.source.didAbandon(beginning)
+            throw .remote(.cancelled)
+        }
     }
 
     /// Sends what an upload lacks, and completes it.
     private func send(_ upload: EarlierUpload) async throws(UploadError<Source.Failure>) {
-        try await self.local { source throws(Source.Failure) in try await source.didBegin(upload) }
+        // Also if the task was cancelled: the id must not be lost.
+        do throws(Source.Failure) { try await self.source.didBegin(upload) } catch { throw .local(error) }
         try await self.sendParts(of: upload)
         try await self.local { source throws(Source.Failure) in try await source.willComplete(upload.id) }
         do {

@@ -78,6 +78,15 @@ final class UploadCourse: UploadSource {
         self.begun.withLock { $0 = upload.id }
     }
 
+    func didAbandon(_ beginning: Task<UploadID?, Never>) {
+        let (uploader, place) = (self.uploader, self.place)
+        uploader.begun.leave {
+            guard let upload = await beginning.value else { return nil }
+            uploader.didBegin(upload, at: place.path, in: place.parent)
+            return upload
+        }
+    }
+
     /// Nothing more is sent of the upload that was begun last.
     ///
     /// - Returns: Whether it may have become the file.

@@ -18,6 +18,7 @@ final class PatternSource: UploadSource {
 
     private struct State {
         var told: [String] = []
+        var abandoned: [Task<UploadID?, Never>] = []
     }
 
     private let remote: InMemoryRemote
@@ -46,6 +47,9 @@ final class PatternSource: UploadSource {
     /// What it told, each with how many calls there had been.
     var told: [String] { self.state.withLock { $0.told } }
 
+    /// Uploads that began as their task was cancelled.
+    var abandoned: [Task<UploadID?, Never>] { self.state.withLock { $0.abandoned } }
+
     private func note(_ text: String) {
         let line = "\(text) \(self.remote.calls.count)"
         self.state.withLock { $0.told.append(line) }
@@ -54,6 +58,10 @@ final class PatternSource: UploadSource {
     func didBegin(_ upload: EarlierUpload) throws(OwnFailure) {
         self.note("begin \(upload.id.rawValue.suffix(2)) \(upload.partSize)")
         try self.begin(upload)
+    }
+
+    func didAbandon(_ beginning: Task<UploadID?, Never>) {
+        self.state.withLock { $0.abandoned.append(beginning) }
     }
 
     func body(of range: Range<UInt64>) throws(OwnFailure) -> any BodyReader { try self.give(range) }
@@ -294,6 +302,23 @@ struct MultipartUploadTests {
         faulty.fail(.putPart, with: .timedOut)
         #expect(await self.upload(size: 35, to: faulty, continuing: earlier) == .remote(.timedOut))
         #expect(self.remote.count(.beginUpload) == 0)
+    }
+
+    @Test("One that is cancelled while it begins ends at once, and its id comes to be known all the same")
+    func cancelledAtFirst() async throws {
+        let hold = self.remote.hold(.beginUpload, .beforeAnswering)
+        let source = self.source
+        let task = Task { await self.upload(size: 35, source) }
+        await hold.reached(1)
+        task.cancel()
+        #expect(await task.value == .remote(.cancelled))
+        #expect(source.told.isEmpty)
+        let beginning = try #require(source.abandoned.first)
+        hold.release()
+        let upload = try #require(await beginning.value)
+        #expect(self.remote.uploadCount == 1)
+        #expect(upload.rawValue.hasSuffix("U1"))
+        #expect(self.remote.count(.putPart) == 0)
     }
 
     @Test("Parts that are sent in another manner are not sent twice")

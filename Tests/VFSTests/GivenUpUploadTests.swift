@@ -17,9 +17,11 @@ struct GivenUpUploadTests {
     /// With the delay that is the default, what is given up is deleted where a test asks for that alone.
     private static func mount(
         _ behaviour: InMemoryRemote.Behaviour = .deployed,
-        delay: Duration = .seconds(3600)
+        delay: Duration = .seconds(3600),
+        writeBack: Bool = false
     ) throws -> Mount {
         var writes = WriteOptions()
+        if writeBack { writes.mode = .writeBack }
         writes.givenUpDelay = delay
         let lanes = UploadLanes(maximumCount: 1, partSize: UInt64(8 * kibibyte))
         return try Mount(behaviour, lanes: lanes, writes: writes)
@@ -81,6 +83,18 @@ struct GivenUpUploadTests {
         try await self.mount.close(handle)
         #expect(await self.mount.fileSystem.drain().isEmpty)
         try await self.nothingIsLeft(but: ["a"])
+    }
+
+    @Test("One that is stopped while it begins, as the file is unlinked, is deleted")
+    func stoppedWhileItBegins() async throws {
+        let mount = try Self.mount(writeBack: true)
+        let hold = mount.remote.hold(.beginUpload, .beforeAnswering)
+        try await mount.put("a", blocks(1))
+        await hold.reached(1)
+        try await mount.unlink("a")
+        hold.release()
+        #expect(await mount.fileSystem.drain().isEmpty)
+        try await self.nothingIsLeft(of: mount, but: [])
     }
 
     @Test("One that a writer was faster than is deleted")

@@ -11,6 +11,8 @@ final class DirectoryMove: Sendable {
     private struct Progress {
         /// What is made and copied; of one that goes on with an earlier one alone.
         var copied: [RemotePath: UInt64?]?
+        /// Copies that were to be made files, by their paths with their sizes in bytes, of which nothing is known since.
+        var unknown: [RemotePath: UInt64] = [:]
         var isDeleting = false
         /// What is to be copied, or deleted.
         var total: DirectorySize
@@ -109,10 +111,17 @@ final class DirectoryMove: Sendable {
         self.progress.withLock { $0.copied?[path] = nil }
     }
 
+    /// A copy is about to be made the file: whatever is heard of that, it may be there.
+    func willComplete(_ path: RemotePath, size: UInt64) { self.progress.withLock { $0.unknown[path] = size } }
+
+    /// Copies that may be there though nobody has heard so, by their paths with their sizes in bytes.
+    var unknown: [RemotePath: UInt64] { self.progress.withLock { $0.unknown } }
+
     /// A file is whole at the new place.
     func didCopy(_ path: RemotePath, size: UInt64) {
         self.journal.noteCopied(path, size: size, in: self.id)
         self.show { progress in
+            progress.unknown[path] = nil
             progress.copied?[path] = size
             progress.fileCount += 1
             progress.byteCount += size
@@ -232,6 +241,16 @@ final class CopiedDirectory {
 
     /// Nothing of it counts as copied yet.
     func begin() { (self.files, self.directories) = ([], []) }
+
+    /// Adds what may be there too, by its path at the new place with its size in bytes.
+    func add(_ unknown: [RemotePath: UInt64]) {
+        guard !unknown.isEmpty else { return }
+        for (path, size) in unknown where path.parent == self.to {
+            guard let name = path.name, !self.files.contains(where: { $0.name == name }) else { continue }
+            self.files.append((name, size))
+        }
+        for below in self.directories { below.add(unknown) }
+    }
 
     /// What is in it and below.
     var total: DirectorySize {

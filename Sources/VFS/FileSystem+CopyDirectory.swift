@@ -43,7 +43,8 @@ extension FileSystem {
         let (to, listed) = (copied.to, copied.replaced ?? directory)
         try await self.eight(files) { file throws(FileSystemError) in
             let target = to.appending(file.name)
-            let size = try await self.copyFile(file, in: directory, to: target, listedIn: listed) { size in
+            let size = try await self.copyFile(file, in: directory, to: target, listedIn: listed, of: move) {
+                size in
                 if let size, there.contains(file.name), move.wasCopied(target, size: size) { return true }
                 move.willCopyAnew(target)
                 return false
@@ -115,6 +116,7 @@ extension FileSystem {
     ///   - directory: Where it is.
     ///   - target: Where it goes.
     ///   - listed: The directory whose listing may show the upload under way.
+    ///   - move: Told before the copy becomes the file.
     ///   - wasCopied: Asked with its size in bytes, nothing if bytes of it wait here, before anything is uploaded.
     /// - Returns: Its size in bytes.
     /// - Throws: Why it is not copied.
@@ -123,6 +125,7 @@ extension FileSystem {
         in directory: InodeNumber,
         to target: RemotePath,
         listedIn listed: InodeNumber,
+        of move: DirectoryMove,
         unless wasCopied: @Sendable (UInt64?) -> Bool
     ) async throws(FileSystemError) -> UInt64 {
         guard self.namespace.known(file.name, in: directory)?.inode == file.inode,
@@ -143,9 +146,8 @@ extension FileSystem {
             // If a writer outruns the first copy, the second is of what the service has; what was written goes to the
             // new place with its own upload.
             for _ in 0..<2 {
-                if let size = try await self.copyUnlessOutrun(content, to: target, listedIn: listed) {
-                    return size
-                }
+                let size = try await self.copyUnlessOutrun(content, to: target, listedIn: listed, of: move)
+                if let size { return size }
             }
             throw .changedOnServer
         }
@@ -154,7 +156,8 @@ extension FileSystem {
     private func copyUnlessOutrun(
         _ content: FileContent,
         to target: RemotePath,
-        listedIn listed: InodeNumber
+        listedIn listed: InodeNumber,
+        of move: DirectoryMove
     ) async throws(FileSystemError) -> UInt64? {
         if let staged = content.staged, !staged.isDirty { try self.wasLost(staged, of: content) }
         let version = try await self.fail { () throws(RemoteError) in
@@ -174,7 +177,10 @@ extension FileSystem {
             to: target,
             in: listed,
             previousSize: source.size,
-            beforeComplete: { () throws(FileSystemError) in try await self.checkSource(source, of: content) }
+            beforeComplete: { () throws(FileSystemError) in
+                try await self.checkSource(source, of: content)
+                move.willComplete(target, size: source.size)
+            }
         ) {
             snapshot == nil || content.staged?.snapshot == snapshot
         }
@@ -194,8 +200,14 @@ extension FileSystem {
         _ move: DirectoryMove? = nil,
         isTakenBack: Bool = false
     ) async throws(FileSystemError) {
+        var isLeft = false
         for below in copied.directories.reversed() {
-            try await self.deleteCopied(below, at: place, move, isTakenBack: isTakenBack)
+            do throws(FileSystemError) {
+                try await self.deleteCopied(below, at: place, move, isTakenBack: isTakenBack)
+            } catch .notEmpty {
+                // What others put into one is no reason to leave what was copied beside it.
+                isLeft = true
+            }
         }
         let path = copied[keyPath: place]
         if !copied.files.isEmpty {
@@ -225,6 +237,7 @@ extension FileSystem {
             } done: { _ in
             }
         }
+        if isLeft { throw .notEmpty }
         if isTakenBack, !copied.isMade { return }
         guard let left = try await self.listing(of: path) else { return }
         let hidden = copied.inode.map(self.namespace.hiddenNames) ?? []

@@ -129,6 +129,7 @@ extension FileSystem {
         do throws(FileSystemError) {
             // Of one that goes on with an earlier one the last attempt has seen only a part.
             let copied = move.copied.map { CopiedDirectory(root, $0, self.namespace.known) } ?? root
+            copied.add(move.unknown)
             try await self.deleteCopied(copied, at: \.to, isTakenBack: true)
         } catch {
             self.logger.warning(

@@ -53,6 +53,9 @@ public final class Journal: Sendable {
     private let logger: Logger
     private let syncedCommits = Atomic(0)
     private let writtenExtents = Atomic(0)
+    /// Whether syncing the log has failed: what it holds may be on no disk, and nothing that is added to it counts before
+    /// all of it is written anew.
+    let mustFold = Atomic(false)
     /// Whether there are any, as far as is known.
     let storedAttributes: Atomic<Bool>
 
@@ -323,11 +326,16 @@ public final class Journal: Sendable {
     private func write(_ changes: [JournalChange], isSynced: Bool) -> Errno? {
         do {
             if isSynced, Glibc.fsync(self.directory.rawValue) != 0 { return Errno(rawValue: errno) }
+            if isSynced, self.mustFold.load(ordering: .relaxed) {
+                try self.database.fold()
+                self.mustFold.store(false, ordering: .relaxed)
+            }
             try self.database.write(changes, boot: self.boot, isSynced: isSynced)
             if isSynced { self.syncedCommits.wrappingAdd(1, ordering: .relaxed) }
             self.writtenExtents.wrappingAdd(changes.reduce(0) { $0 + $1.extentCount }, ordering: .relaxed)
             return nil
         } catch {
+            if JournalDatabase.isLoss(error) { self.mustFold.store(true, ordering: .relaxed) }
             return JournalDatabase.errno(of: error)
         }
     }

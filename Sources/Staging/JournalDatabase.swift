@@ -161,6 +161,18 @@ final class JournalDatabase: Sendable {
         }
     }
 
+    /// Writes all of the log to its place, durably, and begins it anew.
+    ///
+    /// - Throws: `DatabaseError` where it is not done, such as while somebody reads.
+    func fold() throws { try self.queue.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) } }
+
+    /// Whether an error says that what was written before may not be on the disk either: the kernel tells of it once, and
+    /// has given it up by then (fsync(2)).
+    static func isLoss(_ error: any Error) -> Bool {
+        guard let error = error as? DatabaseError else { return false }
+        return error.extendedResultCode == .SQLITE_IOERR_FSYNC
+    }
+
     /// Reads what would be there if changes were written that cannot be.
     ///
     /// - Parameters:

@@ -35,6 +35,23 @@ struct JournalTests {
         withExtendedLifetime(file) {}
     }
 
+    @Test("Where the log could not be synced, all of it goes to its place before anything new counts")
+    func unsyncedLog() async throws {
+        let log = "cache/f-1/journal.sqlite-wal"
+        for index in 0..<100 {
+            self.journal.setMeta("key \(index)", to: String(repeating: "x", count: 1000))
+        }
+        try await self.journal.commit()
+        let before = try #require(self.fixture.directory.bytes(of: log)).count
+        self.journal.mustFold.store(true, ordering: .relaxed)
+        self.journal.setMeta("a", to: "b")
+        try await self.journal.commit()
+        let after = try #require(self.fixture.directory.bytes(of: log)).count
+        #expect(after < before / 4)
+        let isDue = self.journal.mustFold.load(ordering: .relaxed)
+        #expect(!isDue)
+    }
+
     @Test("Who waits together has one synced transaction, and one where nothing is new has none")
     func groupCommit() async throws {
         let gate = DispatchSemaphore(value: 0)

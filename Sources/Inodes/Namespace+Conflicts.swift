@@ -15,6 +15,7 @@ extension Namespace {
                 let directory = state.directories[node.parent], directory[name] == nil,
                 var entry = directory[node.name], entry.inode == inode
             else { return false }
+            let from = state.path(of: inode)
             entry.isOnServer = false
             entry.isHeld = true
             // Nothing of the version on the service is this file's any more.
@@ -29,6 +30,8 @@ extension Namespace {
                 if let other { directory.add(node.name, other) }
             }
             state.move(inode, to: node.parent, name)
+            // Before anybody else has the old name, under whose path it is remembered too.
+            if let from { state.store.move(from, to: from.parent.appending(name)) }
             return true
         }
     }

@@ -120,21 +120,20 @@ extension FileSystem {
         var copy: FileName?
         while copy == nil {
             let candidate = Self.conflictName(of: name, at: time(nil), number)
-            if self.namespace.setAside(content.inode, as: candidate, leavesFile: standing != .deleted) {
+            self.staging.journal.together {
+                guard self.namespace.setAside(content.inode, as: candidate, leavesFile: standing != .deleted)
+                else { return }
                 copy = candidate
+                content.state.withLock { state in
+                    for staged in state.waiting { staged.setBase(size: nil) }
+                    state.sizeInDoubt = nil
+                }
             }
             guard self.namespace.location(of: content.inode) != nil else { throw .stale }
             number += 1
         }
         guard let copy else { throw .stale }
         let target = path.parent.appending(copy)
-        self.staging.journal.together {
-            self.staging.journal.move(from: path, to: target)
-            content.state.withLock { state in
-                for staged in state.waiting { staged.setBase(size: nil) }
-                state.sizeInDoubt = nil
-            }
-        }
         self.incidents.withLock { $0.didConflict(.init(path: path, copy: target)) }
         self.logger.warning(
             "the server's file is not the one that was written over; what was written is uploaded beside it",

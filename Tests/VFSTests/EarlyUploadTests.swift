@@ -221,7 +221,11 @@ struct EarlyUploadTests {
 
     @Test("An upload that is given up while it begins is not left in listings")
     func givenUpWhileItBegins() async throws {
-        let mount = try Mount(.deployed, lanes: UploadLanes(maximumCount: 16, partSize: UInt64(8 * kibibyte)))
+        var writes = WriteOptions()
+        // Else it would be deleted meanwhile where the machine is busy.
+        writes.givenUpDelay = .seconds(3600)
+        let lanes = UploadLanes(maximumCount: 16, partSize: UInt64(8 * kibibyte))
+        let mount = try Mount(.deployed, lanes: lanes, writes: writes)
         mount.fileSystem.guessSizes { _, _ in UInt64(24 * kibibyte) }
         let hold = mount.remote.hold(.beginUpload, .beforeAnswering)
         let handle = try await mount.create("a")

@@ -53,9 +53,9 @@ public final class Journal: Sendable {
     private let logger: Logger
     private let syncedCommits = Atomic(0)
     private let writtenExtents = Atomic(0)
-    /// Whether syncing the log has failed: what it holds may be on no disk, and nothing that is added to it counts before
-    /// all of it is written anew.
-    let mustFold = Atomic(false)
+    /// Whether syncing the log has failed, be it in an earlier process: what it holds may be on no disk, and nothing that is
+    /// added to it counts before all of it is written anew.
+    let mustFold = Atomic(true)
     /// Whether there are any, as far as is known.
     let storedAttributes: Atomic<Bool>
 
@@ -331,13 +331,19 @@ public final class Journal: Sendable {
                 self.mustFold.store(false, ordering: .relaxed)
             }
             try self.database.write(changes, boot: self.boot, isSynced: isSynced)
+            // Changes that are made are not made again: what fails here is tried again at the next ones.
+            do { try self.database.shorten() } catch { self.noteLoss(error) }
             if isSynced { self.syncedCommits.wrappingAdd(1, ordering: .relaxed) }
             self.writtenExtents.wrappingAdd(changes.reduce(0) { $0 + $1.extentCount }, ordering: .relaxed)
             return nil
         } catch {
-            if JournalDatabase.isLoss(error) { self.mustFold.store(true, ordering: .relaxed) }
+            self.noteLoss(error)
             return JournalDatabase.errno(of: error)
         }
+    }
+
+    private func noteLoss(_ error: any Error) {
+        if JournalDatabase.isLoss(error) { self.mustFold.store(true, ordering: .relaxed) }
     }
 
     private func didWrite(_ changes: [JournalChange], isSynced: Bool, _ failure: Errno?) {

@@ -22,6 +22,10 @@ final class JournalDatabase: Sendable {
     }
 
     let queue: DatabaseQueue
+    private let log: String
+
+    /// A longer log, in bytes, is written to its place.
+    private static let logLimit = 4 << 20
 
     static func path(in directory: FilePath) -> FilePath { directory.appending("journal.sqlite") }
 
@@ -38,9 +42,12 @@ final class JournalDatabase: Sendable {
             try database.execute(sql: "PRAGMA journal_mode = WAL")
             // What somebody waits for turns this to FULL for its transaction.
             try database.execute(sql: "PRAGMA synchronous = NORMAL")
-            try database.execute(sql: "PRAGMA journal_size_limit = 4194304")
+            try database.execute(sql: "PRAGMA journal_size_limit = \(Self.logLimit)")
+            // What SQLite does by itself at the end of a transaction tells nobody of a sync that fails.
+            try database.execute(sql: "PRAGMA wal_autocheckpoint = 0")
         }
         self.queue = try DatabaseQueue(path: path.string, configuration: configuration)
+        self.log = path.string + "-wal"
         let version = try self.queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
         guard version <= 1 else { throw LaterVersion(version: version) }
         if version == 0 { try self.queue.write { try $0.execute(sql: Self.schema) } }
@@ -55,6 +62,7 @@ final class JournalDatabase: Sendable {
         var configuration = Configuration()
         configuration.readonly = true
         configuration.busyMode = .timeout(5)
+        self.log = path.string + "-wal"
         self.queue = try DatabaseQueue(path: path.string, configuration: configuration)
     }
 
@@ -159,6 +167,15 @@ final class JournalDatabase: Sendable {
                 return .commit
             }
         }
+    }
+
+    /// Writes as much of the log to its place as readers allow, if it is long.
+    ///
+    /// - Throws: `DatabaseError` where that fails.
+    func shorten() throws {
+        var status = stat()
+        guard stat(self.log, &status) == 0, status.st_size > Self.logLimit else { return }
+        try self.queue.writeWithoutTransaction { _ = try $0.checkpoint(.passive) }
     }
 
     /// Writes all of the log to its place, durably, and begins it anew.

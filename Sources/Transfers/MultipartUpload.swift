@@ -116,6 +116,7 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
 
     /// In a task of its own: cut off, it might have begun on the service, with an id that nobody knows.
     private func begin() async throws(UploadError<Source.Failure>) -> EarlierUpload {
+        if Task.isCancelled { throw .remote(.cancelled) }
         let plan = self.lanes.plan(size: self.size)
         let answer = OneShot<Result<UploadID, RemoteError>>()
         let beginning = Task { [remote, file, size, lanes] () -> UploadID? in

@@ -84,6 +84,9 @@ final class BegunUploads: Sendable {
         }
     }
 
+    /// Whether something of what was dropped is still on the way.
+    var isEnding: Bool { self.state.withLock { !$0.endings.isEmpty } }
+
     /// Waits until what was dropped by now has ended.
     func waitUntilEnded() async {
         for ending in self.state.withLock({ Array($0.endings.values) }) { await ending.value }

@@ -114,6 +114,11 @@ final class DirectoryMove: Sendable {
     /// A copy is about to be made the file: whatever is heard of that, it may be there.
     func willComplete(_ path: RemotePath, size: UInt64) { self.progress.withLock { $0.unknown[path] = size } }
 
+    /// A copy is not the file for certain; `size` is that of one before, in bytes, of which nothing is known either.
+    func didNotComplete(_ path: RemotePath, before size: UInt64?) {
+        self.progress.withLock { $0.unknown[path] = size }
+    }
+
     /// Copies that may be there though nobody has heard so, by their paths with their sizes in bytes.
     var unknown: [RemotePath: UInt64] { self.progress.withLock { $0.unknown } }
 

@@ -1,6 +1,7 @@
 import Inodes
 import Primitives
 import RemoteAPI
+import Synchronization
 import WireFormat
 
 // The steps of a directory's rename.
@@ -171,20 +172,34 @@ extension FileSystem {
             over: staged?.base ?? version,
             size: snapshot?.size ?? version.size
         )
-        // An older copy may be there, of an earlier mount or of the round before: the size alone proves nothing.
-        let isDone = try await self.uploader.upload(
-            source,
-            to: target,
-            in: listed,
-            previousSize: source.size,
-            beforeComplete: { () throws(FileSystemError) in
-                try await self.checkSource(source, of: content)
-                move.willComplete(target, size: source.size)
-            }
-        ) {
-            snapshot == nil || content.staged?.snapshot == snapshot
+        let unknown = move.unknown[target]
+        let isSentAgain = Atomic(false)
+        let undo = {
+            if !isSentAgain.load(ordering: .relaxed) { move.didNotComplete(target, before: unknown) }
         }
-        return isDone ? source.size : nil
+        do throws(FileSystemError) {
+            // An older copy may be there, of an earlier mount or of the round before: the size alone proves nothing.
+            let isDone = try await self.uploader.upload(
+                source,
+                to: target,
+                in: listed,
+                previousSize: source.size,
+                beforeComplete: { () throws(FileSystemError) in
+                    try await self.checkSource(source, of: content)
+                    move.willComplete(target, size: source.size)
+                },
+                beforeSendingAgain: { isSentAgain.store(true, ordering: .relaxed) }
+            ) {
+                snapshot == nil || content.staged?.snapshot == snapshot
+            }
+            if isDone { return source.size }
+        } catch {
+            // Unless the service may have made it the file all the same.
+            if !error.mayPass { undo() }
+            throw error
+        }
+        undo()
+        return nil
     }
 
     /// Deletes what was copied, at its old place or (taking it back) at its new one: files that a listing asked for now

@@ -162,6 +162,11 @@ extension FileSystem {
         in parent: InodeNumber
     ) async throws(FileSystemError) {
         try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(inode) }
+        if !self.namespace.isKnownEmpty(inode), self.uploader.begun.isEnding {
+            // What is listed may be an upload that was stopped as it began, and is hidden when it is known.
+            await self.uploader.begun.waitUntilEnded()
+            try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(inode) }
+        }
         guard self.namespace.isKnownEmpty(inode) else { throw .notEmpty }
         try await self.delete(name, in: parent, kind: .directory)
         self.namespace.remove(name, in: parent, at: .now())

@@ -126,6 +126,8 @@ extension FileSystem {
 
     /// Deletes at the new place what was copied there: the original is whole.
     func takeBack(_ root: CopiedDirectory, _ move: DirectoryMove) async {
+        // What was cut off as it began is listed as well, and hidden only when it is known.
+        await self.uploader.begun.waitUntilEnded()
         do throws(FileSystemError) {
             // Of one that goes on with an earlier one the last attempt has seen only a part.
             let copied = move.copied.map { CopiedDirectory(root, $0, self.namespace.known) } ?? root

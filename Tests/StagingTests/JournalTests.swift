@@ -35,6 +35,16 @@ struct JournalTests {
         withExtendedLifetime(file) {}
     }
 
+    @Test("The log does not grow without end", arguments: [false, true])
+    func longLog(isSynced: Bool) async throws {
+        for index in 0..<100 {
+            self.journal.setMeta("key \(index % 10)", to: String(repeating: "x", count: 256 << 10))
+            if isSynced { try await self.journal.commit() } else { await self.journal.written() }
+        }
+        let log = try #require(self.fixture.directory.bytes(of: "cache/f-1/journal.sqlite-wal"))
+        #expect(log.count < 6 << 20)
+    }
+
     @Test("Where the log could not be synced, all of it goes to its place before anything new counts")
     func unsyncedLog() async throws {
         let log = "cache/f-1/journal.sqlite-wal"

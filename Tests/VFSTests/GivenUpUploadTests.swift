@@ -97,6 +97,21 @@ struct GivenUpUploadTests {
         try await self.nothingIsLeft(of: mount, but: [])
     }
 
+    @Test("A directory goes with what is stopped in it while it begins")
+    func directory() async throws {
+        let mount = try Self.mount(writeBack: true)
+        try await mount.mkdir("d")
+        let hold = mount.remote.hold(.beginUpload, .beforeAnswering)
+        try await mount.put("d/a", blocks(1))
+        await hold.reached(1)
+        try await mount.unlink("d/a")
+        let removing = Task { try await mount.rmdir("d") }
+        await mount.remote.ended(.list, mount.remote.count(.list) + 1)
+        hold.release()
+        try await removing.value
+        #expect(mount.remote.tree == [])
+    }
+
     @Test("One that a writer was faster than is deleted")
     func outrun() async throws {
         let handle = try await self.mount.create("a")

@@ -115,6 +115,22 @@ struct RenameDirectoryTests {
         #expect(mount.remote.tree == ["d/", "d/a", "d/b"])
     }
 
+    @Test("What another client puts where a copy was refused is not taken for the copy")
+    func foreignInPlaceOfCopy() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        let hold = mount.remote.hold(.putPart)
+        mount.faulty.fail(.completeUpload, with: .forbidden)
+        let renaming = Task { () async -> FileSystemError? in
+            await failure { () throws(FileSystemError) in try await mount.rename("d", "x") }
+        }
+        await hold.reached()
+        mount.remote.put("x/a", pattern(10))
+        hold.release()
+        #expect(await renaming.value == .remote(.forbidden))
+        #expect(mount.remote.tree == ["d/", "d/a", "x/", "x/a"])
+    }
+
     @Test("What another client puts into one of the copies is no reason to leave the others")
     func foreignInOneCopy() async throws {
         let mount = try Mount()

@@ -103,12 +103,13 @@ final class KernelNotifier: Sendable {
     }
 
     private static func invalidate(_ name: [UInt8], in parent: InodeNumber, _ session: Session) {
-        name.withUnsafeBytes { bytes in
+        // libfuse sends the NUL behind the name along with it.
+        (name + [0]).withUnsafeBytes { bytes in
             _ = fuse_lowlevel_notify_inval_entry(
                 session.pointer,
                 parent.rawValue,
                 bytes.bindMemory(to: CChar.self).baseAddress,
-                bytes.count
+                name.count
             )
         }
     }

@@ -36,6 +36,8 @@ SMALL = [1, 10, 700, 5000, 60_000]
 MORE = [0, *SMALL]
 # More than one part of an upload has: parts are of 8 MiB or more.
 LARGE = MORE * 4 + [300_000, (17 << 20) + 5]
+# Why the driver keeps the first one of two files that wait for one name.
+LATER = "a later file of its name was there"
 
 
 def new_seed():
@@ -343,7 +345,9 @@ class Crash:
         for line in kept:
             name = line["path"].lstrip("/")
             allowed = self.model.may_be_aside(name)
-            is_restored = line["isWhole"] or self.model.is_all_here(name)
+            # What was promised before its file was emptied may have been left beside what was promised since.
+            is_former = line.get("reason") == LATER
+            is_restored = line["isWhole"] or not is_former and self.model.is_all_here(name)
             # What is here in parts has the server's bytes between them; of what a rename replaced nothing tells the name.
             if not is_restored and (allowed or "bytesHere" not in line and self.model.is_replacing):
                 continue

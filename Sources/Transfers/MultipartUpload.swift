@@ -39,6 +39,9 @@ public protocol UploadSource<Failure>: Sendable {
     /// Told a second time if the server refuses that one, so that nothing of it counts.
     func didBegin(_ upload: EarlierUpload) async throws(Failure)
 
+    /// Told that the service refuses the upload that was begun, so that another one begins.
+    func willBeginAnew()
+
     /// Told that the task was cancelled while an upload began: nothing is sent of it, and ``didBegin(_:)`` is not called.
     ///
     /// - Parameter beginning: Its id once the service has answered; nothing if it did not begin.
@@ -110,6 +113,7 @@ public struct MultipartUpload<Source: UploadSource>: Sendable {
             return try await self.send(first)
         } catch {
             guard case .remote(let failure) = error, failure.refusesUpload else { throw error }
+            self.source.willBeginAnew()
         }
         try await self.send(try await self.begin())
     }

@@ -33,10 +33,15 @@ final class BegunUploads: Sendable {
         var isIdle: Bool { self.userCount == 0 && !self.mayBeFile }
     }
 
+    private struct Ending {
+        let directory: InodeNumber
+        let task: Task<Void, Never>
+    }
+
     private struct State {
         var entries: [UploadID: Entry] = [:]
         /// What is still on the way of uploads that were dropped.
-        var endings: [UInt64: Task<Void, Never>] = [:]
+        var endings: [UInt64: Ending] = [:]
         var nextEnding: UInt64 = 0
         /// Whether somebody looks, now and then, for idle ones.
         var isLookedFor = false
@@ -72,24 +77,32 @@ final class BegunUploads: Sendable {
 
     /// Leaves an upload once what is on its way of it has ended.
     ///
-    /// - Parameter upload: Waits for that; its id, if it has begun.
-    func leave(after upload: @escaping @Sendable () async -> UploadID?) {
+    /// - Parameters:
+    ///   - directory: Whose listing may show it.
+    ///   - upload: Waits for that; its id, if it has begun.
+    func leave(in directory: InodeNumber, after upload: @escaping @Sendable () async -> UploadID?) {
         self.state.withLock { state in
             let number = state.nextEnding
             state.nextEnding += 1
-            state.endings[number] = Task {
+            let task = Task {
                 if let upload = await upload() { self.leave(upload) }
                 self.state.withLock { $0.endings[number] = nil }
             }
+            state.endings[number] = Ending(directory: directory, task: task)
         }
     }
 
-    /// Whether something of what was dropped is still on the way.
-    var isEnding: Bool { self.state.withLock { !$0.endings.isEmpty } }
-
     /// Waits until what was dropped by now has ended.
-    func waitUntilEnded() async {
-        for ending in self.state.withLock({ Array($0.endings.values) }) { await ending.value }
+    ///
+    /// - Parameter directory: What one directory may show alone; nothing for all.
+    /// - Returns: Whether there was anything.
+    @discardableResult
+    func waitUntilEnded(in directory: InodeNumber? = nil) async -> Bool {
+        let endings = self.state.withLock { state in
+            state.endings.values.filter { directory == nil || $0.directory == directory }
+        }
+        for ending in endings { await ending.task.value }
+        return !endings.isEmpty
     }
 
     /// Those that nobody is at, but for such as may be the file.

@@ -23,6 +23,7 @@ final class EarlyUpload: Sendable {
     let size: UInt64
     /// Where it goes.
     let path: RemotePath
+    private let directory: InodeNumber
     private let staged: StagedFile
     private let uploader: Uploader
     private let plan: PartPlan
@@ -54,6 +55,7 @@ final class EarlyUpload: Sendable {
         self.staged = staged
         self.size = size
         self.path = path
+        self.directory = parent
         self.uploader = uploader
         let plan = uploader.lanes.plan(size: size)
         // No more than a thousand parts all the same.
@@ -125,7 +127,7 @@ final class EarlyUpload: Sendable {
         guard let parts else { return }
         // It begins all the same: cut off, it might have begun on the service, with an id that nobody knows.
         for part in parts { part.cancel() }
-        self.uploader.begun.leave { [beginning = self.beginning] in
+        self.uploader.begun.leave(in: self.directory) { [beginning = self.beginning] in
             let upload = await beginning.value
             for part in parts { _ = await part.value }
             return upload

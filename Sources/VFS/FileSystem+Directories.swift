@@ -155,19 +155,23 @@ extension FileSystem {
         return inode
     }
 
+    /// Whether a fresh listing shows a directory empty.
+    func isEmptyNow(_ directory: InodeNumber) async throws(FileSystemError) -> Bool {
+        try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(directory) }
+        // What is listed may be an upload that was stopped as it began, and is hidden when it is known.
+        if !self.namespace.isKnownEmpty(directory), await self.uploader.begun.waitUntilEnded(in: directory) {
+            try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(directory) }
+        }
+        return self.namespace.isKnownEmpty(directory)
+    }
+
     /// Removes a directory if a fresh listing shows it empty.
     func removeEmptyDirectory(
         _ inode: InodeNumber,
         _ name: FileName,
         in parent: InodeNumber
     ) async throws(FileSystemError) {
-        try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(inode) }
-        if !self.namespace.isKnownEmpty(inode), self.uploader.begun.isEnding {
-            // What is listed may be an upload that was stopped as it began, and is hidden when it is known.
-            await self.uploader.begun.waitUntilEnded()
-            try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(inode) }
-        }
-        guard self.namespace.isKnownEmpty(inode) else { throw .notEmpty }
+        guard try await self.isEmptyNow(inode) else { throw .notEmpty }
         try await self.delete(name, in: parent, kind: .directory)
         self.namespace.remove(name, in: parent, at: .now())
     }

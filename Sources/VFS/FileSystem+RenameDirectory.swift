@@ -19,8 +19,7 @@ extension FileSystem {
             guard target != inode else { return }
             guard replaces else { throw .exists }
             guard kind == .directory else { throw .notDirectory }
-            try await self.fail { () throws(RemoteError) in try await self.namespace.refreshAnew(target) }
-            guard self.namespace.isKnownEmpty(target) else { throw .notEmpty }
+            guard try await self.isEmptyNow(target) else { throw .notEmpty }
             replaced = target
         }
         guard let from = self.namespace.path(of: inode),

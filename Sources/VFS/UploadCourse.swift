@@ -71,8 +71,12 @@ final class UploadCourse: UploadSource {
     /// Why a part's bytes could not be had, of which its request knows only that.
     var bodyFailure: FileSystemError? { self.cause.withLock { $0 } }
 
-    func didBegin(_ upload: EarlierUpload) {
+    func willBeginAnew() {
         if self.end() { self.beforeSendingAgain() }
+    }
+
+    func didBegin(_ upload: EarlierUpload) {
+        self.willBeginAnew()
         self.recorder?.didBegin(upload)
         self.uploader.didBegin(upload.id, at: self.place.path, in: self.place.parent)
         self.begun.withLock { $0 = upload.id }
@@ -80,7 +84,7 @@ final class UploadCourse: UploadSource {
 
     func didAbandon(_ beginning: Task<UploadID?, Never>) {
         let (uploader, place) = (self.uploader, self.place)
-        uploader.begun.leave {
+        uploader.begun.leave(in: place.parent) {
             guard let upload = await beginning.value else { return nil }
             uploader.didBegin(upload, at: place.path, in: place.parent)
             return upload

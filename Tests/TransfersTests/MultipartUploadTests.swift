@@ -60,6 +60,8 @@ final class PatternSource: UploadSource {
         try self.begin(upload)
     }
 
+    func willBeginAnew() {}
+
     func didAbandon(_ beginning: Task<UploadID?, Never>) {
         self.state.withLock { $0.abandoned.append(beginning) }
     }

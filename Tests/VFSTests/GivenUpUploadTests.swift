@@ -97,19 +97,37 @@ struct GivenUpUploadTests {
         try await self.nothingIsLeft(of: mount, but: [])
     }
 
-    @Test("A directory goes with what is stopped in it while it begins")
-    func directory() async throws {
+    @Test("A directory goes, or is replaced, with what stops in it as it begins", arguments: [false, true])
+    func directory(isReplaced: Bool) async throws {
         let mount = try Self.mount(writeBack: true)
         try await mount.mkdir("d")
         let hold = mount.remote.hold(.beginUpload, .beforeAnswering)
         try await mount.put("d/a", blocks(1))
         await hold.reached(1)
         try await mount.unlink("d/a")
-        let removing = Task { try await mount.rmdir("d") }
+        if isReplaced { try await mount.mkdir("e") }
+        let removing = Task {
+            if isReplaced { try await mount.rename("e", "d") } else { try await mount.rmdir("d") }
+        }
         await mount.remote.ended(.list, mount.remote.count(.list) + 1)
         hold.release()
         try await removing.value
-        #expect(mount.remote.tree == [])
+        #expect(await mount.fileSystem.drain().isEmpty)
+        #expect(mount.remote.tree == (isReplaced ? ["d/"] : []))
+    }
+
+    @Test("A directory that is not empty waits for nothing that stops in another one")
+    func otherDirectory() async throws {
+        let mount = try Self.mount(writeBack: true)
+        mount.remote.put("e/b", blocks(1))
+        try await mount.mkdir("d")
+        let hold = mount.remote.hold(.beginUpload, .beforeAnswering)
+        try await mount.put("d/a", blocks(1))
+        await hold.reached(1)
+        try await mount.unlink("d/a")
+        await #expect(throws: FileSystemError.notEmpty) { try await mount.rmdir("e") }
+        hold.release()
+        #expect(await mount.fileSystem.drain().isEmpty)
     }
 
     @Test("One that a writer was faster than is deleted")

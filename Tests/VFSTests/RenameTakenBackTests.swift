@@ -34,6 +34,17 @@ struct RenameTakenBackTests {
         #expect(mount.remote.tree == ["d/", "d/a", "d/b"])
     }
 
+    @Test("A copy that may be there is taken back also if another upload of it is refused")
+    func refusedAfterDoubt() async throws {
+        let mount = try Mount()
+        mount.remote.put("d/a", pattern(10))
+        mount.faulty.loseAnswer(.completeUpload, with: .notFound)
+        mount.faulty.fail(.beginUpload, with: .forbidden, skipping: 1)
+        let error = await failure { () throws(FileSystemError) in try await mount.rename("d", "x") }
+        #expect(error == .remote(.forbidden))
+        #expect(mount.remote.tree == ["d/", "d/a"])
+    }
+
     @Test("What another client puts where a copy was refused is not taken for the copy")
     func foreignInPlaceOfCopy() async throws {
         let mount = try Mount()

@@ -76,6 +76,8 @@ struct LocalUploadSource: UploadSource {
 
     func didBegin(_ upload: EarlierUpload) {}
 
+    func willBeginAnew() {}
+
     func didAbandon(_ beginning: Task<UploadID?, Never>) {}
 
     func body(of range: Range<UInt64>) throws(CopyFailure) -> any BodyReader {

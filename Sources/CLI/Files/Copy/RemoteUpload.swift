@@ -26,6 +26,8 @@ final class RemoteUploadSource: UploadSource {
 
     func didBegin(_ upload: EarlierUpload) {}
 
+    func willBeginAnew() {}
+
     func didAbandon(_ beginning: Task<UploadID?, Never>) {}
 
     func body(of range: Range<UInt64>) async throws(CopyFailure) -> any BodyReader {

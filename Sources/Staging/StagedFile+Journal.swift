@@ -24,7 +24,7 @@ extension StagedFile {
             guard state.baseSize != size || state.replacesUnknown != isUnknown else { return }
             state.baseSize = size
             state.replacesUnknown = isUnknown
-            if state.isDirty { self.record(state) }
+            self.record(state)
         }
     }
 
@@ -124,9 +124,11 @@ extension StagedFile {
         }
     }
 
-    /// The bytes here are not wanted by anybody any more: nothing of them is kept for recovery.
+    /// The bytes here, and those that may still be written, are not wanted by anybody who comes later: nothing of them is
+    /// kept for recovery.
     public func discard() {
         self.state.withLock { state in
+            state.isAbandoned = true
             if state.isDirty { self.becomeClean(&state) }
         }
     }
@@ -192,6 +194,7 @@ extension StagedFile {
     func willChange(_ state: inout State, cuttingTo size: UInt64?) throws(Errno) {
         guard !state.isKept else { throw .noSuchFileOrDirectory }
         guard state.isDirty else {
+            guard !state.isAbandoned else { return }
             try self.becomeDirty(&state, cuttingTo: size)
             return self.noteSoon(&state)
         }
@@ -238,7 +241,7 @@ extension StagedFile {
         self.store.journal.noteSoon { [weak self] in
             self?.state.withLock { state in
                 state.isNoted = false
-                if state.isDirty { self?.record(state) }
+                self?.record(state)
             }
         }
     }
@@ -255,7 +258,10 @@ extension StagedFile {
         self.store.journal.queue(.grown(self.number, Journal.Content(size: size, extents: extents)))
     }
 
-    func record(_ state: State) { self.store.journal.queue(.record(self.makeRecord(state))) }
+    /// Has the journal know how it stands; one that is clean has no record.
+    func record(_ state: State) {
+        if state.isDirty { self.store.journal.queue(.record(self.makeRecord(state))) }
+    }
 
     private func makeRecord(_ state: State) -> Journal.Record {
         Journal.Record(

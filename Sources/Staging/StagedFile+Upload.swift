@@ -88,7 +88,7 @@ extension StagedFile {
         self.state.withLock { state in
             guard state.cutSize != nil else { return }
             state.cutSize = nil
-            if state.isDirty { self.record(state) }
+            self.record(state)
         }
     }
 
@@ -139,7 +139,7 @@ extension StagedFile {
     public func willReplace(size: UInt64) {
         self.state.withLock { state in
             state.completingSize = size
-            if state.isDirty { self.record(state) }
+            self.record(state)
         }
     }
 
@@ -151,7 +151,7 @@ extension StagedFile {
             state.baseSize = size
             state.replacesUnknown = false
             state.completingSize = nil
-            if state.isDirty { self.record(state) }
+            self.record(state)
         }
     }
 
@@ -164,7 +164,7 @@ extension StagedFile {
             state.baseSize = nil
             state.replacesUnknown = false
             state.completingSize = nil
-            if state.isDirty { self.record(state) }
+            self.record(state)
         }
     }
 
@@ -189,7 +189,7 @@ extension StagedFile {
         let before = former.state.withLock { ($0.baseSize, $0.replacesUnknown, $0.completingSize) }
         self.state.withLock { state in
             (state.baseSize, state.replacesUnknown, state.completingSize) = before
-            if state.isDirty { self.record(state) }
+            self.record(state)
         }
     }
 

@@ -28,6 +28,8 @@ public final class StagedFile: Sendable {
         static let grownLimit = 256
         /// How far its bytes are on their way; nothing while it is clean.
         var stage: Journal.State?
+        /// Whether nobody wants what is here, or will be, to outlive the mount.
+        var isAbandoned = false
         /// See ``Journal/Record``, also for those that follow.
         var baseSize: UInt64?
         var replacesUnknown = false

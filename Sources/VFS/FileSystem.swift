@@ -244,6 +244,7 @@ public final class FileSystem: Sendable {
             }
             state.staged = made
             state.base = base
+            if state.isUnlinked { made.discard() }
             return made
         }
     }

@@ -29,6 +29,24 @@ struct UnlinkTests {
         #expect(mount.fileSystem.unsent.fileCount == 0)
     }
 
+    @Test("What is written to an unlinked file no later mount finds", arguments: [false, true])
+    func writtenBeforeKill(isChangedBefore: Bool) async throws {
+        let mount = try Mount()
+        mount.remote.put("a", pattern(100_000))
+        let handle = try await mount.open("a", writes: true)
+        if isChangedBefore { try await mount.write(handle, [254], at: 10) }
+        try await mount.unlink("a")
+        try await mount.write(handle, [255], at: 100_000)
+        try await mount.fileSystem.truncate(handle.content.inode, to: 50_000, through: handle)
+        try await mount.fileSystem.fsync(handle)
+        #expect(mount.staged.allSatisfy { $0.hasPrefix("clean-") })
+        let next = try await mount.killed()
+        #expect(next.recovered.isEmpty)
+        #expect(next.staged.isEmpty)
+        #expect(try await mount.read(handle, 49_999..<50_001) == [pattern(1, from: 49_999)[0]])
+        try await mount.close(handle)
+    }
+
     @Test("The name of an unlinked open file can be used again, and the two are two files")
     func nameAgain() async throws {
         let mount = try Mount()

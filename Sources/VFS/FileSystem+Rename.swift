@@ -81,8 +81,19 @@ extension FileSystem {
         guard kind == .file else { throw .isDirectory }
         // rename(2): two names of one file, here one name, do nothing.
         guard target != inode else { return }
+        await self.letOneArrive(of: target)
         try await self.detaching(target, new) { target throws(FileSystemError) in
             try await self.moveFile(inode, old, new, replacing: target)
+        }
+    }
+
+    /// Waits for the upload of a file that is about to be replaced, where those before it were replaced before they were
+    /// uploaded, several in a row: else the service would not get any for as long as that goes on.
+    private func letOneArrive(of target: InodeNumber) async {
+        guard let content = self.existingContent(of: target), content.isOutrun else { return }
+        // One that does not end soon holds up no more than every fourth.
+        if await !self.queue.waitForUpload(of: target, atMost: self.options.longestWait) {
+            content.state.withLock { $0.outrunCount = 0 }
         }
     }
 

@@ -159,6 +159,28 @@ final class UploadQueue: Sendable {
         self.state.withLock { $0.pauses.removeAll { $0.isOver === isOver } }
     }
 
+    /// Waits until the upload of a file that runs is over, if the service has answered so far.
+    ///
+    /// - Parameters:
+    ///   - inode: Whose.
+    ///   - longest: How long it waits at most; also ended by cancellation.
+    /// - Returns: Whether it is over.
+    func waitForUpload(of inode: InodeNumber, atMost longest: Duration) async -> Bool {
+        let running = self.state.withLock { $0.schedule.failuresInARow == 0 ? $0.tasks[inode] : nil }
+        guard let running else { return false }
+        let isOver = OneShot<Bool>()
+        let alarm = Task {
+            try? await Task.sleep(for: longest)
+            isOver.resolve(false)
+        }
+        Task {
+            await running.value
+            isOver.resolve(true)
+        }
+        defer { alarm.cancel() }
+        return await isOver.wait() == true
+    }
+
     /// How many wait for others to be uploaded.
     var pausedCount: Int { self.state.withLock { $0.pauses.count } }
 

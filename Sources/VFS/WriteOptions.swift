@@ -33,7 +33,7 @@ public struct WriteOptions: Sendable {
     public var retainedByteLimit: UInt64
     /// How many files may wait for their upload before close(2) waits for some of them.
     public var waitingLimit = 4096
-    /// How long close(2) waits for that at most; it succeeds all the same.
+    /// How long close(2) waits for that at most, and rename(2) for what it replaces; they succeed all the same.
     public var longestWait = Duration.seconds(10)
     /// How long after the first of some uploads was given up they are deleted from the service, if it lists them: most
     /// are given up in the moment before another one is begun of the same file.

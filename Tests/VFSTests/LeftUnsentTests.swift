@@ -1,5 +1,6 @@
 import Glibc
 import Primitives
+import Synchronization
 import TestKit
 import Testing
 
@@ -70,5 +71,36 @@ struct LeftUnsentTests {
         hook.set(nil)
         mount.fileSystem.release(other)
         await mount.waitUntilUploaded()
+    }
+
+    @Test("A file replaced faster than it can be sent is uploaded now and then", arguments: [false, true])
+    func replacedOften(isTooSlow: Bool) async throws {
+        var options = WriteOptions(mode: .writeBack, temporaryDelay: .seconds(3600))
+        options.longestWait = isTooSlow ? .zero : .seconds(3600)
+        let mount = try Mount(.strict, writes: options)
+        let hold = mount.remote.hold(.putPart)
+        try await mount.put("a", pattern(1))
+        for size in 2...4 {
+            await hold.reached(size - 1)
+            try await mount.put("a.tmp", pattern(size))
+            try await mount.rename("a.tmp", "a")
+        }
+        await hold.reached(4)
+        try await mount.put("a.tmp", pattern(5))
+        let isOver = Mutex(false)
+        let renaming = Task {
+            try await mount.rename("a.tmp", "a")
+            isOver.withLock { $0 = true }
+        }
+        if isTooSlow {
+            try await renaming.value
+        } else {
+            for _ in 0..<10_000 where !isOver.withLock({ $0 }) { await Task.yield() }
+        }
+        hold.release()
+        try await renaming.value
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.bytes(of: "a") == pattern(5))
+        #expect(mount.remote.count(.completeUpload) == (isTooSlow ? 1 : 2))
     }
 }

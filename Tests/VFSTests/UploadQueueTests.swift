@@ -176,4 +176,24 @@ struct UploadQueueTests {
         self.queue.end()
         hold.release()
     }
+
+    @Test("Nobody waits for the upload of one file while the service fails")
+    func failing() async throws {
+        let content = try self.contents(1)[0]
+        let isTried = Mutex(false)
+        let hold = Hold()
+        self.queue.begin { _, _ in
+            let isFirst = isTried.withLock { isTried in
+                defer { isTried = true }
+                return !isTried
+            }
+            if isFirst { return .unanswered }
+            return await hold.pass() ? .done : .stopped
+        }
+        self.queue.add(content)
+        await hold.reached()
+        #expect(await !self.queue.waitForUpload(of: content.inode, atMost: .seconds(3600)))
+        hold.release()
+        self.queue.end()
+    }
 }

@@ -104,11 +104,11 @@ struct PausedBodyTests {
             _ = connection.readBody(1 << 20)
             connection.answer()
         }
-        let request = self.put(server, limit: .milliseconds(500))
+        let request = self.put(server, limit: .seconds(2))
         let sending = Task { try await self.transport.send(request, into: nil) }
         await self.body.pauses.reached(1)
         // Three times the limit, and some looks of the loop.
-        try await Task.sleep(for: .milliseconds(1500))
+        try await Task.sleep(for: .seconds(6))
         self.body.set(ready: 1 << 20)
         #expect(try await sending.value.status == 200)
     }
@@ -120,7 +120,7 @@ struct PausedBodyTests {
             _ = connection.readBody(1 << 20)
             connection.waitForClose()
         }
-        let request = self.put(server, limit: .milliseconds(500))
+        let request = self.put(server, limit: .seconds(2))
         let sending = Task { try await self.transport.send(request, into: nil) }
         await self.body.pauses.reached(1)
         self.body.set(ready: 1 << 20)

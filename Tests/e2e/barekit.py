@@ -21,7 +21,9 @@ from mountkit import check, run
 FIELDS = ["binary:Package", "Package", "Essential", "Provides", "Pre-Depends", "Depends"]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The root's processes have their own numbers, and end with the script; mounts that it makes are its own.
+# Without the mounts of other tests, which would stay there for as long as this one runs.
 ENTER = """
+umount -i -l -a -t fuse.tetherfs || true
 mount -t proc proc "$0/proc"
 mount --rbind /dev "$0/dev"
 exec chroot "$0" /bin/bash /root/test.sh

@@ -217,6 +217,8 @@ def foreground(mount):
     try:
         poll(lambda: mount.is_mounted or process.poll() is not None, 30, "mount")
         assert mount.is_mounted, (mount.folder / "stderr").read_text()
+        # It answers once it listens to commands too.
+        os.statvfs(mount.path)
     except BaseException:
         process.kill()
         process.wait()

@@ -131,6 +131,8 @@ def test_o_takes_what_flags_take(server, filesystem):
             mount.path = str(folder / "mnt")
             poll(lambda: mount.is_mounted or process.poll() is not None, what="mount")
             assert mount.is_mounted, process.stderr.read()
+            # It answers once it listens to commands too.
+            os.statvfs(mount.path)
             assert os.path.isdir(folder / "a,b")
             result = tetherfs("unmount", folder / "mnt", env=environment())
             assert (result.returncode, result.stderr) == (0, "")

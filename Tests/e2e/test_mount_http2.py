@@ -95,7 +95,8 @@ def test_reads_and_stats_survive_a_restart_of_the_proxy(proxy, certificate, stor
     for index in range(200):
         content.write(f"d/file-{index:03}", pattern(index + 1))
     content.write("big", data)
-    with Mount(proxy, filesystem, "--ca-file", certificate[0], "--metadata-ttl", 0) as mount:
+    options = ["--ca-file", certificate[0], "--metadata-ttl", 0, "--retries", 10]
+    with Mount(proxy, filesystem, *options) as mount:
         begun = threading.Event()
 
         def restart():

@@ -109,5 +109,5 @@ def test_the_time_on_the_disk_and_in_memory_together_is_the_time_that_was_told(c
         content.write("f", NEW)
     with mounted("--block-ttl", "4") as mount:
         poll(lambda: read(mount / "f") == NEW, what="the new bytes")
-        # With a second for a slow machine; it was twice the time once.
-        assert time.monotonic() - begin < 5
+        # With three seconds for a slow machine; it was twice the time once.
+        assert time.monotonic() - begin < 7

@@ -161,20 +161,34 @@ def test_a_client_that_takes_nothing_of_a_file_is_let_go_of():
             poll(lambda: not open_files(), 30, "end of the sending")
 
 
+def read_slowly(connection):
+    """Reads an answer at a pace that takes it some times as long as a silent client is borne.
+
+    Returns it, its body, and how many seconds passed between two reads at most.
+    """
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    body, pauses = bytearray(), []
+    start = last = time.monotonic()
+    with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+        while piece := answer.read(512 << 10):
+            body += piece
+            time.sleep(max(0, start + len(body) / (2 << 20) - time.monotonic()))
+            pauses.append(time.monotonic() - last)
+            last = time.monotonic()
+    connection.close()
+    return answer, body, max(pauses, default=0)
+
+
 def test_a_client_that_reads_slowly_gets_a_long_listing_whole():
     with Server(["--idle-timeout", 1]) as server:
         calls = Calls(server, server.create_filesystem("a"))
         names(server, calls, 40_000)
-        connection = asked(server, calls, "list/")
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        body = bytearray()
-        start = time.monotonic()
-        while piece := answer.read(512 << 10):
-            body += piece
-            # At a pace that takes it some times as long as a silent client is borne.
-            time.sleep(max(0, start + len(body) / (2 << 20) - time.monotonic()))
-        connection.close()
+        # Once more where this program stood still for nearly as long as a silent client is borne.
+        for _ in range(5):
+            answer, body, pause = read_slowly(asked(server, calls, "list/"))
+            if pause < 0.9:
+                break
         assert len(body) == int(answer.headers["Content-Length"]) and body.endswith(b"]}")
 
 

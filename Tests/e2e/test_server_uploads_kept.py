@@ -115,7 +115,7 @@ def test_killed_at_any_moment_every_file_is_whole_or_absent(server, calls):
     for round_ in range(6):
         deadline = time.monotonic() + 0.05 + 0.07 * round_
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            killer = pool.submit(lambda: (time.sleep(deadline - time.monotonic()), server.kill()))
+            killer = pool.submit(lambda: (time.sleep(max(0, deadline - time.monotonic())), server.kill()))
             try:
                 while True:
                     tried += 1

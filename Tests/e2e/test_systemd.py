@@ -98,7 +98,7 @@ def test_lines_of_fstab_are_mounted_at_boot_and_one_whose_server_is_gone_does_no
         echo new > /mnt/data/g
         test "$(on_server g)" = new
         until_true 'systemctl is-failed -q mnt-gone.mount'
-        journalctl -u mnt-gone.mount | grep 'tetherfs: cannot reach'
+        journalctl --sync; journalctl -u mnt-gone.mount | grep 'tetherfs: cannot reach'
         # An automount mounts at the first access.
         not mounted /mnt/auto; test "$(cat /mnt/auto/f)" = hello; mounted /mnt/auto
         # A driver that is killed leaves no dead mount, and the next access mounts again.
@@ -150,7 +150,7 @@ def test_a_service_that_cannot_start_leaves_the_mount_that_is_in_its_way(machine
         mkdir -p /mnt/data
         mount -t fuse.tetherfs data /mnt/data -o {ENDPOINT},api_key_file=/etc/tetherfs/key,cache_dir=/var/cache/other
         not systemctl start tetherfs@mnt-data
-        journalctl -u tetherfs@mnt-data | grep 'mount point /mnt/data is busy'
+        journalctl --sync; journalctl -u tetherfs@mnt-data | grep 'mount point /mnt/data is busy'
         until_true 'systemctl is-failed -q tetherfs@mnt-data'
         mounted /mnt/data; test "$(cat /mnt/data/f)" = hello
         """, machine_files | unit_file("tetherfs@.service", Restart="no") | {
@@ -198,7 +198,7 @@ def test_a_service_takes_its_key_as_a_credential_restarts_after_a_crash_and_uplo
         not mounted /mnt/data
         test "$(on_server kept)" = kept
         test $(systemctl show --value -p Result tetherfs@mnt-data) = success
-        journalctl --no-pager > /tmp/journal; not grep -F "$(cat /etc/tetherfs/key)" /tmp/journal
+        journalctl --sync; journalctl --no-pager > /tmp/journal; not grep -F "$(cat /etc/tetherfs/key)" /tmp/journal
         systemd-analyze security --no-pager tetherfs@mnt-data | tail -1
         """, machine_files | unit_file("tetherfs@.service", RestartSec="1") | {
         "/etc/tetherfs/mnt-data.env": f"FILESYSTEM=data\nOPTIONS={ENDPOINT},request_timeout=2,retries=0\n",

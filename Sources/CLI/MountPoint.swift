@@ -48,16 +48,20 @@ struct MountPoint: Sendable {
         if let mount = try MountTable.current().mount(at: self.path) {
             // An automount: the mount that it asked for goes on top. Whoever looks into it waits for just that mount.
             if mount.type == "autofs" { return }
-            guard mount.isTetherfs, self.state(within: .seconds(5)) == .dead else {
+            if mount.isTetherfs, self.state(within: .seconds(5)) == .dead {
+                try self.clearDeadMount()
+                notice(
+                    "cleared the dead mount of \(Printable.text(mount.source)) at \(shown): its driver had ended early"
+                )
+            } else if try MountTable.current().mount(at: self.path)?.id == mount.id {
                 throw UserError(
                     "mount point \(shown) is busy: \(Printable.text(mount.source)) (\(mount.type)) is mounted there",
                     status: .mountFailure
                 )
+            } else {
+                // Who watches over it, or somebody else, took it away before it could be asked.
+                return try self.prepare(notice: notice)
             }
-            try self.clearDeadMount()
-            notice(
-                "cleared the dead mount of \(Printable.text(mount.source)) at \(shown): its driver had ended early"
-            )
         }
         switch self.state(within: .seconds(5)) {
         case .directory: break

@@ -83,6 +83,27 @@ def test_a_second_mount_on_the_same_place_is_busy_and_the_first_goes_on(mount, f
     assert read(mount / "f") == b"data"
 
 
+def test_a_mount_that_is_taken_away_while_it_is_asked_is_not_in_the_way(mount, tmp_path):
+    driver = mount.pid
+    os.kill(driver, signal.SIGSTOP)
+    arguments = [tmp_path if argument == str(mount.cache_dir) else argument for argument in mount.arguments]
+    process = subprocess.Popen(
+        [binary("tetherfs"), *arguments], env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        # It waits for an answer of a driver that gives none.
+        tasks = pathlib.Path("/proc", str(process.pid), "task")
+        poll(lambda: any((task / "wchan").read_text() == "request_wait_answer" for task in tasks.iterdir()),
+             what="the question")
+        check(["umount", "-l", mount.path])
+        # What is still in the way is not said to be mounted there.
+        assert process.communicate(timeout=30)[1].startswith("tetherfs: another driver answers on ")
+    finally:
+        os.kill(driver, signal.SIGKILL)
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("name", [
     "two  words", "a,b,,c", "ünï-漢字", "back\\slash,\\", "#hash", "tick'\"`$(x)", "-dash", "ro",
 ])

@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 
-from crashmodel import Model
+from crashmodel import Model, is_some_of
 from crashwriter import GONE, digest
 from mountkit import UPLOAD, Mount, await_end, environment, tetherfs
 from servercalls import Calls
@@ -36,8 +36,6 @@ SMALL = [1, 10, 700, 5000, 60_000]
 MORE = [0, *SMALL]
 # More than one part of an upload has: parts are of 8 MiB or more.
 LARGE = MORE * 4 + [300_000, (17 << 20) + 5]
-# Why the driver keeps the first one of two files that wait for one name.
-LATER = "a later file of its name was there"
 
 
 def new_seed():
@@ -119,6 +117,8 @@ class Crash:
         self.model = Model(mode)
         self.calls = Calls(server, filesystem)
         self.cache = tempfile.TemporaryDirectory(prefix="tetherfs-cache-")
+        # What was written, by its digest; see `learn_torn`.
+        self.contents = tempfile.TemporaryDirectory(prefix="tetherfs-contents-")
         # The server is back soon, and that is to be waited for.
         options = ["--request-timeout", 10, "--retries", 8, *options]
         if mode != "sync":
@@ -137,6 +137,7 @@ class Crash:
             self.mount.__exit__(*failure)
         finally:
             self.cache.cleanup()
+            self.contents.cleanup()
 
     # Killing.
 
@@ -189,6 +190,17 @@ class Crash:
         if self.faults:
             self.faults.clear()
             poll(lambda: self.server.gauge.now.get("any", 0) == 0, what="end of all requests")
+        elif self.server.pid:
+            poll(lambda: all(self.server_rests() for _ in range(5)), what="end of what the server does")
+
+    def server_rests(self):
+        """Whether, a while later, no thread of the server runs or waits for its disk."""
+        time.sleep(0.01)
+        for task in pathlib.Path(f"/proc/{self.server.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if (task / "stat").read_text().rpartition(")")[2].split()[0] in "RD":
+                    return False
+        return True
 
     # A round.
 
@@ -200,6 +212,8 @@ class Crash:
         more = self.chance.randint(0, 15)
         self.struck.clear()
         start = self.model.promises
+        # By which the writer knows the mount from the directory below it, should the driver die before it looks.
+        device = os.stat(self.mount.path).st_dev
 
         if self.faults and self.chance.random() < 0.6:
             is_before = self.chance.random() < 0.5
@@ -213,7 +227,8 @@ class Crash:
             if self.model.feed(line) and promises is not None and self.model.promises - start >= promises:
                 self.strike()
 
-        writer = Writer(told, root=self.mount.path, seed=seed, workers=3, sizes=self.sizes)
+        writer = Writer(told, root=self.mount.path, device=device, seed=seed, workers=3, sizes=self.sizes,
+                        contents=self.contents.name)
         try:
             assert self.struck.wait(30), f"no promise at which to kill; {self.model.under_way}"
             if self.victim == "server":
@@ -255,6 +270,7 @@ class Crash:
     def inspect(self):
         """Everything promised is there, in the mount at once and on the server once it is uploaded, and no more."""
         seen = self.seen_through_mount()
+        self.learn_torn()
         problems = [f"mount: {problem}" for problem in self.model.problems(seen)]
         if self.victim != "server":
             problems += self.problems_of_kept()
@@ -271,6 +287,15 @@ class Crash:
             problems += [f"{path}: mount {seen.get(path)}, server {stored.get(path)}" for path in different]
         assert not problems, "\n".join(problems)
         self.model.settle(seen, is_uploaded)
+
+    def learn_torn(self):
+        """Takes what is there of a write that was cut off for something that it may leave, if it is some of it."""
+        for line in self.model.under_way.values():
+            if "before" in line and os.path.isfile(self.mount / line["name"]):
+                old, new = (pathlib.Path(self.contents.name, line[key]).read_bytes() for key in ("before", "hash"))
+                got = pathlib.Path(self.mount / line["name"]).read_bytes()
+                if is_some_of(got, old, new):
+                    line["torn"].append(digest(got))
 
     def upload(self, by_unmount):
         """Waits until all is on the server. An unmount leaves nothing behind, and makes good what had failed."""
@@ -345,11 +370,12 @@ class Crash:
         for line in kept:
             name = line["path"].lstrip("/")
             allowed = self.model.may_be_aside(name)
-            # What was promised before its file was emptied may have been left beside what was promised since.
-            is_former = line.get("reason") == LATER
-            is_restored = line["isWhole"] or not is_former and self.model.is_all_here(name)
-            # What is here in parts has the server's bytes between them; of what a rename replaced nothing tells the name.
-            if not is_restored and (allowed or "bytesHere" not in line and self.model.is_replacing):
+            if "bytesHere" not in line:
+                # Of what a rename replaced, or an unlink deleted, nothing tells the name.
+                allowed = allowed | self.model.replaced
+            is_restored = line["isWhole"] or self.model.is_all_here(name)
+            # What is here in parts has the server's bytes between them.
+            if not is_restored and allowed:
                 continue
             content = self.restored(line) if is_restored else None
             if content not in allowed:

@@ -25,6 +25,13 @@ from crashwriter import digest
 EMPTY = digest(b"")
 
 
+def is_some_of(got, old, new):
+    """Whether a content is what a write has made of an old one, or some bytes of it: where only some bytes of a file
+    are on the local disk, those of the new ones may be found that overwrote them."""
+    pairs = itertools.zip_longest(old, new[:len(got)])
+    return len(old) <= len(got) <= max(len(old), len(new)) and all(byte in pair for byte, pair in zip(got, pairs))
+
+
 class Unsure:
     """A rename that was begun and did not succeed."""
 
@@ -44,6 +51,8 @@ class Model:
         self.allowed = {}
         # What was written and not promised since, in order, and the names to which a write has returned since.
         self.drafts, self.written = {}, set()
+        # Those of them that a cut left.
+        self.cuts = {EMPTY}
         # What was promised since all was last seen to be on the server, after what was there then.
         self.history = {}
         # What else a name may fall back to once it is written to, as what it was last seen with may be here alone.
@@ -101,6 +110,8 @@ class Model:
             ]
         elif "hash" in line:
             self.drafts.setdefault(name, []).append(line["hash"])
+            if line.get("cuts"):
+                self.cuts.add(line["hash"])
 
     def begin_rename(self, name, to, content):
         unsure = Unsure(name, to, content, self.may_be(name))
@@ -195,20 +206,28 @@ class Model:
         """The contents that a file may have which is kept aside: what it held last, or before what was cut off."""
         drafts, cut_off = self.drafts.get(name, []), self.cut_off(name)
         if not cut_off:
-            return set(drafts[-1:])
+            # The journal knows of a cut before it is made, and of what is written next a moment later.
+            return {draft for draft in drafts[-2:-1] if draft in self.cuts} | set(drafts[-1:])
         if cut_off <= {"open", "write"} and len(drafts) > 1:
             return set(drafts[-2:]) | self.torn(name)
-        return set(drafts[-1:]) | self.may_be(name) - {None} | self.torn(name)
+        # What was written in place before the file was emptied may be there with what was promised then.
+        former = itertools.takewhile(lambda draft: draft != EMPTY, drafts) if "commit" in cut_off else ()
+        return set(drafts[-1:]) | set(former) | self.may_be(name) - {None} | self.torn(name)
 
     @property
-    def is_replacing(self):
-        """Whether a rename or an unlink was cut off: what it replaces, or deletes, may be aside, without its name."""
-        return any({"rename", "unlink"} & self.cut_off(name) for name in self.allowed)
+    def replaced(self):
+        """What renames replace, and unlinks delete, that were cut off: it may be aside, under whatever name."""
+        lines = [*self.under_way.values(), *(line for _, line in self.errors)]
+        names = {line.get("to", line["name"]) for line in lines if line["do"] in ("rename", "unlink")}
+        return set().union(*(self.may_be(name) | set(self.drafts.get(name, ())) for name in names)) - {None}
 
     def is_all_here(self, name):
-        """Whether no byte of what was written to a file and not promised is the server's: it was emptied before."""
-        drafts = self.drafts.get(name, [])
-        return EMPTY in (drafts[:-1] if self.cut_off(name) else drafts)
+        """Whether no byte of what was written to a file and not promised is the server's: it was emptied before.
+
+        Of a promise that was cut off that may be aside which was promised before the file was emptied.
+        """
+        drafts, cut_off = self.drafts.get(name, []), self.cut_off(name)
+        return "commit" not in cut_off and EMPTY in (drafts[:-1] if cut_off else drafts)
 
     def drafts_of(self, name):
         """What was written to a file since its last promise; that one which is empty is emptied changes nothing."""

@@ -1,13 +1,13 @@
 """The program that writes while something is killed: run by crashkit as a process of its own, below a mount.
 
-    python crashwriter.py '{"root": "/mnt", "seed": 7, "workers": 3, "sizes": [1, 5000]}'
+    python crashwriter.py '{"root": "/mnt", "device": 52, "seed": 7, "workers": 3, "sizes": [1, 5000], "contents": "…"}'
 
 It says on its standard output, a JSON line each, what it is about to do and then how that ended: what is acknowledged
 is what its reader has seen, which outlives any crash of the driver. Contents are named by their hash (`digest`):
 
     {"n": 4, "do": "write", "name": "w0-a", "hash": "…"}     what the file will hold, as programs here see it; `torn` is
                                                              what it may hold if the write is cut off
-    {"n": 4, "errno": 0}
+    {"n": 4, "errno": 0}                                     `before` is what it held; both are kept below `contents`
     {"n": 5, "do": "commit", "by": "close", "name": "w0-a", "hash": "…"}
 
 `commit` (close, fsync, truncate by path), `rename`, `rename-directory`, `unlink` and `mkdir` promise something once
@@ -99,6 +99,7 @@ class Worker:
 
     def __init__(self, index, settings, said, stop):
         self.root, self.prefix = settings["root"], f"w{index}-"
+        self.settings = settings
         self.sizes = settings["sizes"]
         self.smallest = min(self.sizes)
         self.chance = random.Random(f"{settings['seed']} {index}")
@@ -240,10 +241,21 @@ class Worker:
     def put(self, name, data, offset):
         old = self.contents[name]
         new = old[:offset] + data + old[offset + len(data):]
-        parts = torn(old, data, offset)
-        self.changing(name, lambda: write_all(self.open[name], data, offset), do="write", hash=digest(new), torn=parts)
+        event = {"hash": digest(new), "torn": torn(old, data, offset)}
+        if max(len(old), len(new)) < 1 << 20:
+            event["before"] = self.save(old)
+            self.save(new)
+        self.changing(name, lambda: write_all(self.open[name], data, offset), do="write", **event)
         self.contents[name] = new
         self.dirty.add(name)
+
+    def save(self, content):
+        """Has a content outlive this process; its digest."""
+        path = os.path.join(self.settings["contents"], digest(content))
+        if not os.path.exists(path):
+            with open(path, "wb") as file:
+                file.write(content)
+        return digest(content)
 
     def overwrite(self, name):
         """Writes somewhere in the file, perhaps beyond its end."""
@@ -259,7 +271,7 @@ class Worker:
         if size == len(self.contents[name]):
             return
         new = self.contents[name][:size].ljust(size, b"\0")
-        self.changing(name, lambda: os.ftruncate(self.open[name], size), do="write", hash=digest(new))
+        self.changing(name, lambda: os.ftruncate(self.open[name], size), do="write", cuts=True, hash=digest(new))
         self.contents[name] = new
         self.dirty.add(name)
 
@@ -341,6 +353,8 @@ def main():
         root = os.open(settings["root"], os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         assert error.errno in GONE
+        return
+    if os.fstat(root).st_dev != settings["device"]:
         return
     settings["root"] = f"/proc/self/fd/{root}"
     stop = threading.Event()

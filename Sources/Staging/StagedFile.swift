@@ -136,7 +136,7 @@ public final class StagedFile: Sendable {
     /// Closes the local file until it is next used, unless bytes are being written to it.
     func closeUntilUsed() {
         self.state.withLock { state in
-            guard state.stage != .open, let descriptor = state.descriptor else { return }
+            guard state.stage != .open, !state.isAbandoned, let descriptor = state.descriptor else { return }
             try? descriptor.close()
             state.descriptor = nil
             self.store.openFiles.didClose(self.number)

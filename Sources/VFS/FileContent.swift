@@ -48,11 +48,11 @@ final class FileContent: Sendable {
         private(set) var bytesInDoubt: StagedBytes?
         /// Whether the bytes were written before this mount began.
         var isRecovered = false
-        /// How often writers outran uploads in the background, or files that it replaced by a rename were replaced before
-        /// they were uploaded, since one succeeded.
+        /// How often writers outran uploads in the background, since one succeeded.
         var outrunCount = 0
-        /// Whether that is so often that the next one has to be waited for.
-        var isOutrun: Bool { self.outrunCount >= 3 }
+        /// How many files in a row were replaced by a rename before they were uploaded, up to this one; counted anew once
+        /// one was waited for.
+        var replacedCount = 0
 
         /// Whether what is staged is the file, whatever the service has under its name: that is gone, or what its
         /// readers need was brought here since it is about to go.
@@ -136,8 +136,6 @@ final class FileContent: Sendable {
     var isSafe: Bool { self.isCovered && self.staged?.isBeingPromised == false }
 
     var isUnlinked: Bool { self.state.withLock { $0.isUnlinked } }
-
-    var isOutrun: Bool { self.state.withLock(\.isOutrun) }
 
     var isOnItsOwn: Bool { self.state.withLock { $0.isOnItsOwn } }
 

@@ -73,7 +73,7 @@ extension FileSystem {
             guard let former, state.former?.staged === former else { return }
             state.discardFormer()
             // Its upload is in vain, unless writers outrun uploads all the time.
-            if !state.isCompleting, !state.isOutrun {
+            if !state.isCompleting, state.outrunCount < 3 {
                 state.outrunCount += 1
                 self.queue.stop(content.inode)
             }
@@ -125,20 +125,20 @@ extension FileSystem {
         let isThere = self.namespace.isOnServer(content.inode)
         var replaced: (size: UInt64?, isUnknown: Bool) = (nil, false)
         var doubt: UInt64?
-        var outrunCount = 0
+        var replacedCount = 0
         if let target, target.isDirty {
             if isThere, let staged = target.staged { replaced = (staged.baseSize, staged.replacesUnknown) }
             // An upload of what is replaced may have become the file, as its last answer was lost: also after a listing
             // that does not show it.
             doubt = target.state.withLock(\.sizeInDoubt)
-            outrunCount = target.state.withLock(\.outrunCount) + 1
+            replacedCount = target.state.withLock(\.replacedCount) + 1
         } else if let target, isThere {
             let size = self.namespace.knownVersion(of: target.inode)?.size
             replaced = (size, size == nil)
         }
         content.state.withLock { state in
             state.sizeInDoubt = doubt
-            state.outrunCount = max(outrunCount, state.outrunCount)
+            state.replacedCount = max(replacedCount, state.replacedCount)
             for staged in state.waiting {
                 // Whatever the service has, or may have, under the old name is not what the new one stands for.
                 staged.replacesNothing()
@@ -170,7 +170,7 @@ extension FileSystem {
         let isCovered = isForced || content.staged?.stage != .open
         let former = isCovered ? nil : content.former
         // Who writes for ever, and has that synced now and then, must wait in the end.
-        let isPatient = isForced || content.isOutrun
+        let isPatient = isForced || content.state.withLock { $0.outrunCount >= 3 }
         guard isPatient || isCovered || former != nil else {
             // Somebody else wrote while a close made it durable: that counts like a write during an upload.
             if content.staged?.holdsPromise == true { content.state.withLock { $0.outrunCount += 1 } }

@@ -366,6 +366,7 @@ extension FileSystem {
             state.lastError = nil
             state.sizeInDoubt = nil
             state.isRecovered = false
+            state.replacedCount = 0
             guard state.staged === staged else {
                 let olderMayComeBack = staged.didUpload(snapshot).othersMayComeBack
                 state.former?.staged.didReplace(size: snapshot.size)

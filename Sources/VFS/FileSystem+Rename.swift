@@ -90,11 +90,12 @@ extension FileSystem {
     /// Waits for the upload of a file that is about to be replaced, where those before it were replaced before they were
     /// uploaded, several in a row: else the service would not get any for as long as that goes on.
     private func letOneArrive(of target: InodeNumber) async {
-        guard let content = self.existingContent(of: target), content.isOutrun else { return }
-        // One that does not end soon holds up no more than every fourth.
-        if await !self.queue.waitForUpload(of: target, atMost: self.options.longestWait) {
-            content.state.withLock { $0.outrunCount = 0 }
-        }
+        guard let content = self.existingContent(of: target),
+            content.state.withLock({ $0.replacedCount >= 3 }),
+            await self.queue.waitForUpload(of: target, atMost: self.options.longestWait)
+        else { return }
+        // One that does not arrive, or not soon, holds up no more than every fourth.
+        content.state.withLock { $0.replacedCount = 0 }
     }
 
     private func moveFile(

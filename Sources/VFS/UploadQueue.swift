@@ -15,6 +15,8 @@ final class UploadQueue: Sendable {
         var waits: [Wait] = []
         /// Those who wait until no more files wait here than their limit.
         var pauses: [(limit: Int, isOver: OneShot<Void>)] = []
+        /// How many wait for the upload of one file.
+        var watcherCount = 0
         /// Files that are gone for good, whose upload runs still: it is the last one.
         var gone: Set<InodeNumber> = []
         /// How many files that somebody waits for the service failed at, since it took one.
@@ -164,25 +166,34 @@ final class UploadQueue: Sendable {
     /// - Parameters:
     ///   - inode: Whose.
     ///   - longest: How long it waits at most; also ended by cancellation.
-    /// - Returns: Whether it is over.
+    /// - Returns: Whether there was something to wait for.
     func waitForUpload(of inode: InodeNumber, atMost longest: Duration) async -> Bool {
-        let running = self.state.withLock { $0.schedule.failuresInARow == 0 ? $0.tasks[inode] : nil }
+        let running: Task<Void, Never>? = self.state.withLock { state in
+            guard state.schedule.failuresInARow == 0, let running = state.tasks[inode] else { return nil }
+            state.watcherCount += 1
+            return running
+        }
         guard let running else { return false }
-        let isOver = OneShot<Bool>()
+        defer { self.state.withLock { $0.watcherCount -= 1 } }
+        let isOver = OneShot<Void>()
         let alarm = Task {
             try? await Task.sleep(for: longest)
-            isOver.resolve(false)
+            isOver.resolve(())
         }
         Task {
             await running.value
-            isOver.resolve(true)
+            isOver.resolve(())
         }
-        defer { alarm.cancel() }
-        return await isOver.wait() == true
+        _ = await isOver.wait()
+        alarm.cancel()
+        return true
     }
 
     /// How many wait for others to be uploaded.
     var pausedCount: Int { self.state.withLock { $0.pauses.count } }
+
+    /// How many wait for the upload of one file.
+    var watcherCount: Int { self.state.withLock { $0.watcherCount } }
 
     /// How many are being uploaded now.
     var runningCount: Int { self.state.withLock { $0.tasks.count } }

@@ -73,34 +73,66 @@ struct LeftUnsentTests {
         await mount.waitUntilUploaded()
     }
 
-    @Test("A file replaced faster than it can be sent is uploaded now and then", arguments: [false, true])
-    func replacedOften(isTooSlow: Bool) async throws {
+    private static func options(longestWait: Duration = .seconds(3600)) -> WriteOptions {
         var options = WriteOptions(mode: .writeBack, temporaryDelay: .seconds(3600))
-        options.longestWait = isTooSlow ? .zero : .seconds(3600)
-        let mount = try Mount(.strict, writes: options)
-        let hold = mount.remote.hold(.putPart)
+        options.longestWait = longestWait
+        return options
+    }
+
+    /// Replaces "a" by three files, of 2 to 4 bytes, each as the upload of the one before is held.
+    private func replaceThrice(_ mount: Mount, _ hold: Hold) async throws {
         try await mount.put("a", pattern(1))
         for size in 2...4 {
             await hold.reached(size - 1)
-            try await mount.put("a.tmp", pattern(size))
-            try await mount.rename("a.tmp", "a")
+            try await self.replace(mount, size)
         }
         await hold.reached(4)
-        try await mount.put("a.tmp", pattern(5))
-        let isOver = Mutex(false)
-        let renaming = Task {
-            try await mount.rename("a.tmp", "a")
-            isOver.withLock { $0 = true }
-        }
+    }
+
+    private func replace(_ mount: Mount, _ size: Int) async throws {
+        try await mount.put("a.tmp", pattern(size))
+        try await mount.rename("a.tmp", "a")
+    }
+
+    @Test("A file replaced faster than it can be sent is uploaded now and then", arguments: [false, true])
+    func replacedOften(isTooSlow: Bool) async throws {
+        let mount = try Mount(.strict, writes: Self.options(longestWait: isTooSlow ? .zero : .seconds(3600)))
+        let hold = mount.remote.hold(.putPart)
+        try await self.replaceThrice(mount, hold)
+        let renaming = Task { try await self.replace(mount, 5) }
         if isTooSlow {
             try await renaming.value
         } else {
-            for _ in 0..<10_000 where !isOver.withLock({ $0 }) { await Task.yield() }
+            #expect(await mount.comes { mount.fileSystem.queue.watcherCount == 1 })
         }
         hold.release()
         try await renaming.value
         await mount.waitUntilUploaded()
         #expect(mount.remote.bytes(of: "a") == pattern(5))
         #expect(mount.remote.count(.completeUpload) == (isTooSlow ? 1 : 2))
+    }
+
+    @Test("One whose upload is refused holds up no more than the fourth of those that replace it")
+    func refusedOften() async throws {
+        let mount = try Mount(.strict, writes: Self.options())
+        let hold = mount.remote.hold(.putPart)
+        try await self.replaceThrice(mount, hold)
+        mount.faulty.fail(.completeUpload, with: .forbidden)
+        let next = mount.remote.hold(.beginUpload)
+        let waiting = Task { try await self.replace(mount, 5) }
+        #expect(await mount.comes { mount.fileSystem.queue.watcherCount == 1 })
+        hold.release()
+        try await waiting.value
+        await next.reached()
+        let isOver = Mutex(false)
+        let renaming = Task {
+            try await self.replace(mount, 6)
+            isOver.withLock { $0 = true }
+        }
+        #expect(await mount.comes { isOver.withLock { $0 } })
+        next.release()
+        try await renaming.value
+        await mount.waitUntilUploaded()
+        #expect(mount.remote.bytes(of: "a") == pattern(6))
     }
 }

@@ -90,7 +90,7 @@ let package = Package(
         .target(
             name: "Staging",
             dependencies: [
-                "CLinux", "Transport", "WireFormat", logging, system,
+                "CLinux", "Transport", "WireFormat", "Primitives", logging, system,
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings

@@ -152,11 +152,7 @@ public final class DiskCache: Sendable {
         let segmentByteCount = environment.segmentByteCount ?? Self.segmentByteCount(budget: options.budget)
         self.segmentByteCount = segmentByteCount
         self.freeSpaceFloor =
-            options.freeSpaceFloor
-            ?? min(
-                1 << 30,
-                DiskEnvironment.space(of: directory.removingLastComponent()).map { $0.total / 20 } ?? 0
-            )
+            options.freeSpaceFloor ?? DiskSpace(of: directory.removingLastComponent().string)?.floor ?? 0
         var state = State()
         if options.budget < Self.minimumBudget {
             Self.discard(directory, logger)

@@ -2,6 +2,7 @@ import CLinux
 import Dispatch
 import Glibc
 import Logging
+import Primitives
 import Synchronization
 import SystemPackage
 import WireFormat
@@ -161,6 +162,11 @@ public final class StagingStore: Sendable {
     /// - Returns: Whether it did.
     func makeRoom(_ byteCount: Int) -> Bool {
         self.makeRoomOutside(byteCount) || self.spareBytes.withLock(\.self)?(byteCount) == true
+    }
+
+    /// Whether the disk has less room than is to stay free for other programs.
+    public var isDiskCrowded: Bool {
+        DiskSpace(of: self.directory.string).map { $0.freeByteCount < $0.floor } ?? false
     }
 
     /// What the files here take of memory, about, in bytes.

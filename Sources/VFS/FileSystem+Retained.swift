@@ -12,6 +12,8 @@ extension FileSystem {
         for inode in self.retained.add(content.inode, byteCount: staged.localByteCount) {
             self.forgetStaged(of: inode)
         }
+        // Where there is little room left it is for other programs.
+        while self.staging.isDiskCrowded, self.freeRetained(1) {}
     }
 
     /// Lets the oldest of such bytes go until the local disk has room.

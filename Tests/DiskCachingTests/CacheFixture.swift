@@ -28,7 +28,7 @@ struct CacheFixture {
         environment.secondsSince1970 = { [clock] in clock.value }
         environment.freeByteCount = { [free] directory in
             // The real call finds out that a directory is gone.
-            DiskEnvironment.space(of: directory) == nil ? nil : free.value
+            DiskSpace(of: directory.string) == nil ? nil : free.value
         }
         // Blocks are written when a test says so, or when the queue is a quarter full.
         environment.linger = .seconds(3600)

@@ -1,4 +1,5 @@
 import Glibc
+import Primitives
 import SystemPackage
 import TestKit
 import Testing
@@ -168,7 +169,7 @@ struct DiskCacheRoomTests {
 
     @Test("Without a floor that was chosen a twentieth of the disk stays free, and 1 GiB at most")
     func defaultFloor() throws {
-        let total = try #require(DiskEnvironment.space(of: FilePath(self.fixture.parent.path))).total
+        let total = try #require(DiskSpace(of: self.fixture.parent.path)).byteCount
         #expect(self.fixture.open().freeSpaceFloor == min(1 << 30, total / 20))
     }
 

@@ -50,6 +50,22 @@ struct RetainedStagingTests {
         #expect(try await mount.get("a") == pattern(3))
     }
 
+    @Test("None is kept where the disk has less room than is to stay free")
+    func crowded() async throws {
+        guard let disk = SmallDisk() else { return }
+        defer { disk.unmount() }
+        let mount = try Mount(in: disk.directory)
+        for name in ["a", "b"] { try await mount.put(name, pattern(10_000)) }
+        #expect(mount.staged.count == 2)
+        disk.fill(leaving: 300 << 10)
+        try await mount.put("c", pattern(10_000))
+        #expect(mount.staged.isEmpty)
+        disk.clear()
+        try await mount.put("d", pattern(10_000))
+        #expect(mount.staged.count == 1)
+        #expect(mount.remote.tree == ["a", "b", "c", "d"])
+    }
+
     /// Counts when it goes if the state of a content could be had then.
     private final class Probe: Sendable {
         private let content: FileContent

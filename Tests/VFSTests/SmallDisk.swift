@@ -1,4 +1,5 @@
 import Glibc
+import Primitives
 import TestKit
 
 @testable import Staging
@@ -17,6 +18,14 @@ struct SmallDisk {
 
     /// Takes it away.
     func unmount() { umount2(self.directory.path, 2 /* MNT_DETACH */) }
+
+    /// Leaves so many bytes, about.
+    func fill(leaving byteCount: Int) {
+        guard let free = DiskSpace(of: self.directory.path)?.freeByteCount else { return }
+        let descriptor = Glibc.open(self.filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        posix_fallocate(descriptor, 0, off_t(free) - off_t(byteCount))
+        Glibc.close(descriptor)
+    }
 
     /// Leaves no room, and a journal that has more to write than there is.
     func fill(for mount: Mount) {

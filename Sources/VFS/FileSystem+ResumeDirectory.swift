@@ -122,10 +122,6 @@ extension FileSystem {
         }
     }
 
-    /// How long one that an earlier mount began is tried again without getting on: who wants to change something below its
-    /// directory waits.
-    private static let persistence = Duration.seconds(300)
-
     /// Does a step of a rename; if an earlier mount began that, again and again while what it fails with may pass: what
     /// ended that mount may not be over, and nobody is told who could begin it anew.
     func persisting<Value>(
@@ -144,7 +140,7 @@ extension FileSystem {
                 if move.fileCount > fileCount {
                     (failedAt, fileCount, pause) = (nil, move.fileCount, .milliseconds(500))
                 }
-                if failedAt.map({ now - $0 > Self.persistence }) ?? false { throw error }
+                if failedAt.map({ now - $0 > self.options.persistence }) ?? false { throw error }
                 if failedAt == nil {
                     self.logger.warning(
                         "the rename of a directory that an earlier mount began is held up",

@@ -38,6 +38,9 @@ public struct WriteOptions: Sendable {
     /// How long after the first of some uploads was given up they are deleted from the service, if it lists them: most
     /// are given up in the moment before another one is begun of the same file.
     public var givenUpDelay = Duration.seconds(1)
+    /// How long the rename of a directory that an earlier mount began is tried again without getting on: who wants to
+    /// change something below that waits.
+    public var persistence = Duration.seconds(300)
     /// How many bytes of writes that cannot be taken at once are held in memory; what is more is on the local disk.
     public var heldByteLimit = 16 << 20
     /// Whether the service's files never change, so that what was read of them holds for good.

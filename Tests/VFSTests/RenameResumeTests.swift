@@ -99,6 +99,19 @@ struct RenameResumeTests {
         #expect(mount.log.text.contains { $0.contains("not all taken back") })
     }
 
+    @Test("One that does not get on for longer than it may take is given up, and the copy taken back")
+    func givenUp() async throws {
+        var options = WriteOptions()
+        options.persistence = .zero
+        let mount = try Mount(writes: options)
+        for name in ["d/a", "d/b", "x/a"] { mount.remote.put(name, pattern(10)) }
+        self.note(mount, from: "d", to: "x", .copying, ["x": nil, "x/a": 10])
+        mount.faulty.fail(.beginUpload, with: .unavailable("503"), count: .max)
+        try await mount.fileSystem.begin(isReadOnly: false)
+        try await self.untilOver(mount)
+        #expect(mount.remote.tree == ["d/", "d/a", "d/b"])
+    }
+
     @Test("Nobody who wants all to be uploaded waits for a rename that does not get on; it is not given up")
     func heldUp() async throws {
         let mount = try Mount(writes: .waiting)

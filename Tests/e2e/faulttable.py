@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import re
+import time
 
 import faultplan
 from deployedserver import DeployedServer
@@ -162,11 +163,15 @@ class Cell:
             else:
                 self.server.faults.add(call, fault, times=times)
         what = f"{call} {'for ever' if times is None else 'once'}"
+        begin = time.monotonic()
         try:
             result = outcome(self.operation, f"{self.mount.path}/{root}")
         except AssertionError as error:
             self.problems.append(f"{what}: {error}")
             result = "WRONG"
+        # All that may be asked for, each as often as it may be and up to its deadline, takes less by far.
+        if time.monotonic() - begin > 100:
+            self.problems.append(f"{what}: it took over 100 s")
         before, after = self.operation.before, self.operation.after
         self.check(root, f"{what}: meanwhile", [before, after])
         passes = times == 1 or self.fault in PASSING

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import pathlib
+import re
+import subprocess
 
 import pytest
 
@@ -57,6 +60,37 @@ def test_a_changed_byte_uploads_the_whole_file(server, content, mount):
     ends = [tuple(map(int, part.split("-"))) for part in ranges]
     assert sum(end - start for start, end in ends) == len(DATA)
     assert content.read("f") == b"!" + DATA[1:]
+
+
+def synced(mount, change):
+    """The files whose bytes the driver has had synced while something was done, in order, by their names."""
+    trace = mount.folder / "trace"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-y", "-p", str(mount.pid), "-e", "trace=fsync,fdatasync", "-o", trace],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        tasks = pathlib.Path("/proc", str(mount.pid), "task")
+        poll(lambda: all("TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks.iterdir()),
+             what="the tracer")
+        change()
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    paths = re.findall(r"(?:fsync|fdatasync)\(\d+<(.*?)>", trace.read_text())
+    return [re.sub(r"^dirty-.*", "dirty", os.path.basename(path)) for path in paths]
+
+
+def test_a_close_in_write_back_has_bytes_name_and_record_synced_in_that_order(server, filesystem):
+    options = ["--writes", "write-back", "--temporary-names", "*", "--temporary-delay", 600]
+    with Mount(server, filesystem, *options) as mount:
+        assert synced(mount, lambda: write(mount / "f", b"data")) == ["dirty", "staging", "journal.sqlite-wal"]
+        # What is safe stays so without another one.
+        assert synced(mount, lambda: os.close(os.open(mount / "f", os.O_RDWR))) == []
+        assert synced(mount, lambda: os.rename(mount / "f", mount / "g")) == []
+        write(mount / "f", b"more")
+        # The record of what is replaced goes for good.
+        assert "journal.sqlite-wal" in synced(mount, lambda: os.rename(mount / "f", mount / "g"))
 
 
 def test_sync_and_syncfs_upload_nothing(server, content, mount):

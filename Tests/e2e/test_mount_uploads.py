@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import faultplan
-from mountkit import Mount, check, counting, fails, memory, python, read, tetherfs, without_uploads, write
+from mountkit import Mount, call_name, check, counting, fails, memory, read, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
@@ -74,6 +74,17 @@ def source(tmp_path):
     return path
 
 
+# Writes 4 KiB, says so, and closes the file once it is told to.
+PATCH = """
+import os, sys
+file = os.open(sys.argv[1], os.O_WRONLY)
+os.pwrite(file, b"w" * 4096, int(sys.argv[2]))
+os.write(1, b"w")
+os.read(0, 1)
+os.close(file)
+"""
+
+
 def copying(mount, source, gate, how="plain"):
     """A program that copies and waits, with more than two parts written, for a byte in a pipe."""
     os.mkfifo(gate)
@@ -98,11 +109,14 @@ def test_a_small_write_into_a_large_file_is_uploaded_in_little_memory(our_server
     with Mount(our_server, filesystem, limit=300) as mount:
         before = memory(mount.pid, "VmRSS")
         with counting(our_server) as seen:
-            python(
-                "file = os.open(sys.argv[1], os.O_WRONLY)\n"
-                "os.pwrite(file, b'w' * 4096, int(sys.argv[2]))\n"
-                "os.close(file)", mount / "big", str(place), timeout=240,
-            )
+            start = len(our_server.requests_log())
+            process = subprocess.Popen(
+                [sys.executable, "-c", PATCH, mount / "big", str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            assert process.stdout.read(1) == b"w"
+            # Nothing is fetched for it before the upload.
+            assert "read" not in [call_name(entry) for entry in our_server.requests_log(start)]
+            process.communicate(b"c", timeout=240)
+            assert process.returncode == 0
         assert memory(mount.pid, "VmHWM") - before <= 160 * MIB
         # The block that was written to comes too, for the bytes around; nothing comes twice.
         assert seen.bytes("read") <= size

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows what keeps reads from being faster, in CPU seconds, and writes docs/performance-limits.md.
+"""Shows what keeps reads, and the rest, from being faster, in CPU seconds, and writes docs/performance-limits.md.
 
     limits.py [--mib N] [--no-page]
 
@@ -10,60 +10,21 @@ machine does; CPU seconds do so far less, which is why nearly everything here is
 import argparse
 import os
 import pathlib
-import resource
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 
 from bench import machine, output, version
-from measuring import cat, in_threads, read_byte, settle, timed
+from changing import copied_in, found, listed, unpacked
+from costs import REPETITIONS, Costs, children_cpu, costs_table, median, processes_of
+from measuring import FULL, cat, in_threads, read_byte, settle, timed
 from reading import big_file
 from resident import memory, memory_table
-from rig import BINARIES, MIB, REPOSITORY, TOOLS, DoNothing, Mount, Network, Server, cpu_of
+from rig import BINARIES, MIB, REPOSITORY, TOOLS, DoNothing, Mount, Network, Server
 from samples import parts, record_program, recorded, top
 
 ROUND_TRIPS = (0, 20, 50, 100)
-REPETITIONS = 3
-
-
-def children_cpu():
-    """CPU seconds of the children that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-class Costs:
-    """CPU seconds and the clock's of one piece of work, by process."""
-
-    def __init__(self, processes):
-        self.processes = processes
-        self.before = {name: cpu_of(pid) for name, pid in processes.items()}
-        self.children, self.begin = children_cpu(), time.monotonic()
-
-    def take(self, child, server=None):
-        """What was spent until now, for each process and the one that has run; `clock` is the time it took."""
-        clock, spent = time.monotonic() - self.begin, {child: children_cpu() - self.children}
-        if server:
-            settle(server)
-        spent |= {name: cpu_of(pid) - self.before[name] for name, pid in self.processes.items()}
-        return {**spent, "total": sum(spent.values()), "clock": clock}
-
-
-def median(costs, scale):
-    """The medians of some costs, each for a GiB."""
-    return {name: statistics.median(cost[name] for cost in costs) * scale for name in costs[0]}
-
-
-def processes_of(network, mount=None):
-    """Who works for a read, but the one that reads."""
-    found = {"server": network.server.process.pid}
-    if network.process:
-        found["proxy"] = network.process.pid
-    if mount:
-        found["driver"] = mount.pid
-    return found
 
 
 def one_cat(server, mib, options, round_trip, chains=None):
@@ -161,14 +122,6 @@ def ways_down(server):
     return "\n".join(lines)
 
 
-def costs_table(rows, names):
-    """Rows of costs as Markdown."""
-    lines = ["|what|" + "|".join(names) + "|", "|---|" + "--:|" * len(names)]
-    for title, costs in rows:
-        lines.append(f"|{title}|" + "|".join(f"{costs[n]:.2f}" if n in costs else "-" for n in names) + "|")
-    return "\n".join(lines)
-
-
 def reach(reads, free):
     """For each row how far it is from what the cores allow, as Markdown."""
     names = ("raw", "raw and do-nothing", "limit of the ratio", "ours", "ratio", "by the clock")
@@ -216,6 +169,14 @@ def main():
         free, cached, four = nothing(mib), warm(server, mib), together(server, mib)
         idle, most = memory(server)
         down = ways_down(server)
+        changes, into_copy, into_unpack = [], [], []
+        for title, (ours, raw) in (
+            (f"cp of {mib} MiB in, for each GiB", copied_in(server, mib, into_copy)),
+            ("tar x in write-back, for 1,000 files", unpacked(server, FULL, into_unpack)),
+            (f"ls -l of {FULL.long_listing}", listed(server, FULL)),
+            (f"find over {FULL.tree} folders", found(server, FULL)),
+        ):
+            changes += [(title, ours), ("the same by curl", raw)]
     finally:
         server.stop()
     rows.append(("a driver that does nothing", free))
@@ -234,6 +195,9 @@ def main():
         "warm": "\n".join(lines + [f"|{name}|{seconds:.3f}|{most}|" for name, seconds, most in cached]),
         "down": down,
         "memory": memory_table(idle, most),
+        "changes": costs_table(changes, ("driver", "program", "server", "proxy", "total", "clock", "cores")),
+        "parts-copy": parts(into_copy, changes[0][1]["driver"]),
+        "parts-unpack": parts(into_unpack, changes[2][1]["driver"], "1,000 files"),
         "together": costs_table([("4 readers", four[0]), ("curl alone", four[1])], names),
     })
     print(text)

@@ -85,13 +85,18 @@ def cached_stat(server, sizes):
     )
 
 
-def find(server, sizes):
-    """find over a tree, which stats nothing."""
+def tree(server, sizes):
+    """Makes a tree, with a file in each of its last folders; returns the folders."""
     folders = [f"tree/{number % 20}/{number // 20}" for number in range(sizes.tree - 21)]
     for folder in folders:
         server.write(f"{folder}/file", 10)
     # The top, its 20 and theirs.
-    everything = ["tree", *(f"tree/{number}" for number in range(20)), *folders]
+    return ["tree", *(f"tree/{number}" for number in range(20)), *folders]
+
+
+def find(server, sizes):
+    """find over a tree, which stats nothing."""
+    everything = tree(server, sizes)
     samples, raw = [], []
     with Network(server, 20) as network:
         wanted = [(network.target("list", folder), None) for folder in everything]

@@ -20,9 +20,12 @@ KERNEL_PARTS = (
     ("page faults of fresh memory (kernel)", ("exc_page_fault", "asm_exc_page_fault")),
     ("recv (kernel)", ("__x64_sys_recvfrom", "tcp_recvmsg", "sock_recvmsg")),
     ("send and connect (kernel)", ("__x64_sys_sendto", "__x64_sys_connect", "tcp_sendmsg")),
-    ("the disk cache's writes and SQLite's (kernel)", (
+    ("making, naming and deleting local files (kernel)", (
+        "__x64_sys_openat", "__x64_sys_rename", "__x64_sys_unlink", "__x64_sys_ftruncate")),
+    ("syncing local files (kernel)", ("__x64_sys_fdatasync", "__x64_sys_fsync")),
+    ("reading and writing local files, the disk cache's, SQLite's and staged ones (kernel)", (
         "do_pwritev", "vfs_writev", "ext4_file_write_iter", "__x64_sys_pwrite64", "__x64_sys_pread64",
-        "__x64_sys_openat", "__x64_sys_fdatasync", "__x64_sys_ftruncate", "__x64_sys_fcntl")),
+        "__x64_sys_fcntl")),
     ("waking and waiting (kernel)", ("__x64_sys_futex", "__x64_sys_poll", "__x64_sys_epoll_wait", "__schedule")),
 )
 USER_PARTS = (
@@ -95,10 +98,10 @@ def top(chains, count):
     return ", ".join(f"{name} {100 * number / len(chains):.0f} %" for name, number in functions.most_common(count))
 
 
-def parts(chains, seconds):
-    """The parts of the driver's work as Markdown, in seconds a GiB."""
+def parts(chains, seconds, unit="GiB"):
+    """The parts of the driver's work as Markdown, in seconds for each unit."""
     counted = collections.Counter(map(part_of, chains))
-    lines = ["|part|CPU s/GiB|share|", "|---|--:|--:|"]
+    lines = [f"|part|CPU s/{unit}|share|", "|---|--:|--:|"]
     lines += [
         f"|{part}|{seconds * number / len(chains):.3f}|{100 * number / len(chains):.0f} %|"
         for part, number in counted.most_common() if number * 200 >= len(chains)

@@ -77,7 +77,7 @@ bench: bench-build ## Measure with the full sizes and write docs/performance.md 
 bench-quick: bench-build ## The same with small sizes (under 2 minutes; BENCH_ARGS="--only small_files")
 	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/bench.py $(BENCH_ARGS)
 
-profile: bench-build ## Show what keeps reads from being faster and write docs/performance-limits.md (perf, root)
+profile: bench-build ## Show what keeps it from being faster and write docs/performance-limits.md (perf, root)
 	TETHERFS_BIN_DIR="$(BIN)" $(PYTHON) Benchmarks/limits.py
 
 bench-build: fuse

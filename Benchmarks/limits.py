@@ -145,7 +145,7 @@ def page(values):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Shows what keeps reads from being faster.")
+    parser = argparse.ArgumentParser(description="Shows what keeps it from being faster.")
     parser.add_argument("--mib", type=int, default=1024, help="the size of the file that is read, by default 1024")
     parser.add_argument("--no-page", action="store_true", help="print the page and write none")
     arguments = parser.parse_args()

@@ -323,20 +323,25 @@ class Seen:
         return sum(entry.bytes for entry in self.entries if call_name(entry) == call)
 
 
-def second_count(server):
-    """How many requests this test's drivers sent beside the same ones, which were slower than others by far."""
-    return sum(mount.log.count("is asked again") for mount in MOUNTS if mount.server is server)
+def second_calls(server):
+    """How many requests of each kind this test's drivers sent beside the same ones, which were slower than others."""
+    logs = "".join(mount.log for mount in MOUNTS if mount.server is server)
+    told = re.findall(r'is asked again.* call=(?:"([^"]+)"|(\w+))', logs)
+    return collections.Counter("".join(names).removesuffix(" part") for names in told)
 
 
-def without_second(entries, count):
-    """Requests less so many that were sent twice: of two the one that brought less."""
-    twice = []
-    for _, group in itertools.groupby(sorted(entries, key=what_is_asked), what_is_asked):
-        twice += sorted(group, key=lambda entry: entry.bytes)[:-1]
-    entries = list(entries)
-    for entry in sorted(twice, key=lambda entry: entry.bytes)[:count]:
-        entries.remove(entry)
-    return entries
+def without_second(entries, calls):
+    """Requests less those that were sent twice, so many of each kind: of two the one that brought less."""
+    left = list(entries)
+    for entry in sorted(entries, key=lambda entry: entry.bytes):
+        if calls[call_name(entry)] <= 0:
+            continue
+        # Where the first one was never answered no log has it.
+        twins = [other for other in left if what_is_asked(other) == what_is_asked(entry)]
+        if len(twins) > 1:
+            calls[call_name(entry)] -= 1
+            left.remove(entry)
+    return left
 
 
 def what_is_asked(entry):
@@ -350,9 +355,9 @@ def counting(server):
     Where the machine stands still for over a second a driver asks again: that is not what is to be counted.
     """
     seen = Seen()
-    start, second = len(server.requests_log()), second_count(server)
+    start, second = len(server.requests_log()), second_calls(server)
     yield seen
-    seen.entries = without_second(server.requests_log(start), second_count(server) - second)
+    seen.entries = without_second(server.requests_log(start), second_calls(server) - second)
 
 
 def without_uploads(content):

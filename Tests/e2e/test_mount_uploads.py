@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import faultplan
-from mountkit import Mount, call_name, check, counting, fails, memory, read, tetherfs, without_uploads, write
+from mountkit import Mount, call_name, check, counting, fails, memory, python, read, tetherfs, without_uploads, write
 from servercalls import pattern
 from serverkit import poll
 
